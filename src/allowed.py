@@ -1,0 +1,55 @@
+"""What a user may write: ranges for annotations, and the one error that tells what is wrong and what is allowed.
+
+Layer: with ``types`` and ``randomness`` at the bottom; imports no torch, so that bad input is refused fast.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Annotated, Any, NamedTuple
+
+
+class Range(NamedTuple):
+    """Closed or open interval a configured number must lie in; ``str()`` is how it is told to the user."""
+
+    low: float | None = None
+    high: float | None = None
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = self.low is None or (value > self.low if self.open_low else value >= self.low)
+        below = self.high is None or (value < self.high if self.open_high else value <= self.high)
+        return above and below
+
+    def __str__(self) -> str:
+        low = f"{'>' if self.open_low else '>='} {self.low:g}" if self.low is not None else ""
+        high = f"{'<' if self.open_high else '<='} {self.high:g}" if self.high is not None else ""
+        return " and ".join(part for part in (low, high) if part)
+
+
+Count = Annotated[int, Range(1)]
+Natural = Annotated[int, Range(0)]
+Positive = Annotated[float, Range(0, open_low=True)]
+NonNegative = Annotated[float, Range(0)]
+Fraction = Annotated[float, Range(0, 1, open_high=True)]
+Share = Annotated[float, Range(0, 1)]
+
+
+class ConfigError(ValueError):
+    """A configuration the user can mend. Its text is the one line they see: key, value, what is allowed."""
+
+    def __init__(self, key: str, value: Any, allowed: str):
+        super().__init__(f"{key}={_shown(value)}: {allowed}")
+        self.key = key
+
+
+def _shown(value: Any) -> str:
+    return f"[{','.join(map(_shown, value))}]" if isinstance(value, list | tuple) else str(value)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'sigma'?)`` for the known word closest to ``word``, or nothing."""
+    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" (did you mean '{match[0]}'?)" if match else ""

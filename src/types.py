@@ -1,0 +1,89 @@
+"""The vocabulary of the suite: read this file first.
+
+Shapes: M members (trained together, one per seed), N examples, r input coordinates.
+Every leaf of ``Params`` leads with the members axis, so one backward pass of the summed risks gives each
+member its own gradient: the members share no parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+Params = dict[str, Tensor]
+"""Parameters of all members: every leaf is ``[M, ...]``."""
+
+State = dict[str, Any]
+"""State of an update rule: a plain tree of tensors (dicts of dicts), so that it can be saved and resumed."""
+
+
+class Task(NamedTuple):
+    """What is to be learnt. Inputs are shared by the members (``[N, ...]``) or their own (``[M, N, ...]``).
+
+    ``y`` holds labels ±1 with the shape of the leading axes of ``x``. ``facts`` is what the generator knows
+    about the distribution and a learner does not: cluster means, clusters' labels, closed-form optima.
+    """
+
+    x: Tensor
+    y: Tensor
+    x_test: Tensor
+    y_test: Tensor
+    facts: dict[str, Any]
+
+
+class Model(NamedTuple):
+    """A network for M members.
+
+    ``init(seeds)`` draws the parameters, ``apply(params, x)`` maps ``[N, ...]`` or ``[M, N, ...]`` to outputs
+    ``[M, N]``. ``degree`` is L with ``apply(a·params, x) = a^L·apply(params, x)`` for a > 0, or None.
+    """
+
+    init: Callable[[Sequence[int]], Params]
+    apply: Callable[[Params, Tensor], Tensor]
+    degree: float | None
+
+
+class ScaledGrad(NamedTuple):
+    """A gradient that cannot underflow: ``exp(log_scale)·direction``, with ``log_scale`` ``[M]``."""
+
+    direction: Params
+    log_scale: Tensor
+
+
+class UpdateRule(NamedTuple):
+    """An optimizer as pure functions over explicit state.
+
+    ``init(params) -> state``. ``update(params, state, log_risk, grad) -> (params, state)`` makes one step from
+    the log-risk ``[M]`` and its gradient, both evaluated at ``params``. A rule never raises for a bad step. A rule
+    that tries points and takes them back returns, from ``settled(params, state)``, the point it stands by;
+    that is the point that is measured.
+    """
+
+    init: Callable[[Params], State]
+    update: Callable[[Params, State, Tensor, ScaledGrad], tuple[Params, State]]
+    settled: Callable[[Params, State], Params] = lambda params, state: params
+
+
+class Batch(NamedTuple):
+    """The examples one step sees; the whole training set for gradient flow."""
+
+    x: Tensor
+    y: Tensor
+
+
+Objective = Callable[[Params, Batch], tuple[Tensor, ScaledGrad]]
+"""``(params, batch) -> (log_risk [M], gradient of the risk)``."""
+
+
+class Snapshot(NamedTuple):
+    """The state of training at one step, as measurements see it. ``log_risk`` is ``[M]``."""
+
+    step: int
+    params: Params
+    log_risk: Tensor
+
+
+Measurement = Callable[[Snapshot], Mapping[str, Tensor]]
+"""``snapshot -> {name: [M] or, for a curve, [M, K]}``."""
