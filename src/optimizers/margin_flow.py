@@ -1,0 +1,87 @@
+"""Gradient flow on log L, in steps that are taken back whenever the smoothed normalised margin falls.
+
+Lyu and Li (2020) prove that along gradient flow on a homogeneous network the smoothed normalised margin
+γ̃(θ) = −log Σ e^{−q_i} / ‖θ‖^L never falls once Σ e^{−q_i} < 1. A discretisation is a faithful one only while it keeps
+that promise. Accepting steps on the loss alone does not: the loss then falls for ever while the margin oscillates
+below its optimum (docs/paper1.md, trainer).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from src.allowed import Fraction, Positive
+from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
+
+_ROUNDING = 1e-12  # relative fall of the margin that rounding alone can cause
+
+
+def build(
+    task: Task, model: Model, *, alpha: Positive = 0.5, rho: Fraction = 0.05, growth: Positive = 1.05
+) -> UpdateRule:
+    """θ ← θ + η g with g = −∇ log L and η = min(α / ‖g‖², ρ ‖θ‖/‖g‖), per member.
+
+    Args:
+        task: gives the number of training examples n.
+        model: homogeneous of degree L.
+        alpha: first step size: log L changes by about −α in a step. While Σ e^{−q_i} ≥ 1 it stays; then every accepted
+            step multiplies it by ``growth`` and every rejected one halves it.
+        rho: largest relative change ‖Δθ‖/‖θ‖ in one step; keeps the early phase close to flow.
+        growth: factor on α per accepted step.
+    """
+    log_n = math.log(task.x.shape[-2])
+    degree = model.degree
+
+    def init(params: Params) -> State:
+        norm = _norm(params)
+        return {
+            "point": params,
+            "grad": {name: torch.zeros_like(leaf) for name, leaf in params.items()},
+            "alpha": torch.full_like(norm, alpha),
+            "merit": torch.full_like(norm, -torch.inf),
+            "rejected": torch.zeros_like(norm),
+        }
+
+    def update(params: Params, state: State, log_risk: Tensor, grad: ScaledGrad) -> tuple[Params, State]:
+        # γ̃ = −log Σ e^{−q} / ‖θ‖^L once it is positive; before that, −log Σ e^{−q} itself
+        neg_log_sum = -(log_risk + log_n)
+        fitted = neg_log_sum > 0
+        merit = torch.where(fitted, neg_log_sum / _norm(params) ** degree, neg_log_sum)
+        accept = merit >= state["merit"] - _ROUNDING * state["merit"].abs()
+        accept |= fitted & (state["merit"] < 0)
+
+        point = _choose(accept, params, state["point"])
+        ascent = _choose(accept, {name: -leaf for name, leaf in grad.direction.items()}, state["grad"])
+        grown = torch.where(fitted, growth * state["alpha"], state["alpha"])
+        size = torch.where(accept, grown, state["alpha"] / 2)
+
+        norm, slope = _norm(point), _norm(ascent)
+        # η = min(α/‖g‖², ρ‖θ‖/‖g‖)
+        eta = torch.minimum(size / slope**2, rho * norm / slope).nan_to_num(posinf=0.0)
+        trial = {name: leaf + _per_member(eta, leaf) * ascent[name] for name, leaf in point.items()}
+        return trial, {
+            "point": point,
+            "grad": ascent,
+            # once fitted, what a capped step did not use is not saved up for later
+            "alpha": torch.where(fitted, torch.minimum(size, eta * slope**2), size),
+            "merit": torch.where(accept, merit, state["merit"]),
+            "rejected": state["rejected"] + ~accept,
+        }
+
+    return UpdateRule(init, update, settled=lambda params, state: state["point"])
+
+
+def _norm(params: Params) -> Tensor:
+    """‖θ‖₂ over all leaves, ``[M]``."""
+    return sum(leaf.flatten(1).square().sum(1) for leaf in params.values()).sqrt()
+
+
+def _per_member(value: Tensor, like: Tensor) -> Tensor:
+    return value.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _choose(mask: Tensor, new: Params, old: Params) -> Params:
+    return {name: torch.where(_per_member(mask, leaf), leaf, old[name]) for name, leaf in new.items()}
