@@ -1,0 +1,91 @@
+"""N(x) = Σⱼ vⱼ·relu(wⱼ·x + bⱼ), all of (w, b, v) trained: 2-homogeneous. Frei et al. (2023), Section 2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from src.allowed import ConfigError, Count, Positive
+from src.randomness import normal
+from src.types import Model, Params, Task
+
+
+def build(
+    task: Task, *, width: Count = 64, init: Literal["balanced", "robust"] = "balanced", init_scale: Positive = 1e-6
+) -> Model:
+    """The network with ``width`` neurons; parameters ``w [M, width, r]``, ``b [M, width]``, ``v [M, width]``.
+
+    Args:
+        task: inputs ``[N, r]`` or ``[M, N, r]``; ``init="robust"`` reads the facts ``means``, ``labels`` and ``d``.
+        width: number of neurons.
+        init: ``balanced``: uniform directions within the span of the data, half of the signs each;
+            ``robust``: the network of Theorem 4.1 on the first k neurons, balanced, and ``balanced`` on the others.
+        init_scale: |vⱼ| = ‖(wⱼ, bⱼ)‖ of every randomly drawn neuron.
+
+    Raises:
+        ConfigError: if the robust network does not fit into the width or the task has no clusters.
+    """
+    if init == "robust":
+        if "means" not in task.facts:
+            raise ConfigError("model.init", init, "needs cluster means: data=clusters")
+        if width < (k := task.facts["k"]):
+            raise ConfigError("model.width", width, f"must be >= data.k = {k} with model.init=robust")
+    frame = _span(task)
+
+    def draw(seeds: Sequence[int]) -> Params:
+        params = {name: leaf.to(task.x) for name, leaf in _small(seeds, width, frame, init_scale).items()}
+        if init == "robust":
+            robust = balanced(robust_network(task.facts["means"], task.facts["labels"], task.facts["d"]))
+            for name, leaf in robust.items():
+                params[name][:, : leaf.shape[1]] = leaf.to(task.x)
+        return params
+
+    return Model(draw, forward, degree=2)
+
+
+def forward(params: Params, x: Tensor) -> Tensor:
+    """Outputs ``[M, N]`` at ``x [N, r]`` (shared by the members) or ``[M, N, r]``."""
+    # N(x) = Σⱼ vⱼ·relu(wⱼ·x + bⱼ)
+    hidden = torch.relu(x @ params["w"].mT + params["b"].unsqueeze(-2))
+    return (hidden @ params["v"].unsqueeze(-1)).squeeze(-1)
+
+
+def balanced(params: Params) -> Params:
+    """The same function with |vⱼ| = ‖(wⱼ, bⱼ)‖, by positive homogeneity: (w, b, v) → (c·w, c·b, v/c) per neuron."""
+    w, b, v = params["w"], params["b"], params["v"]
+    incoming = torch.cat([w, b.unsqueeze(-1)], -1).norm(dim=-1)
+    c = (v.abs() / incoming).sqrt()
+    return {"w": c.unsqueeze(-1) * w, "b": c * b, "v": v / c}
+
+
+def robust_network(means: Tensor, labels: Tensor, d: int) -> Params:
+    """The robust network of Theorem 4.1, one neuron per cluster, for means ``[M, k, r]`` and labels ``[M, k]``."""
+    # wⱼ = 4μ⁽ʲ⁾/d,  bⱼ = −2,  vⱼ = y⁽ʲ⁾
+    return {"w": 4 * means / d, "b": torch.full_like(labels, -2), "v": labels.clone()}
+
+
+def _span(task: Task) -> Tensor:
+    """Orthonormal frame ``[..., r, s]`` of the span of the means and the training inputs.
+
+    A component outside of it never moves under gradient flow, and is noise on every test point.
+    """
+    points = torch.cat([task.facts["means"].to(task.x), task.x], -2) if "means" in task.facts else task.x
+    if points.shape[-1] <= points.shape[-2]:
+        return torch.eye(points.shape[-1], dtype=torch.float64)
+    return torch.linalg.qr(points.double().cpu().mT).Q
+
+
+def _small(seeds: Sequence[int], width: int, frame: Tensor, scale: float) -> Params:
+    size = frame.shape[-1]
+    coordinates = torch.stack([normal(seed, "init", (width, size + 1)) for seed in seeds])
+    coordinates *= scale / coordinates.norm(dim=-1, keepdim=True)
+    signs = torch.ones(width, dtype=torch.float64)
+    signs[1::2] = -1
+    return {
+        "w": coordinates[..., :size] @ frame.mT,
+        "b": coordinates[..., size].clone(),
+        "v": (scale * signs).repeat(len(seeds), 1),
+    }
