@@ -53,12 +53,18 @@ def forward(params: Params, x: Tensor) -> Tensor:
     return (hidden @ params["v"].unsqueeze(-1)).squeeze(-1)
 
 
+def neurons(params: Params, reader: str = "neurons") -> tuple[Tensor, Tensor]:
+    """(wⱼ, bⱼ) as ``[M, m, r + 1]`` and vⱼ as ``[M, m]``; a ConfigError on behalf of ``reader`` for other networks."""
+    if params.keys() != {"w", "b", "v"}:
+        raise ConfigError("measurements", reader, "reads the neurons of model=two_layer_relu, of no other network")
+    return torch.cat([params["w"], params["b"].unsqueeze(-1)], -1), params["v"]
+
+
 def balanced(params: Params) -> Params:
     """The same function with |vⱼ| = ‖(wⱼ, bⱼ)‖, by positive homogeneity: (w, b, v) → (c·w, c·b, v/c) per neuron."""
-    w, b, v = params["w"], params["b"], params["v"]
-    incoming = torch.cat([w, b.unsqueeze(-1)], -1).norm(dim=-1)
-    c = (v.abs() / incoming).sqrt()
-    return {"w": c.unsqueeze(-1) * w, "b": c * b, "v": v / c}
+    incoming, v = neurons(params)
+    c = (v.abs() / torch.linalg.vector_norm(incoming, dim=-1)).sqrt()
+    return {"w": c.unsqueeze(-1) * params["w"], "b": c * params["b"], "v": v / c}
 
 
 def robust_network(means: Tensor, labels: Tensor, d: int) -> Params:

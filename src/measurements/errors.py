@@ -1,0 +1,55 @@
+"""Shares of misclassified points: y·N(x) ≤ 0, so that an output of exactly 0 is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from src.allowed import ConfigError, Count
+from src.data import clusters
+from src.types import Measurement, Model, Params, Snapshot, Task
+
+_CHUNK = 4096  # fresh test points held in memory at a time, per member
+
+
+def build(task: Task, model: Model, *, points: Count | None = None) -> Measurement:
+    """Columns ``train_error``, ``test_error`` (shares), ``test_errors``, ``test_points`` (counts).
+
+    Args:
+        task: its own test points are used unless ``points`` is given.
+        model: any network with one output.
+        points: this many fresh points per member instead, drawn in chunks; the same ones at every snapshot. Needs
+            data that can be drawn anew, i.e. clusters.
+
+    Raises:
+        ConfigError: for ``points`` with other data.
+    """
+    if points is not None and "seeds" not in task.facts:
+        raise ConfigError("errors.points", points, "only data=clusters can draw fresh test points; leave it null")
+
+    def wrong(params: Params, x: Tensor, y: Tensor) -> Tensor:
+        with torch.no_grad():
+            return (y * model.apply(params, x) <= 0).sum(-1)
+
+    def test_sets() -> Iterator[tuple[Tensor, Tensor]]:
+        if points is None:
+            yield task.x_test, task.y_test
+            return
+        for chunk, start in enumerate(range(0, points, _CHUNK)):
+            x, y, _ = clusters.draw(task.facts, min(_CHUNK, points - start), "errors", chunk)
+            yield x, y
+
+    def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
+        train = wrong(snapshot.params, task.x, task.y).cpu()
+        test = sum(wrong(snapshot.params, x, y) for x, y in test_sets()).cpu()
+        total = task.y_test.shape[-1] if points is None else points
+        return {
+            "train_error": train.double() / task.y.shape[-1],
+            "test_error": test.double() / total,
+            "test_errors": test,
+            "test_points": torch.full_like(test, total),
+        }
+
+    return measure
