@@ -1,0 +1,41 @@
+# Everything runs in .venv, which any target makes when it is missing.
+PYTHON  ?= python3.11
+PROFILE ?= default
+PIPFLAGS ?= -q
+VENV    := .venv
+RUN     := $(VENV)/bin/python
+ARGS    ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint smoke reproduce-paper1 report clean
+
+help:  ## show this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 20
+	@echo "PROFILE=smoke|default|paper picks the size; ARGS='key=value …' overrides any key."
+
+setup: $(VENV)/.ready  ## make .venv with the exact versions of constraints.txt
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install $(PIPFLAGS) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+test: setup  ## run the tests
+	$(RUN) -m pytest $(ARGS)
+
+lint: setup  ## check the style
+	$(VENV)/bin/ruff check .
+
+smoke: PROFILE := smoke
+smoke: reproduce-paper1  ## every experiment at its smallest, in seconds
+
+reproduce-paper1: setup  ## Frei, Vardi, Bartlett & Srebro (2023): cells, verdicts, figures, page
+	$(RUN) scripts/reproduce.py 1 profile=$(PROFILE) $(ARGS)
+
+report: setup  ## rebuild the pages from the results there are
+	$(RUN) -m src.report profile=$(PROFILE) $(ARGS)
+
+clean:  ## remove results and environment, after asking
+	@printf 'Remove outputs/ (all results) and .venv? [y/N] ' && read answer && [ "$$answer" = y ]
+	find outputs -mindepth 1 ! -name README.md -delete
+	rm -rf $(VENV)

@@ -1,0 +1,123 @@
+"""Reproduce a paper: its experiments, as many at a time as there are cores, then verdicts, figures and a page.
+
+    python scripts/reproduce.py PAPER [key=value …]
+
+Finished cells are skipped, so the same command goes on after a kill. Exit code 0: every cell is done; 1: some failed;
+2: the command cannot be run.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from src import config as configuration  # noqa: E402
+from src import grid, records  # noqa: E402
+from src.allowed import ConfigError  # noqa: E402
+from src.run import say  # noqa: E402
+
+
+class Sweep(NamedTuple):
+    """One experiment of the paper: its cells and those of them that still have to run."""
+
+    experiment: str
+    configs: list[dict[str, Any]]
+    unfinished: list[dict[str, Any]]
+
+    @property
+    def cost(self) -> float:
+        """Relative work left: seeds · steps · examples · inputs · neurons."""
+        return sum(map(_work, self.unfinished))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        if not arguments or arguments[0] not in {"1", "2", "3"}:
+            raise ConfigError("paper", arguments[0] if arguments else "?", "must be one of 1, 2, 3")
+        paper, overrides = int(arguments[0]), list(arguments[1:])
+        sweeps = [planned(name, overrides) for name in experiments(paper)]
+        if not sweeps:
+            raise ConfigError("paper", paper, "has no experiments yet")
+        run(sorted((s for s in sweeps if s.unfinished), key=lambda s: -s.cost), overrides)
+    except ConfigError as error:
+        say(str(error))
+        return 2
+    except KeyboardInterrupt:
+        say("interrupted; the same command goes on where this one stopped")
+        return 130
+    from src import report
+
+    return report.conclude(paper, {s.experiment: s.configs for s in sweeps}, overrides, say)
+
+
+def experiments(paper: int) -> list[str]:
+    """The experiments of a paper, by what their files say."""
+    files = sorted((configuration.CONF / "experiment").glob("*.yaml"))
+    return [file.stem for file in files if yaml.safe_load(file.read_text(encoding="utf-8")).get("paper") == paper]
+
+
+def planned(experiment: str, overrides: Sequence[str]) -> Sweep:
+    """The experiment's cells, and which of them are not finished."""
+    configs = grid.expand([f"+experiment={experiment}", *overrides])
+    open_ = [c for c in configs if c["force"] or records.status(configuration.folder(c))["state"] != "done"]
+    return Sweep(experiment, configs, open_)
+
+
+def run(sweeps: Sequence[Sweep], overrides: Sequence[str]) -> None:
+    """Run every sweep in a process of its own, the costliest first, one per core, with one bar over all cells."""
+    waiting, running = list(sweeps), {}
+    cells = [configuration.folder(config) for sweep in sweeps for config in sweep.unfinished]
+    bar = tqdm(total=len(cells), unit="cell", disable=None)
+    try:
+        with bar:
+            while waiting or running:
+                while waiting and len(running) < (os.cpu_count() or 1):
+                    sweep = waiting.pop(0)
+                    running[sweep.experiment] = _start(sweep, overrides), time.monotonic(), sweep
+                for name, (process, began, sweep) in list(running.items()):
+                    if process.poll() is not None:
+                        del running[name]
+                        seconds = time.monotonic() - began
+                        fate = "done" if process.returncode == 0 else f"FAILED, see {_log(sweep)}"
+                        say(f"{name}: {len(sweep.unfinished)} cells, {seconds:.0f} s, {fate}")
+                bar.update(sum((cell / "summary.json").exists() for cell in cells) - bar.n)
+                bar.set_description(" ".join(running))
+                time.sleep(0.1)
+    finally:
+        for process, *_ in running.values():
+            process.terminate()
+
+
+def _start(sweep: Sweep, overrides: Sequence[str]) -> subprocess.Popen:
+    log = _log(sweep)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "src.run", f"+experiment={sweep.experiment}", *overrides, "report=false"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    with log.open("w") as file:
+        return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+
+
+def _log(sweep: Sweep) -> Path:
+    return Path(sweep.configs[0]["outputs"]) / sweep.experiment / "sweep.log"
+
+
+def _work(config: Mapping[str, Any]) -> float:
+    data, model = config["data"], config["model"]
+    inputs = data.get("n", 1) + data.get("k", 1)
+    return len(config["seeds"]) * config["steps"] * data.get("n", 1) * inputs * model.get("width", 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,239 @@
+"""From a composed Hydra config to checked keyword arguments.
+
+A component is a function; its keyword-only parameters, with their annotations, are the schema of its YAML node.
+So a new optimizer is one file and one YAML, and its ranges stand where its formula stands. ``Settings`` is the
+schema of the top level in the same way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import json
+import math
+import pkgutil
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from src.allowed import ConfigError, Count, NonNegative, Positive, Range, nearest
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+COMPONENT_GROUPS = ("data", "model", "objective", "optimizer")
+DESCRIPTION_KEYS = frozenset(
+    {"name", "paper", "label", "profile", "profiles", "size", "vary", "force", "report", "outputs"}
+    | {"tracking", "checkpoint_every"}
+)
+"""Keys that do not determine a cell's numbers, and so are left out of its identity."""
+
+
+@dataclass(kw_only=True)
+class Settings:
+    """Top level of a cell's config; the groups in it are checked against their components."""
+
+    name: str
+    paper: int | None
+    label: str | None
+    profile: Literal["smoke", "default", "paper"]
+    profiles: dict
+    size: dict | None
+    vary: dict
+    seeds: list[int]
+    steps: Count
+    snapshots: Count
+    stop: dict
+    data: dict
+    model: dict
+    objective: dict
+    optimizer: dict
+    measurements: dict
+    device: Literal["auto", "cpu", "cuda"]
+    dtype: Literal["float64", "float32"]
+    threads: Count
+    outputs: str
+    force: bool
+    report: bool
+    checkpoint_every: NonNegative
+    tracking: dict
+
+
+@dataclass(kw_only=True)
+class Stop:
+    """When a member has converged; null criteria are not asked. See ``src/stopping.py``."""
+
+    slackness: Positive | None
+    flatness: Positive | None
+    log_risk: float | None
+    every: Count
+
+
+@dataclass(kw_only=True)
+class Tracking:
+    """The W&B mirror."""
+
+    mode: Literal["offline", "online", "disabled"]
+    project: str
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved config as plain containers, checked at the top level.
+
+    Raises:
+        ConfigError: for an interpolation that does not resolve, or a key, type or value that is not allowed.
+    """
+    try:
+        config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None) or "config"
+        raise ConfigError(key, "?", str(error).splitlines()[0]) from error
+    config.pop("hydra", None)
+    checked = check("", config, Settings)
+    if not checked["seeds"]:
+        raise ConfigError("seeds", [], "needs at least one seed")
+    checked["stop"] = check("stop", checked["stop"], Stop)
+    checked["tracking"] = check("tracking", checked["tracking"], Tracking)
+    return checked
+
+
+def identity(config: Mapping[str, Any]) -> str:
+    """Ten hex digits of what determines a cell's numbers: the resolved config less ``DESCRIPTION_KEYS``."""
+    numbers = {key: value for key, value in config.items() if key not in DESCRIPTION_KEYS}
+    return hashlib.sha256(json.dumps(_canonical(numbers), sort_keys=True).encode()).hexdigest()[:10]
+
+
+def folder(config: Mapping[str, Any]) -> Path:
+    """Where the cell lives: ``<outputs>/<experiment>/<label, for people>-<identity>``."""
+    return Path(config["outputs"]) / config["name"] / "-".join(filter(None, [config["label"], identity(config)]))
+
+
+def component(group: str, name: str) -> Callable:
+    """The ``build`` function of ``src/<group>/<name>.py``; objectives are functions of ``src/objectives.py``.
+
+    Raises:
+        ConfigError: when there is no such component.
+    """
+    if group == "objective":
+        module = importlib.import_module("src.objectives")
+        if name in ("exponential", "logistic") or callable(getattr(module, name, None)):
+            return getattr(module, name)
+        known = [path.stem for path in (CONF / "objective").glob("*.yaml")]
+    else:
+        package = {"data": "data", "measurements": "measurements"}.get(group, f"{group}s")
+        if importlib.util.find_spec(f"src.{package}.{name}") is not None:
+            return importlib.import_module(f"src.{package}.{name}").build
+        known = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / package)])]
+    raise ConfigError(f"{group}.name", name, f"unknown{nearest(name, known)}; known: {', '.join(sorted(known))}")
+
+
+def arguments(group: str, node: Mapping[str, Any]) -> dict[str, Any]:
+    """Checked keyword arguments for the component that ``node['name']`` names."""
+    rest = {key: value for key, value in node.items() if key != "name"}
+    return check(group, rest, component(group, node["name"]), also=("name",))
+
+
+def check(path: str, node: Mapping[str, Any], schema: Callable, also: Iterable[str] = ()) -> dict[str, Any]:
+    """``node`` as keyword arguments for ``schema``: every key known, every value of its type and in its range.
+
+    Raises:
+        ConfigError: naming the key as written on the command line, the value, and what is allowed.
+    """
+    hints = typing.get_type_hints(schema, include_extras=True)
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(schema).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    prefix = f"{path}." if path else ""
+    for key, value in node.items():
+        if key not in parameters:
+            known = [*parameters, *also]
+            raise ConfigError(
+                prefix + str(key), value, f"unknown key{nearest(str(key), known)}; known: {', '.join(known)}"
+            )
+    for name, parameter in parameters.items():
+        if name not in node and parameter.default is inspect.Parameter.empty:
+            raise ConfigError(prefix + name, "?", f"missing; must be {_describe(hints[name])}")
+    return {name: _convert(prefix + name, value, hints[name]) for name, value in node.items()}
+
+
+def _convert(key: str, value: Any, hint: Any) -> Any:
+    """``value`` as ``hint`` asks for it, or a ConfigError."""
+    ranges = [item for item in getattr(hint, "__metadata__", ()) if isinstance(item, Range)]
+    kind = typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
+    converted = _as_type(key, value, kind)
+    values = converted if isinstance(converted, list) else [converted]
+    if any(isinstance(v, int | float) and v not in allowed for allowed in ranges for v in values):
+        raise ConfigError(key, value, f"must be {_describe(hint)}")
+    return converted
+
+
+def _as_type(key: str, value: Any, kind: Any) -> Any:
+    refusal = ConfigError(key, value, f"must be {_describe(kind)}")
+    origin, options = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        for option in options:
+            with contextlib.suppress(ConfigError):
+                return _convert(key, value, option)
+        raise refusal
+    if origin is Literal:
+        if value in options and not isinstance(value, bool):
+            return value
+        hint = nearest(value, map(str, options)) if isinstance(value, str) else ""
+        raise ConfigError(key, value, f"must be one of {', '.join(map(str, options))}{hint}")
+    if origin is list:
+        if not isinstance(value, list):
+            raise refusal
+        return [_convert(f"{key}[{i}]", item, options[0]) for i, item in enumerate(value)]
+    if origin is dict:
+        kind = dict
+    if kind is Any:
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise refusal
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if kind is type(None):
+        if value is None:
+            return None
+        raise refusal
+    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    raise refusal
+
+
+def _describe(hint: Any) -> str:
+    """A hint in words a user understands: 'an integer >= 1'."""
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        ranges = [str(item) for item in hint.__metadata__ if isinstance(item, Range)]
+        return " ".join([_describe(options[0]), *ranges])
+    if origin is Literal:
+        return f"one of {', '.join(map(str, options))}"
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_describe(option) for option in options)
+    if origin is list:
+        return f"a list, each {_describe(options[0])}"
+    words = {int: "an integer", float: "a number", bool: "true or false", str: "a word", type(None): "null"}
+    return words.get(hint, "a mapping")
+
+
+def _canonical(value: Any) -> Any:
+    """1.0 and 1 are the same number however they were written."""
+    if isinstance(value, Mapping):
+        return {str(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

@@ -1,0 +1,43 @@
+"""The cells of an experiment, as Hydra's own sweeper would lay them out; composes, runs nothing, needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from src import config as configuration
+
+
+def times(*factors: float) -> float:
+    """``${times:16,${data.k}}`` in YAML: the product; a whole product of whole numbers stays an integer."""
+    product = 1
+    for factor in factors:
+        product *= factor
+    return product
+
+
+OmegaConf.register_new_resolver("times", times, replace=True)
+
+
+def expand(overrides: Sequence[str]) -> list[dict[str, Any]]:
+    """The checked configs of every cell of ``overrides``, e.g. ``["+experiment=cluster_width", "profile=smoke"]``."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(configuration.CONF), version_base="1.3"):
+        whole = compose("config", overrides=_first_of_sweeps(overrides), return_hydra_config=True)
+        params = OmegaConf.to_container(whole.hydra.sweeper.params, resolve=True) if whole.hydra.sweeper.params else {}
+        parsed = OverridesParser.create().parse_overrides([f"{k}={v}" for k, v in params.items()] + list(overrides))
+        (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+        return [configuration.plain(compose("config", overrides=job)) for job in jobs]
+
+
+def _first_of_sweeps(overrides: Sequence[str]) -> list[str]:
+    """Overrides for a single composition: of a sweep, its first value."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    return jobs[0]

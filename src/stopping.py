@@ -1,0 +1,71 @@
+"""When a member has converged. Never a step count: that only says that the budget is spent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from src.types import Model, Snapshot, State, Task
+
+
+class StopRule(NamedTuple):
+    """Asked every ``every`` steps. ``update(snapshot, state) -> (converged [M], state)``; state is a plain tree."""
+
+    init: Callable[[int], State]
+    update: Callable[[Snapshot, State], tuple[Tensor, State]]
+    every: int
+
+
+def build(
+    task: Task, model: Model, *, slackness: float | None, flatness: float | None, log_risk: float | None, every: int
+) -> StopRule:
+    """A member has converged when every criterion that is not None holds.
+
+    Args:
+        task: the training set on which margins are taken.
+        model: homogeneous of degree L.
+        slackness: bound on Σ p_i (q_i/q_min − 1) with p = softmax(−q), the complementary slackness of the
+            multipliers gradient flow itself uses.
+        flatness: bound on the relative rise of the smoothed margin −log Σ e^{−q} / ‖θ‖^L since the last asking.
+        log_risk: the log of the risk must be at or below it.
+        every: steps between two askings.
+    """
+
+    asked = any(criterion is not None for criterion in (slackness, flatness, log_risk))
+
+    def init(members: int) -> State:
+        return {"smoothed_margin": torch.full((members,), -torch.inf, dtype=task.x.dtype, device=task.x.device)}
+
+    def update(snapshot: Snapshot, state: State) -> tuple[Tensor, State]:
+        q = task.y * model.apply(snapshot.params, task.x)
+        q_min = q.min(-1).values
+        converged = torch.full_like(q_min, asked, dtype=torch.bool)
+        norm_squared = sum(leaf.flatten(1).square().sum(1) for leaf in snapshot.params.values())
+        # γ̃ = −log Σ e^{−q} / ‖θ‖^L
+        smoothed = -(-q).logsumexp(-1) / norm_squared ** ((model.degree or 0) / 2)
+        if slackness is not None:
+            p = torch.softmax(-q, -1)
+            converged &= (q_min > 0) & ((p * q).sum(-1) <= (1 + slackness) * q_min)
+        if flatness is not None:
+            before = state["smoothed_margin"]
+            converged &= (before > 0) & (smoothed <= (1 + flatness) * before)
+        if log_risk is not None:
+            converged &= snapshot.log_risk <= log_risk
+        return converged, {"smoothed_margin": smoothed}
+
+    return StopRule(init, update, every)
+
+
+def log_spaced(steps: int, count: int) -> set[int]:
+    """About ``count`` steps in [0, steps], denser at the start: 0, ``steps`` and whole powers between.
+
+    >>> sorted(log_spaced(1000, 5))
+    [0, 1, 6, 32, 178, 1000]
+    """
+    if steps == 0:
+        return {0}
+    return {0, steps} | {round(math.exp(math.log(steps) * i / (count - 1))) for i in range(count - 1) if count > 1}

@@ -1,0 +1,95 @@
+"""The one training loop of the suite.
+
+It holds no files and prints nothing: it yields its ``Progress`` after every step, and ``run.py`` decides what to
+measure, to write and to save. All there is to resume a run is one ``Progress``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from src.stopping import StopRule
+from src.types import Batch, Objective, Params, Snapshot, State, UpdateRule
+
+
+class Progress(NamedTuple):
+    """Everything that determines the rest of a run. A member trains no more once ``converged`` or ``diverged`` ``[M]``."""
+
+    step: int
+    params: Params
+    rule_state: State
+    stop_state: State
+    converged: Tensor
+    diverged: Tensor
+
+    @property
+    def ended(self) -> Tensor:
+        """``[M]``: members that train no more."""
+        return self.converged | self.diverged
+
+
+Batches = Callable[[int], Batch]
+"""``step -> batch``: a function of the step alone, so that a resumed run sees the same examples."""
+
+
+def start(params: Params, rule: UpdateRule, stop: StopRule) -> Progress:
+    """Step 0."""
+    members = len(next(iter(params.values())))
+    device = next(iter(params.values())).device
+    no = torch.zeros(members, dtype=torch.bool, device=device)
+    return Progress(0, params, rule.init(params), stop.init(members), converged=no, diverged=no)
+
+
+def train(
+    progress: Progress, objective: Objective, rule: UpdateRule, batches: Batches, stop: StopRule, steps: int
+) -> Iterator[Progress]:
+    """Yield ``progress`` itself, then the progress after every step until ``steps`` or until all members have ended.
+
+    A member that has ended stays where it is, so its numbers do not depend on its company.
+    """
+    yield progress
+    while not over(progress, steps):
+        log_risk, grad = objective(progress.params, batches(progress.step))
+        moved = rule.update(progress.params, progress.rule_state, log_risk, grad)
+        if bool(progress.ended.any()):
+            moved = keep_where(progress.ended, (progress.params, progress.rule_state), moved)
+        progress = progress._replace(step=progress.step + 1, params=moved[0], rule_state=moved[1])
+        if progress.step % stop.every == 0:
+            view = snapshot(progress, objective, rule, batches)
+            converged, stop_state = stop.update(view, progress.stop_state)
+            progress = progress._replace(
+                converged=progress.converged | converged & ~progress.diverged,
+                diverged=progress.diverged | ~view.log_risk.isfinite(),
+                stop_state=stop_state,
+            )
+        yield progress
+
+
+def over(progress: Progress, steps: int) -> bool:
+    """Whether the budget is spent or every member has ended."""
+    return progress.step >= steps or bool(progress.ended.all())
+
+
+def snapshot(progress: Progress, objective: Objective, rule: UpdateRule, batches: Batches) -> Snapshot:
+    """What measurements see: the point the rule stands by, and the log-risk there."""
+    params = rule.settled(progress.params, progress.rule_state)
+    log_risk, _ = objective(params, batches(progress.step))
+    return Snapshot(progress.step, params, log_risk)
+
+
+def keep_where(mask: Tensor, old: Any, new: Any) -> Any:
+    """``old`` for the members in ``mask`` ``[M]`` and ``new`` for the others, leaf by leaf through a tree.
+
+    Leaves lead with the members axis; scalars (a step counter) are shared and taken from ``new``.
+    """
+    if isinstance(new, dict):
+        return {key: keep_where(mask, old[key], value) for key, value in new.items()}
+    if isinstance(new, tuple):
+        return tuple(keep_where(mask, a, b) for a, b in zip(old, new, strict=True))
+    if not isinstance(new, Tensor) or new.ndim == 0:
+        return new
+    return torch.where(mask.reshape(-1, *[1] * (new.ndim - 1)), old, new)
