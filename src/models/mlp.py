@@ -1,0 +1,65 @@
+"""Bias-free homogeneous multi-layer perceptron of any depth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from src.allowed import ConfigError, Count, Positive, Range
+from src.randomness import normal
+from src.types import Model, Params, Task
+
+
+def build(
+    task: Task,
+    *,
+    depth: Count = 2,
+    width: Count = 64,
+    activation: Literal["relu", "quadratic"] = "relu",
+    power: Annotated[float, Range(1)] = 2.0,
+    scale: Positive = 0.3,
+) -> Model:
+    """f(x) = W_K φ(W_{K−1} φ(… W_1 x)) with K = ``depth`` weight layers, homogeneous of degree L = 1 + q + … + q^{K−1}.
+
+    Leaves: "w1" ``[M, width, d]``, …, the last ``[M, 1, width]``. Inputs that are images are flattened.
+
+    Args:
+        task: gives the shape of the inputs, and the dtype and device of the parameters.
+        depth: K.
+        width: of every hidden layer.
+        activation: φ(z) = max(z, 0)^q, or z² (then q is 2).
+        power: q.
+        scale: α; weights are drawn from N(0, α²/fan_in).
+
+    Raises:
+        ConfigError: for a quadratic activation of another power.
+    """
+    if activation == "quadratic" and power != 2:
+        raise ConfigError("model.power", power, "must be 2 with model.activation=quadratic")
+    inputs = task.x.shape[task.y.ndim :]
+    widths = [math.prod(inputs), *[width] * (depth - 1), 1]
+
+    def phi(z: Tensor) -> Tensor:
+        z = z if activation == "quadratic" else z.relu()
+        return z if power == 1 else z**power
+
+    def init(seeds: Sequence[int]) -> Params:
+        params = {}
+        for k in range(1, depth + 1):
+            shape = (widths[k], widths[k - 1])
+            draws = torch.stack([normal(seed, "weights", shape, k) for seed in seeds])
+            params[f"w{k}"] = (scale / math.sqrt(widths[k - 1]) * draws).to(task.x)
+        return params
+
+    def apply(params: Params, x: Tensor) -> Tensor:
+        # Columns are examples, so that with shared inputs the first layer of all members is one matrix product.
+        h = x.flatten(x.ndim - len(inputs)).mT
+        for k, weight in enumerate(params.values()):
+            h = weight @ (phi(h) if k else h)
+        return h.squeeze(-2)
+
+    return Model(init, apply, degree=sum(power**k for k in range(depth)))

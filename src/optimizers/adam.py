@@ -1,0 +1,80 @@
+"""Adam, exact at any loss: with ε = 0 its step depends on ratios of gradients only, and they are kept as ratios."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from src.allowed import Fraction, NonNegative, Positive
+from src.optimizers.frame import average, no_history, normalised, per_member, root_mean_square
+from src.optimizers.schedule import Rate, Schedule, descend, first_step, power_law
+from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
+
+
+def build(
+    task: Task,
+    model: Model,
+    *,
+    lr: Rate = 0.07,
+    beta1: Fraction = 0.9,
+    beta2: Fraction = 0.95,
+    epsilon: NonNegative = 0.0,
+    bias_correction: bool = True,
+    exponent: NonNegative = 0.8,
+    t0: Positive = 1.0,
+) -> UpdateRule:
+    """θ ← θ − η_t m̂/(√v̂ + ε), zero where v = 0 and ε = 0.
+
+    Args:
+        task: not used.
+        model: its degree is what the schedule is checked against.
+        lr: η0.
+        beta1: of m ← β1 m + (1−β1) g; the theorem asks for β1 <= β2.
+        beta2: of v ← β2 v + (1−β2) g².
+        epsilon: ε, in units of the gradient of the risk; the theorem has 0.
+        bias_correction: m̂ = m/(1−β1^t), v̂ = v/(1−β2^t); else m and v themselves.
+        exponent: a in η_t = η0 ((t + t0)/t0)^{−a}.
+        t0: shift of the schedule, in steps.
+    """
+    rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
+    return adam(rate, beta1=beta1, beta2=beta2, epsilon=epsilon, bias_correction=bias_correction)
+
+
+def adam(
+    rate: Schedule,
+    *,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    bias_correction: bool = True,
+    weight_decay: float = 0.0,
+) -> UpdateRule:
+    """Adam; with ``weight_decay`` λ also θ ← θ − η_t λ θ, as in AdamW."""
+    log_epsilon = math.log(epsilon) if epsilon > 0 else -math.inf
+
+    def init(params: Params) -> State:
+        return {"step": first_step(params, rate), "m": no_history(params), "root_v": no_history(params)}
+
+    def update(params: Params, state: State, log_risk: Tensor, grad: ScaledGrad) -> tuple[Params, State]:
+        grad = normalised(grad)
+        m = average(state["m"], grad, beta1)
+        root_v = root_mean_square(state["root_v"], grad, beta2)
+
+        t = state["step"] + 1.0
+        m_correction = 1 - beta1**t if bias_correction else torch.ones_like(t)
+        v_correction = 1 - beta2**t if bias_correction else torch.ones_like(t)
+        # m̂/(√v̂ + ε) = (m √(1−β2^t)/(1−β1^t)) / (√v + ε √(1−β2^t)), all in the frame of √v
+        scale = (m["log_scale"] - root_v["log_scale"]).exp() * v_correction.sqrt() / m_correction
+        floor = (log_epsilon - root_v["log_scale"]).exp() * v_correction.sqrt()
+
+        step = {}
+        for name, leaf in params.items():
+            size = root_v["direction"][name] + per_member(floor, leaf)
+            ratio = per_member(scale, leaf) * m["direction"][name] / size
+            step[name] = torch.where(size > 0, ratio, 0) + weight_decay * leaf
+        params = descend(params, step, rate(state["step"]))
+        return params, {"step": state["step"] + 1, "m": m, "root_v": root_v}
+
+    return UpdateRule(init, update)

@@ -1,0 +1,24 @@
+"""Plain gradient descent with a fixed step: the baseline whose loss falls like 1/t only."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from src.optimizers.frame import per_member
+from src.optimizers.schedule import Rate, descend, first_step, power_law
+from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
+
+
+def build(task: Task, model: Model, *, lr: Rate = 0.1) -> UpdateRule:
+    """θ ← θ − η ∇L(θ), with the true gradient e^{log_scale}·direction; η is ``lr``, one or one for each seed."""
+    rate = power_law(lr, exponent=0.0, t0=1.0, degree=None)
+
+    def init(params: Params) -> State:
+        return {"step": first_step(params, rate)}
+
+    def update(params: Params, state: State, log_risk: Tensor, grad: ScaledGrad) -> tuple[Params, State]:
+        size = grad.log_scale.exp()
+        gradient = {name: per_member(size, leaf) * leaf for name, leaf in grad.direction.items()}
+        return descend(params, gradient, rate(state["step"])), {"step": state["step"] + 1}
+
+    return UpdateRule(init, update)

@@ -1,0 +1,51 @@
+"""Lion: the sign of a blend of momentum and gradient, so ℓ∞ geometry as SignGD (Chen et al., 2023)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from src.allowed import Fraction, NonNegative, Positive
+from src.optimizers.frame import average, no_history, normalised
+from src.optimizers.norms import linf
+from src.optimizers.schedule import Rate, descend, first_step, power_law
+from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
+
+
+def build(
+    task: Task,
+    model: Model,
+    *,
+    lr: Rate = 0.07,
+    beta1: Fraction = 0.9,
+    beta2: Fraction = 0.99,
+    weight_decay: NonNegative = 0.0,
+    exponent: NonNegative = 0.8,
+    t0: Positive = 1.0,
+) -> UpdateRule:
+    """θ ← θ − η_t (sign(β1 m + (1−β1) g) + λθ), then m ← β2 m + (1−β2) g.
+
+    Args:
+        task: not used.
+        model: its degree is what the schedule is checked against.
+        lr: η0.
+        beta1: weight of the momentum in the step.
+        beta2: of the momentum.
+        weight_decay: λ, decoupled; 0 for a margin, as a ball is what λ > 0 settles in.
+        exponent: a of the schedule.
+        t0: shift of the schedule.
+    """
+    rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
+    norm = linf()
+
+    def init(params: Params) -> State:
+        return {"step": first_step(params, rate), "momentum": no_history(params)}
+
+    def update(params: Params, state: State, log_risk: Tensor, grad: ScaledGrad) -> tuple[Params, State]:
+        grad = normalised(grad)
+        blend = average(state["momentum"], grad, beta1)
+        u = norm.steepest(blend["direction"])
+        step = {name: u[name] + weight_decay * leaf for name, leaf in params.items()}
+        momentum = average(state["momentum"], grad, beta2)
+        return descend(params, step, rate(state["step"])), {"step": state["step"] + 1, "momentum": momentum}
+
+    return UpdateRule(init, update)

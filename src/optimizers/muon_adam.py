@@ -1,0 +1,36 @@
+"""Muon on the hidden layers, Adam on the last: approximate steepest descent in max{r·msp(W), ‖u‖_∞}."""
+
+from __future__ import annotations
+
+from src.allowed import Fraction, NonNegative, Positive
+from src.optimizers.adam import adam
+from src.optimizers.by_layer import hidden_and_last
+from src.optimizers.norms import msp
+from src.optimizers.schedule import Rate, power_law, times
+from src.optimizers.steepest import steepest_descent
+from src.types import Model, Task, UpdateRule
+
+
+def build(
+    task: Task,
+    model: Model,
+    *,
+    lr: Rate = 0.25,
+    ratio: Positive = 1.0,
+    momentum: Fraction = 0.9,
+    beta1: Fraction = 0.9,
+    beta2: Fraction = 0.95,
+    epsilon: NonNegative = 0.0,
+    exponent: NonNegative = 0.8,
+    t0: Positive = 1.0,
+) -> UpdateRule:
+    """Base rates η0^M = ``lr`` for Muon and η0^A = r η0^M for Adam, r the ``ratio``.
+
+    ``momentum`` is Muon's β; ``beta1``, ``beta2`` and ``epsilon`` are Adam's; ``exponent`` and ``t0`` are of the
+    schedule that both share.
+    """
+    rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
+    return hidden_and_last(
+        steepest_descent(msp(), rate, momentum=momentum),
+        adam(times(ratio, rate), beta1=beta1, beta2=beta2, epsilon=epsilon),
+    )

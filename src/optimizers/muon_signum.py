@@ -1,0 +1,38 @@
+"""Muon on the hidden layers, Signum on the last: steepest descent in max{r·msp(W), ‖u‖_∞}."""
+
+from __future__ import annotations
+
+from src.allowed import Fraction, NonNegative, Positive
+from src.optimizers.by_layer import hidden_and_last
+from src.optimizers.norms import linf, msp
+from src.optimizers.schedule import Rate, power_law, times
+from src.optimizers.steepest import steepest_descent
+from src.types import Model, Task, UpdateRule
+
+
+def build(
+    task: Task,
+    model: Model,
+    *,
+    lr: Rate = 0.25,
+    ratio: Positive = 1.0,
+    momentum: Fraction = 0.9,
+    exponent: NonNegative = 0.8,
+    t0: Positive = 1.0,
+) -> UpdateRule:
+    """Base rates η0 for Muon and r η0 for Signum: a step has length r η_t in the hybrid norm of ``ratio`` r.
+
+    Args:
+        task: not used.
+        model: its degree is what the schedule is checked against.
+        lr: η0 of Muon.
+        ratio: r.
+        momentum: β of both.
+        exponent: a of the schedule.
+        t0: shift of the schedule.
+    """
+    rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
+    return hidden_and_last(
+        steepest_descent(msp(), rate, momentum=momentum),
+        steepest_descent(linf(), times(ratio, rate), momentum=momentum),
+    )

@@ -1,0 +1,187 @@
+"""Norms, their duals, and the steepest direction in each: which one an optimizer descends in decides its margin.
+
+A ``Norm`` measures one layer ``[M, ...]``; ``over_layers`` joins the norms of the layers into one of all parameters.
+Then ‖θ‖ measures the weights, ‖g‖_* = max_{‖u‖≤1} ⟨u, g⟩ the gradient, and ``steepest(g)`` is the u that attains it.
+All come from one function, ``aligned``, applied to the entries, the singular values, the rows or the layers.
+
+A layer that is a vector ``[M, m]`` or a single row ``[M, 1, m]`` has one singular value, its ℓ2 norm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from src.optimizers import polar
+from src.optimizers.frame import per_member
+from src.types import Params
+
+
+class Norm(NamedTuple):
+    """Of one layer ``[M, ...]`` or of ``Params``. ``value`` and ``dual`` are ``[M]``.
+
+    ``steepest(g)`` is u with ‖u‖ = 1 and ⟨u, g⟩ = ‖g‖_*, zero where g leaves it undetermined (and for g = 0).
+    """
+
+    value: Callable[[Any], Tensor]
+    dual: Callable[[Any], Tensor]
+    steepest: Callable[[Any], Any]
+
+
+def conjugate(p: float) -> float:
+    """p' with 1/p + 1/p' = 1."""
+    return math.inf if p == 1 else 1.0 if p == math.inf else p / (p - 1)
+
+
+def p_norm(b: Tensor, p: float) -> Tensor:
+    """‖b‖_p along the last axis, without overflow or underflow."""
+    largest = b.abs().amax(-1)
+    return largest * torch.linalg.vector_norm(b / _nonzero(largest).unsqueeze(-1), p, dim=-1)
+
+
+def aligned(b: Tensor, p: float) -> Tensor:
+    """u with ‖u‖_p = 1 and ⟨u, b⟩ = ‖b‖_{p'} for b ≥ 0 ``[..., K]``; zero where b is zero.
+
+    u ∝ b^{p'−1}. At p = ∞ that is one wherever b > 0; at p = 1 it is shared by the largest entries.
+    """
+    u = (b / _nonzero(b.amax(-1, keepdim=True))) ** (conjugate(p) - 1)
+    u = torch.where(b == 0, 0, u)
+    return u if p == math.inf else u / _nonzero(p_norm(u, p).unsqueeze(-1))
+
+
+def entrywise(p: float) -> Norm:
+    """ℓp of all entries: (Σ |w_ij|^p)^{1/p}."""
+
+    def steepest(layer: Tensor) -> Tensor:
+        if p == math.inf:
+            return layer.sign()
+        flat = layer.flatten(1)
+        return (flat.sign() * aligned(flat.abs(), p)).reshape(layer.shape)
+
+    return Norm(lambda w: p_norm(w.flatten(1), p), lambda g: p_norm(g.flatten(1), conjugate(p)), steepest)
+
+
+def schatten(p: float, polar_factor: Callable[[Tensor], Tensor] = polar.exact) -> Norm:
+    """ℓp of the singular values: p = ∞ is the spectral norm with the nuclear norm as its dual, p = 2 is ℓ2."""
+
+    def sigma(layer: Tensor) -> Tensor:
+        return polar.singular_values(_as_matrix(layer)).to(layer.dtype)
+
+    def steepest(layer: Tensor) -> Tensor:
+        matrix = _as_matrix(layer)
+        if p == math.inf:
+            return polar_factor(matrix).reshape(layer.shape)
+        u, sigma, vt = polar.svd(matrix)
+        return ((u * aligned(sigma, p).unsqueeze(-2)) @ vt).to(layer.dtype).reshape(layer.shape)
+
+    return Norm(lambda w: p_norm(sigma(w), p), lambda g: p_norm(sigma(g), conjugate(p)), steepest)
+
+
+def rows(p: float = math.inf) -> Norm:
+    """(2, p): ℓp of the ℓ2 norms of the rows, one row for each neuron; a vector is one row."""
+
+    def lengths(layer: Tensor) -> Tensor:
+        return p_norm(_as_matrix(layer), 2)
+
+    def steepest(layer: Tensor) -> Tensor:
+        length = lengths(layer)
+        scale = aligned(length, p) / _nonzero(length)
+        return (scale.unsqueeze(-1) * _as_matrix(layer)).reshape(layer.shape)
+
+    return Norm(lambda w: p_norm(lengths(w), p), lambda g: p_norm(lengths(g), conjugate(p)), steepest)
+
+
+def weighted(norm: Norm, weight: float | Callable[[Tensor], float]) -> Norm:
+    """c·‖W‖; the weight c may depend on the layer, through its shape."""
+
+    def c(layer: Tensor) -> float:
+        return weight(layer) if callable(weight) else weight
+
+    return Norm(
+        lambda w: c(w) * norm.value(w), lambda g: norm.dual(g) / c(g), lambda g: norm.steepest(g) / c(g)
+    )
+
+
+def over_layers(p: float, hidden: Norm, last: Norm | None = None) -> Norm:
+    """ℓp of the norms of the layers: ``last`` (or ``hidden``) for the last of them, ``hidden`` for the others."""
+
+    def pairs(params: Params) -> list[tuple[Norm, Tensor]]:
+        norms = [hidden] * (len(params) - 1) + [last or hidden]
+        return list(zip(norms, params.values(), strict=True))
+
+    def steepest(grads: Params) -> Params:
+        directions = [norm.steepest(layer) for norm, layer in pairs(grads)]
+        if p < math.inf:
+            duals = torch.stack([norm.dual(layer) for norm, layer in pairs(grads)], dim=-1)
+            shares = aligned(duals, p).unbind(-1)
+            directions = [per_member(share, u) * u for share, u in zip(shares, directions, strict=True)]
+        return dict(zip(grads, directions, strict=True))
+
+    return Norm(
+        lambda params: p_norm(torch.stack([n.value(w) for n, w in pairs(params)], -1), p),
+        lambda grads: p_norm(torch.stack([n.dual(g) for n, g in pairs(grads)], -1), conjugate(p)),
+        steepest,
+    )
+
+
+def lp(p: float) -> Norm:
+    """ℓp of all parameters."""
+    return over_layers(p, entrywise(p))
+
+
+def l2() -> Norm:
+    """‖θ‖₂: NGD, NMD."""
+    return lp(2)
+
+
+def linf() -> Norm:
+    """‖θ‖_∞, dual ℓ1: SignGD, Signum, Adam."""
+    return lp(math.inf)
+
+
+def schatten_p(p: float) -> Norm:
+    """Schatten-p of the block-diagonal matrix of all layers: p = 2 is ℓ2, p = ∞ is msp."""
+    return over_layers(p, schatten(p))
+
+
+def msp(polar_factor: Callable[[Tensor], Tensor] = polar.exact) -> Norm:
+    """max_k ‖W_k‖_sp, dual Σ_k ‖G_k‖_nuc: Muon."""
+    return over_layers(math.inf, schatten(math.inf, polar_factor))
+
+
+def hybrid(ratio: float, polar_factor: Callable[[Tensor], Tensor] = polar.exact) -> Norm:
+    """max{r·msp(W), ‖u‖_∞} with u the last layer, dual Σ_k ‖G_k‖_nuc / r + ‖g_u‖₁: Muon-Signum, Muon-Adam."""
+    return over_layers(math.inf, weighted(schatten(math.inf, polar_factor), ratio), entrywise(math.inf))
+
+
+def row_max() -> Norm:
+    """The largest ℓ2 norm of a row of any layer, dual Σ of the ℓ2 norms of the rows."""
+    return over_layers(math.inf, rows())
+
+
+def named(name: str, *, p: float = 2.0, ratio: float = 1.0) -> Norm:
+    """The norm of all parameters called ``l2``, ``linf``, ``msp``, ``hyb``, ``rows``, ``lp`` or ``schatten``."""
+    makers = {
+        "l2": l2,
+        "linf": linf,
+        "msp": msp,
+        "rows": row_max,
+        "hyb": partial(hybrid, ratio),
+        "lp": partial(lp, p),
+        "schatten": partial(schatten_p, p),
+    }
+    return makers[name]()
+
+
+def _as_matrix(layer: Tensor) -> Tensor:
+    """A vector ``[M, m]`` is one row."""
+    return layer if layer.ndim > 2 else layer.unsqueeze(1)
+
+
+def _nonzero(size: Tensor) -> Tensor:
+    return torch.where(size > 0, size, 1)

@@ -1,0 +1,63 @@
+"""Step sizes η_t = η0 ((t + t0)/t0)^{−a}, and the step θ ← θ − η_t u."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from src.allowed import ConfigError, Positive
+from src.optimizers.frame import per_member
+from src.types import Params
+
+Rate = Positive | list[Positive]
+"""A base step size for all members, or one for each."""
+
+Schedule = Callable[[Tensor], Tensor]
+"""``step [M] -> η [M]`` in float64; the first step is step 0."""
+
+
+def power_law(lr: Rate, *, exponent: float, t0: float, degree: float | None) -> Schedule:
+    """η_t = η0 ((t + t0)/t0)^{−a}, with a the ``exponent``.
+
+    The theorem (Gronich and Vardi, 2026, assumption on the learning rate) asks for ∫η = ∞ and η(t) = o(t^{1/L−1}),
+    that is 1 − 1/L < a ≤ 1 on a network of ``degree`` L. Outside that range we warn, and go on.
+    """
+    if degree is not None and not 1 - 1 / degree < exponent <= 1:
+        warnings.warn(
+            f"optimizer.exponent={exponent:g} is outside the theorem's range: "
+            f"> {1 - 1 / degree:.4g} and <= 1 for a network of degree {degree:g}",
+            stacklevel=3,
+        )
+
+    def rate(step: Tensor) -> Tensor:
+        if isinstance(lr, list) and len(lr) != len(step):
+            raise ConfigError("optimizer.lr", lr, f"must be one number, or one for each of the {len(step)} seeds")
+        base = torch.as_tensor(lr, dtype=torch.float64, device=step.device)
+        return base * ((step + t0) / t0) ** -exponent
+
+    return rate
+
+
+def first_step(params: Params, rate: Schedule) -> Tensor:
+    """The counter at step 0, int64 ``[M]``.
+
+    Raises:
+        ConfigError: when step sizes are listed, but not one for each member.
+    """
+    first = next(iter(params.values()))
+    step = torch.zeros(len(first), dtype=torch.int64, device=first.device)
+    rate(step)
+    return step
+
+
+def descend(params: Params, update: Params, eta: Tensor) -> Params:
+    """θ ← θ − η u, with η ``[M]``."""
+    return {name: leaf - per_member(eta, leaf) * update[name] for name, leaf in params.items()}
+
+
+def times(factor: float, rate: Schedule) -> Schedule:
+    """The same schedule, ``factor`` times as large."""
+    return lambda step: factor * rate(step)

@@ -1,0 +1,68 @@
+"""Steepest descent in a chosen norm: momentum → steepest direction → step of the schedule's length.
+
+    m ← β m + (1−β) g,    θ ← θ − η_t u,    u = argmax_{‖u‖=1} ⟨u, m⟩
+
+(Gronich and Vardi, 2026, momentum steepest descent; Tsilivis et al., 2024, without momentum.) NGD, SignGD and Muon
+are this rule with the norm filled in, each in the file of its name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from torch import Tensor
+
+from src.allowed import Fraction, NonNegative, Positive, Range
+from src.optimizers import norms
+from src.optimizers.frame import average, no_history, normalised
+from src.optimizers.norms import Norm
+from src.optimizers.schedule import Rate, Schedule, descend, first_step, power_law
+from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
+
+
+def build(
+    task: Task,
+    model: Model,
+    *,
+    norm: Literal["l2", "linf", "msp", "rows", "lp", "schatten"] = "schatten",
+    p: Annotated[float, Range(1)] = 4.0,
+    lr: Rate = 1.0,
+    momentum: Fraction = 0.9,
+    exponent: NonNegative = 0.8,
+    t0: Positive = 1.0,
+) -> UpdateRule:
+    """Steepest descent in ``norm``.
+
+    Args:
+        task: not used.
+        model: its degree L is what the schedule is checked against.
+        norm: ``lp`` is ℓp of all parameters, ``schatten`` is ℓp of all singular values of all layers, ``rows`` the
+            largest ℓ2 norm of a row, ``msp`` the largest spectral norm of a layer.
+        p: exponent of ``lp`` and ``schatten``; p = 1 moves the largest entry or singular direction alone.
+        lr: η0, in units of ``norm``; one number, or one for each seed.
+        momentum: β.
+        exponent: a in η_t = η0 ((t + t0)/t0)^{−a}.
+        t0: shift of the schedule, in steps.
+    """
+    rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
+    return steepest_descent(norms.named(norm, p=p), rate, momentum=momentum)
+
+
+def steepest_descent(norm: Norm, rate: Schedule, *, momentum: float, nesterov: bool = False) -> UpdateRule:
+    """θ ← θ − η_t u with u steepest in ``norm`` against the momentum, or against its ``nesterov`` look-ahead.
+
+    Does not depend on the scale of the gradients: not on one factor for all of them, and neither through
+    underflow, as the momentum is kept in a frame of its own.
+    """
+
+    def init(params: Params) -> State:
+        return {"step": first_step(params, rate), "momentum": no_history(params)}
+
+    def update(params: Params, state: State, log_risk: Tensor, grad: ScaledGrad) -> tuple[Params, State]:
+        grad = normalised(grad)
+        m = average(state["momentum"], grad, momentum)
+        ahead = average(m, grad, momentum) if nesterov else m
+        params = descend(params, norm.steepest(ahead["direction"]), rate(state["step"]))
+        return params, {"step": state["step"] + 1, "momentum": m}
+
+    return UpdateRule(init, update)
