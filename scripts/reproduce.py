@@ -71,7 +71,7 @@ def experiments(paper: int) -> list[str]:
 def planned(experiment: str, overrides: Sequence[str]) -> Sweep:
     """The experiment's cells, and which of them are not finished."""
     configs = grid.expand([f"+experiment={experiment}", *overrides])
-    open_ = [c for c in configs if c["force"] or records.status(configuration.folder(c))["state"] != "done"]
+    open_ = [c for c in configs if c["force"] or not records.finished(configuration.folder(c))]
     return Sweep(experiment, configs, open_)
 
 

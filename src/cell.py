@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,17 +39,17 @@ class Parts(NamedTuple):
     last: list[Measurement]
 
 
-def run(config: Mapping[str, Any], command: str, say: Say = print) -> Path:
+def run(config: Mapping[str, Any], command: str, tags: Sequence[str] = (), say: Say = print) -> Path:
     """Run the cell of a checked config (``configuration.plain``) unless it is finished; returns its folder.
 
-    ``command`` is what a person types to get this cell; it is recorded.
+    ``command`` is what a person types to get this cell; it is recorded. ``tags`` mark its W&B run.
 
     Raises:
         ConfigError: for a config that cannot be run, or damaged or unwritable files. Nothing is lost.
         CellError: for anything else that went wrong.
     """
     cell = configuration.folder(config)
-    if finished(cell) and not config["force"]:
+    if not config["force"] and records.finished(cell):
         say(f"{cell.name}: finished before, skipped")
         return cell
     torch.set_num_threads(config["threads"])
@@ -59,31 +60,39 @@ def run(config: Mapping[str, Any], command: str, say: Say = print) -> Path:
         with records.held(cell, say):
             if config["force"]:
                 records.set_aside(cell)
-            elif finished(cell):
+            elif records.finished(cell):
                 say(f"{cell.name}: finished by another process, skipped")
                 return cell
-            _run_held(cell, config, parts, command)
+            _run_held(cell, config, parts, command, tags)
     except OSError as error:
         raise ConfigError("outputs", config["outputs"], f"cannot be written: {error.strerror}") from error
     return cell
 
 
-def finished(cell: Path) -> bool:
-    """Whether the cell is done.
+def check(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Checked keyword arguments of every component and measurement, by the path of its node.
 
     Raises:
-        ConfigError: when its status cannot be read.
+        ConfigError: for an unknown key, a wrong type or a value out of range.
     """
-    return records.status(cell)["state"] == "done"
+    arguments = {group: configuration.arguments(group, config[group]) for group in configuration.COMPONENT_GROUPS}
+    for name, options in config["measurements"].items():
+        path, options = f"measurements.{name}", dict(options or {})
+        moment = options.pop("at", "every")
+        if moment not in ("every", "last"):
+            raise ConfigError(f"{path}.at", moment, "must be one of every, last")
+        schema = configuration.component("measurements", name)
+        arguments[path] = configuration.check(path, options, schema, also=("at",))
+    return arguments
 
 
 def assemble(config: Mapping[str, Any]) -> Parts:
     """Build every part from its group, in the config's precision and on its device.
 
     Raises:
-        ConfigError: for an unknown key, a wrong type, a value out of range, or keys that contradict each other.
+        ConfigError: for what ``check`` refuses, and for keys that contradict each other.
     """
-    arguments = {group: configuration.arguments(group, config[group]) for group in configuration.COMPONENT_GROUPS}
+    arguments = check(config)
 
     def build(group: str, *given: Any) -> Any:
         return configuration.component(group, config[group]["name"])(*given, **arguments[group])
@@ -93,12 +102,8 @@ def assemble(config: Mapping[str, Any]) -> Parts:
     every, last = [], []
     for name, options in config["measurements"].items():
         measure = configuration.component("measurements", name)
-        options = dict(options or {})
-        moment = options.pop("at", "every")
-        if moment not in ("every", "last"):
-            raise ConfigError(f"measurements.{name}.at", moment, "must be one of every, last")
-        checked = configuration.check(f"measurements.{name}", options, measure, also=("at",))
-        (last if moment == "last" else every).append(measure(task, model, **checked))
+        only_last = (options or {}).get("at") == "last"
+        (last if only_last else every).append(measure(task, model, **arguments[f"measurements.{name}"]))
     return Parts(
         task,
         model,
@@ -125,11 +130,11 @@ def placed(task: Task, device: str, dtype: str) -> Task:
     return Task(*map(place, task[:4]), {name: place(value) for name, value in task.facts.items()})
 
 
-def _run_held(cell: Path, config: Mapping[str, Any], parts: Parts, command: str) -> None:
+def _run_held(cell: Path, config: Mapping[str, Any], parts: Parts, command: str, tags: Sequence[str]) -> None:
     log = cell / "run.log"
     began = time.monotonic()
     started = _started(cell, config, parts, command)
-    mirror = tracking.open_cell(cell, config, resumed=started is not None)
+    mirror = _mirror(cell, config, tags)
     try:
         records.write_json(cell / "status.json", {"state": "running", "since": _now()})
         _note(log, f"resumed at step {started.step}" if started else "started")
@@ -137,7 +142,7 @@ def _run_held(cell: Path, config: Mapping[str, Any], parts: Parts, command: str)
         members = [{k: v for k, v in row.items() if not isinstance(v, list)} for row in rows]
         summary = {"experiment": config["name"], "cell": cell.name, "steps": rows[0]["step"], "members": members}
         records.write_json(cell / "summary.json", summary)
-        mirror.summary(members)
+        mirror.summary(tracking.history_entry(rows))
         outcome = {
             "state": "done",
             "converged": sum(row["converged"] for row in rows),
@@ -160,14 +165,38 @@ def _run_held(cell: Path, config: Mapping[str, Any], parts: Parts, command: str)
         raise CellError(f"{cell.name} failed: {reason} (see {log})") from error
 
 
+def _mirror(cell: Path, config: Mapping[str, Any], tags: Sequence[str]) -> tracking.Mirror:
+    """The cell's W&B run, with the rows there are so far."""
+    mirror = tracking.open_run(
+        config["tracking"]["mode"],
+        config["outputs"],
+        run_id=configuration.identity(config),
+        project=config["tracking"]["project"],
+        name=cell.name,
+        group=config["name"],
+        job_type="cell",
+        tags=[f"paper{config['paper']}", config["profile"], *tags],
+        config=described(config),
+    )
+    if (cell / "metrics.jsonl").exists():
+        for _, rows in itertools.groupby(records.rows(cell), key=lambda row: row["step"]):
+            mirror.log(list(rows))
+    return mirror
+
+
+def described(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config as it is recorded: what determines the numbers and what the cell is called, no paths."""
+    return {key: value for key, value in config.items() if key not in ("outputs", "force", "report", "profiles")}
+
+
 def _started(
     cell: Path, config: Mapping[str, Any], parts: Parts, command: str
 ) -> training.Progress | None:
     """The progress to resume from, with the record cut back to it; otherwise a fresh, described cell and None."""
     saved = checkpoint.load(cell / "checkpoint.pt", parts.task.x.device)
     records.rewind(cell / "metrics.jsonl", saved[1] if saved else 0)
-    described = {key: value for key, value in config.items() if key not in ("outputs", "force", "report", "profiles")}
-    (cell / "config.yaml").write_text(yaml.safe_dump(described, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    text = yaml.safe_dump(described(config), sort_keys=False, allow_unicode=True)
+    (cell / "config.yaml").write_text(text, encoding="utf-8")
     facts = provenance.collect(
         command=command,
         seeds=config["seeds"],

@@ -122,10 +122,9 @@ def component(group: str, name: str) -> Callable:
         ConfigError: when there is no such component.
     """
     if group == "objective":
-        module = importlib.import_module("src.objectives")
-        if name in ("exponential", "logistic") or callable(getattr(module, name, None)):
-            return getattr(module, name)
         known = [path.stem for path in (CONF / "objective").glob("*.yaml")]
+        if name in known:
+            return getattr(importlib.import_module("src.objectives"), name)
     else:
         package = {"data": "data", "measurements": "measurements"}.get(group, f"{group}s")
         if importlib.util.find_spec(f"src.{package}.{name}") is not None:
@@ -169,21 +168,28 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
     """``value`` as ``hint`` asks for it, or a ConfigError."""
     ranges = [item for item in getattr(hint, "__metadata__", ()) if isinstance(item, Range)]
     kind = typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
-    converted = _as_type(key, value, kind)
+    try:
+        converted = _as_type(key, value, kind)
+    except _OtherTypeError as error:
+        raise ConfigError(key, value, f"must be {_describe(hint)}") from error
     values = converted if isinstance(converted, list) else [converted]
     if any(isinstance(v, int | float) and v not in allowed for allowed in ranges for v in values):
         raise ConfigError(key, value, f"must be {_describe(hint)}")
     return converted
 
 
+class _OtherTypeError(TypeError):
+    """The value is not of the type asked for."""
+
+
 def _as_type(key: str, value: Any, kind: Any) -> Any:
-    refusal = ConfigError(key, value, f"must be {_describe(kind)}")
+    """``value`` as ``kind``: whole floats pass for integers, integers for floats, booleans for neither."""
     origin, options = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         for option in options:
             with contextlib.suppress(ConfigError):
                 return _convert(key, value, option)
-        raise refusal
+        raise _OtherTypeError
     if origin is Literal:
         if value in options and not isinstance(value, bool):
             return value
@@ -191,14 +197,14 @@ def _as_type(key: str, value: Any, kind: Any) -> Any:
         raise ConfigError(key, value, f"must be one of {', '.join(map(str, options))}{hint}")
     if origin is list:
         if not isinstance(value, list):
-            raise refusal
+            raise _OtherTypeError
         return [_convert(f"{key}[{i}]", item, options[0]) for i, item in enumerate(value)]
     if origin is dict:
         kind = dict
     if kind is Any:
         return value
     if isinstance(value, float) and not math.isfinite(value):
-        raise refusal
+        raise _OtherTypeError
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if kind is int and isinstance(value, float) and value.is_integer():
@@ -206,10 +212,10 @@ def _as_type(key: str, value: Any, kind: Any) -> Any:
     if kind is type(None):
         if value is None:
             return None
-        raise refusal
+        raise _OtherTypeError
     if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
-    raise refusal
+    raise _OtherTypeError
 
 
 def _describe(hint: Any) -> str:

@@ -28,6 +28,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
         value = next((o.split("=", 1)[1] for o in overrides if o.lstrip("+~").startswith(f"{key}=")), "?")
         parent, _, last = key.rpartition(".")
         known = _known_keys(parent, [o for o in overrides if not o.lstrip("+~").startswith(key)])
+        if not known and parent.startswith("measurements."):
+            return f"{key}={value}: not set there yet; write it with a plus, +{key}={value}"
         return f"{key}={value}: unknown key{nearest(last, known)}; known: {', '.join(known)}"
     if found := re.search(r"mismatched input|extraneous input|token recognition|no viable alternative", text):
         line = text.splitlines()[0]

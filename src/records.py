@@ -57,6 +57,15 @@ def status(cell: Path) -> dict[str, Any]:
     return found
 
 
+def finished(cell: Path) -> bool:
+    """Whether the cell is done.
+
+    Raises:
+        ConfigError: when its status is damaged.
+    """
+    return status(cell)["state"] == "done"
+
+
 @contextlib.contextmanager
 def held(cell: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the cell for this process. If another one has it, say so and wait until that one ends or dies."""

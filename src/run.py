@@ -22,8 +22,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
+from src import claims_file, grid, records
 from src import config as configuration
-from src import grid, records
 from src.allowed import ConfigError
 from src.explain import explain
 
@@ -41,12 +41,20 @@ def _job(cfg: DictConfig) -> None:
 
     try:
         command = " ".join(["python -m src.run", *map(shlex.quote, HydraConfig.get().overrides.task)])
-        cell.run(configuration.plain(cfg), command, say)
+        config = configuration.plain(cfg)
+        cell.run(config, command, _claims_on(config), say)
     except (ConfigError, cell.CellError) as error:
         say(str(error))
         if "basic" not in HydraConfig.get().launcher._target_:
             raise  # a cluster must see that its job failed
         _failures.append(error)
+
+
+def _claims_on(config: dict[str, Any]) -> list[str]:
+    """The ids of the claims that rest on the cell's experiment."""
+    if config["paper"] is None:
+        return []
+    return [claim.id for claim in claims_file.load(config["paper"]) if config["name"] in claim.experiments]
 
 
 def main() -> None:
@@ -58,17 +66,16 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code."""
     # Hydra then leaves its errors to us instead of printing them with a hint at this very variable.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    overrides = [word for word in arguments if "=" in word and not word.startswith("--")]
+    overrides = [word for word in arguments if not word.startswith("-")]
     try:
         if any(word.startswith("-") and word not in ("-m", "--multirun") for word in arguments):
             _job()  # --help, --cfg, --info, …: Hydra's own business
             return 0
         configs = grid.expand(overrides)
-        unfinished = [c for c in configs if c["force"] or records.status(configuration.folder(c))["state"] != "done"]
-        say(f"{configs[0]['name']}: {len(configs)} cells, {len(configs) - len(unfinished)} of them finished before")
+        unfinished = [c for c in configs if c["force"] or not records.finished(configuration.folder(c))]
+        say(f"{configs[0]['name']}: {len(configs)} cell(s), {len(configs) - len(unfinished)} finished before")
         if unfinished:
-            with _sweep_bar(configs):
-                _job()
+            _run(unfinished)
         return _conclude(configs, overrides)
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         say(str(error) if isinstance(error, ConfigError) else explain(error, overrides))
@@ -78,21 +85,35 @@ def run(arguments: Sequence[str]) -> int:
         return 130
 
 
+def _run(configs: Sequence[dict[str, Any]]) -> None:
+    """Check every cell, so that a mistake in the last one is told before the first one trains; then let Hydra sweep."""
+    from src import cell
+
+    for config in configs:
+        cell.check(config)
+    outputs = Path(configs[0]["outputs"])
+    try:
+        outputs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError("outputs", outputs, f"cannot be written: {error.strerror}") from error
+    with _sweep_bar(configs):
+        _job()
+
+
 def _conclude(configs: Sequence[dict[str, Any]], overrides: Sequence[str]) -> int:
     """Report on the sweep from its files; the exit code."""
-    broken = next((error for error in _failures if isinstance(error, ConfigError)), None)
+    if any(isinstance(error, ConfigError) for error in _failures):
+        return 2
     states = {configuration.folder(c): records.status(configuration.folder(c)) for c in configs}
     done = [cell for cell, status in states.items() if status["state"] == "done"]
     for cell, status in states.items():
         if status["state"] == "failed":
             say(f"FAILED {cell}: {status['reason']}")
     if done and configs[0]["report"]:
-        from src import reporting
+        from src import report
 
-        reporting.after_sweep(configs, done, overrides, say)
+        report.conclude_sweep(configs, overrides, say)
     say(f"{len(done)} of {len(states)} cells done; results in {Path(configs[0]['outputs']) / configs[0]['name']}")
-    if broken:
-        return 2
     return 0 if len(done) == len(states) else 1
 
 

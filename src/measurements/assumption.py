@@ -1,0 +1,30 @@
+"""Both sides of Assumption 2.2 for the clusters at hand, and the closed forms the claims compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from src.allowed import ConfigError
+from src.types import Measurement, Model, Snapshot, Task
+
+
+def build(task: Task, model: Model) -> Measurement:
+    """Columns ``assumption_left ≤ assumption_right`` if Assumption 2.2 (recalled form) holds, ``assumption_met`` (0/1),
+    ``margin_oracle`` and ``radius_oracle`` (closed forms O1 and O2 or O3, docs/paper1.md; NaN where there is none).
+
+    Raises:
+        ConfigError: for a task without clusters.
+    """  # noqa: D205
+    if "assumption_left" not in task.facts:
+        raise ConfigError("measurements.assumption", task.facts.get("name", "?"), "needs data=clusters")
+    names = ("assumption_left", "assumption_right", "margin_oracle", "radius_oracle")
+    facts = {name: task.facts[name].to("cpu", torch.float64) for name in names}
+    facts["assumption_met"] = (facts["assumption_left"] <= facts["assumption_right"]).long()
+
+    def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
+        return facts
+
+    return measure

@@ -1,0 +1,204 @@
+"""A cell is skipped when finished, resumed bit for bit after a kill at any moment, retried when it failed."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from src import cell as cells
+from src import config as configuration
+from src import grid, records
+from src.allowed import ConfigError
+
+TINY = ["+experiment=cluster_width", "profile=smoke", "model.width=6", "data.k=4", "data.n=12", "data.d=64"]
+TINY += ["data.n_test=50", "steps=300", "stop.every=40", "seeds=[0,1]", "tracking.mode=disabled"]
+TINY += ["measurements.robustness.points=5", "measurements.robust_network.points=5"]
+
+
+def tiny(outputs, *overrides):
+    (config,) = grid.expand([*TINY, f"outputs={outputs}", *overrides])
+    return config
+
+
+def run(config):
+    said = []
+    return cells.run(config, "command", said.append), said
+
+
+def bytes_of(cell):
+    return {name: (cell / name).read_bytes() for name in ("metrics.jsonl", "summary.json")}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An undisturbed run, for comparison."""
+    cell, _ = run(tiny(tmp_path_factory.mktemp("whole")))
+    return cell
+
+
+def test_files_of_a_cell(whole):
+    names = "config.yaml provenance.json metrics.jsonl summary.json checkpoint.pt run.log status.json".split()
+    assert set(names) <= {path.name for path in whole.iterdir()}
+    rows = records.rows(whole)
+    assert {row["seed"] for row in rows} == {0, 1}
+    assert [row["final"] for row in rows[-2:]] == [True, True]
+    assert records.status(whole)["state"] == "done"
+    config = yaml.safe_load((whole / "config.yaml").read_text())
+    assert configuration.identity({**config}) == whole.name.rsplit("-", 1)[-1]
+
+
+def test_finished_cell_is_skipped(whole):
+    before = bytes_of(whole), (whole / "status.json").stat().st_mtime_ns
+    _, said = run(tiny(whole.parents[1]))
+    assert "skipped" in said[0]
+    assert before == (bytes_of(whole), (whole / "status.json").stat().st_mtime_ns)
+
+
+class Killed(BaseException):
+    """Not an Exception: like a kill, it leaves the cell as it is."""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_resume_after_kills_at_random_steps_is_bit_for_bit(tmp_path, monkeypatch, whole, seed):
+    rng = random.Random(seed)
+    config = tiny(tmp_path, f"checkpoint_every={rng.choice([0, 0.01])}")
+    original = cells.training.train
+
+    def mortal(budget):
+        def train(*args):
+            for count, progress in enumerate(original(*args)):
+                if count == budget:
+                    raise Killed
+                yield progress
+
+        return train
+
+    for _ in range(3):
+        monkeypatch.setattr(cells.training, "train", mortal(rng.randrange(1, 120)))
+        try:
+            run(config)
+            break
+        except Killed:
+            assert records.status(configuration.folder(config))["state"] == "running"
+    monkeypatch.setattr(cells.training, "train", original)
+    cell, _ = run(config)
+    assert bytes_of(cell) == bytes_of(whole)
+    assert "resumed at step" in (cell / "run.log").read_text() or config["checkpoint_every"]
+
+
+def test_sigkill_while_training_then_the_same_command(tmp_path, whole):
+    command = [sys.executable, "-m", "src.run", *TINY, f"outputs={tmp_path}", "checkpoint_every=0", "report=false"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoint = configuration.folder(tiny(tmp_path)) / "checkpoint.pt"
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = subprocess.run(command, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    assert bytes_of(checkpoint.parent) == bytes_of(whole)
+
+
+def test_failed_cell_says_why_and_is_retried(tmp_path, monkeypatch, whole):
+    config = tiny(tmp_path)
+
+    def broken(*args):
+        raise ZeroDivisionError("no luck today")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cells.training, "train", broken)
+        with pytest.raises(cells.CellError, match="no luck today"):
+            run(config)
+    cell = configuration.folder(config)
+    assert records.status(cell)["state"] == "failed"
+    assert "no luck today" in records.status(cell)["reason"]
+    assert "Traceback" in (cell / "run.log").read_text()
+    run(config)
+    assert bytes_of(cell) == bytes_of(whole)
+
+
+def test_force_runs_anew_and_keeps_the_old_files(tmp_path, whole):
+    cell, _ = run(tiny(tmp_path))
+    run(tiny(tmp_path, "force=true"))
+    (kept,) = (cell.parent / ".superseded").iterdir()
+    assert bytes_of(kept) == bytes_of(cell) == bytes_of(whole)
+
+
+@pytest.mark.parametrize("name", ["status.json", "checkpoint.pt", "metrics.jsonl"])
+def test_damaged_files_are_told_in_one_line_and_left_alone(tmp_path, name, monkeypatch):
+    config = tiny(tmp_path, "checkpoint_every=0")
+    original = cells.training.train
+
+    def mortal(*args):
+        for count, progress in enumerate(original(*args)):
+            if count == 50:
+                raise Killed
+            yield progress
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cells.training, "train", mortal)
+        with pytest.raises(Killed):
+            run(config)
+    cell = configuration.folder(config)
+    damaged = (cell / name).read_bytes()[:20]
+    (cell / name).write_bytes(damaged)
+    with pytest.raises(ConfigError, match="is damaged") as refused:
+        run(config)
+    assert "\n" not in str(refused.value)
+    assert (cell / name).read_bytes() == damaged
+
+
+def _in_process(config, queue):
+    said = []
+    cells.run(config, "command", said.append)
+    queue.put(said)
+
+
+def test_two_processes_on_one_cell_do_not_damage_it(tmp_path, whole):
+    config = tiny(tmp_path)
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    both = [context.Process(target=_in_process, args=(config, queue)) for _ in range(2)]
+    for process in both:
+        process.start()
+    said = [line for _ in both for line in queue.get(timeout=120)]
+    for process in both:
+        process.join()
+    assert bytes_of(configuration.folder(config)) == bytes_of(whole)
+    assert any("skipped" in line for line in said)
+
+
+def test_batched_members_equal_single_members(whole, tmp_path):
+    alone, _ = run(tiny(tmp_path, "seeds=[1]"))
+    (one,) = [row for row in records.rows(alone) if row["final"]]
+    (both,) = [row for row in records.rows(whole) if row["final"] and row["seed"] == 1]
+    assert one["step"] <= both["step"]
+    for name in ("margin", "z_r50", "log_risk", "test_error"):
+        assert one[name] == pytest.approx(both[name], rel=1e-6), name
+
+
+def test_a_seed_changes_the_result(whole):
+    first, second = (row for row in records.rows(whole) if row["final"])
+    assert first["margin"] != second["margin"]
+
+
+def test_unwritable_outputs_is_one_line(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(ConfigError, match="outputs="):
+        run(tiny(blocked))
+
+
+def test_rows_hold_no_clock_and_no_path(whole):
+    text = (whole / "metrics.jsonl").read_text() + (whole / "summary.json").read_text()
+    assert str(whole.parents[2]) not in text
+    assert "seconds" not in json.loads((whole / "summary.json").read_text())
+    assert os.sep + "outputs" not in text
