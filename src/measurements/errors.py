@@ -27,7 +27,7 @@ def build(task: Task, model: Model, *, points: Count | None = None) -> Measureme
         ConfigError: for ``points`` with other data.
     """
     if points is not None and "seeds" not in task.facts:
-        raise ConfigError("errors.points", points, "only data=clusters can draw fresh test points; leave it null")
+        raise ConfigError("measurements.errors.points", points, "only data=clusters draws fresh points; leave it null")
 
     def wrong(params: Params, x: Tensor, y: Tensor) -> Tensor:
         with torch.no_grad():

@@ -23,7 +23,6 @@ from src.measurements.margin import slackness
 from src.models.two_layer_relu import neurons
 from src.types import Measurement, Model, Snapshot, Task
 
-
 COLUMNS = ("kkt_residual", "kkt_residual_clarke", "slackness", "dual_norm_ratio", "kkt_kinks")
 
 

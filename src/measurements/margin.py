@@ -23,7 +23,7 @@ def build(task: Task, model: Model) -> Measurement:
         ConfigError: for a network without a degree of homogeneity L.
     """
     if model.degree is None:
-        raise ConfigError("model.name", "not homogeneous", "a normalised margin needs a homogeneous network")
+        raise ConfigError("measurements", "margin", "a normalised margin needs a homogeneous network")
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
         with torch.no_grad():
