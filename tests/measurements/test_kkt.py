@@ -136,6 +136,9 @@ def test_training_nears_a_kkt_point_and_members_do_not_mix():
     assert (after["slackness"] < 0.02).all()
     assert torch.allclose(after["dual_norm_ratio"], torch.ones(2).double(), atol=0.02)
 
+    hurried = kkt.build(task, None, iterations=1)(Snapshot(0, late, None))  # never worse than where it starts
+    assert (hurried["kkt_residual_clarke"] <= after["kkt_residual"]).all()
+
     alone = kkt.build(task._replace(x=task.x[1:], y=task.y[1:]), None)
     single = alone(Snapshot(0, {name: leaf[1:] for name, leaf in late.items()}, None))
     for name, column in after.items():

@@ -109,16 +109,16 @@ def test_training_commutes_with_the_frame_and_with_flipped_labels():
 @pytest.mark.parametrize("coordinates", ["reduced", "full"])
 def test_small_start_is_balanced_of_one_size_and_in_the_span(coordinates):
     task = clusters.build([0, 1], k=3, d=64, n=12, n_test=4, coordinates=coordinates)
-    params = two_layer_relu.build(task, width=5, init="balanced", init_scale=1e-3).init([0, 1])
+    params = two_layer_relu.build(task, width=7, init="balanced", init_scale=1e-3).init([0, 1])
     incoming, v = two_layer_relu.neurons(params)
     assert torch.allclose(incoming.norm(dim=-1), torch.full_like(v, 1e-3))
     assert torch.allclose(v.abs(), torch.full_like(v, 1e-3))
-    assert (v > 0).sum(1).tolist() == [3, 3]
+    assert (v > 0).sum(1).tolist() == [4, 4]
     span = torch.cat([task.facts["means"], task.x], 1)
     inside = span.mT @ torch.linalg.lstsq(span.mT, params["w"].mT, driver="gelsd").solution
     assert torch.allclose(inside, params["w"].mT, atol=1e-12)
     assert not torch.allclose(params["w"][0], params["w"][1])
-    again = two_layer_relu.build(task, width=5, init_scale=1e-3).init([0, 1])
+    again = two_layer_relu.build(task, width=7, init_scale=1e-3).init([0, 1])
     assert torch.equal(again["w"], params["w"])
 
 
