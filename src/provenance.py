@@ -1,0 +1,105 @@
+"""Where a cell's numbers come from: code, command, software, hardware. No host, user or folder is named."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def collect(
+    command: str, seeds: Sequence[int], dtype: str, device: str, threads: int, data_files: Mapping[str, str]
+) -> dict[str, Any]:
+    """Everything ``provenance.json`` records, as plain JSON values; what cannot be found out is None.
+
+    ``threads`` is the thread count the cell computes with (sums depend on it), ``data_files`` maps the names of the
+    data files read to their sha256. Imports no torch: its build and the GPU are told if the caller has it loaded.
+    """
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": without_folders(command),
+        "git": git(ROOT),
+        "seeds": list(seeds),
+        "dtype": dtype,
+        "device": device,
+        "gpu": _gpu(device),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "torch": _torch_build(),
+        "packages": dict(_packages()),
+        "data": dict(data_files),
+    }
+
+
+def git(root: Path) -> dict[str, Any] | None:
+    """``{"sha", "dirty"}`` of the checkout whose root is ``root``; None if it is none, or git is missing.
+
+    Dirty means that a tracked file differs from the commit or that there is a file git neither tracks nor ignores.
+    """
+    if not (root / ".git").exists():
+        return None
+    # No optional locks: cells running side by side must not fight over the index.
+    command = ["git", "--no-optional-locks", "status", "--porcelain=v2", "--branch"]
+    try:
+        status = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    head = re.search(r"^# branch.oid ([0-9a-f]+)$", status, re.MULTILINE)  # "(initial)" before the first commit
+    return {"sha": head[1] if head else None, "dirty": any(line[0] != "#" for line in status.splitlines())}
+
+
+def without_folders(command: str) -> str:
+    """The command with absolute folders cut down to the last part, which is enough to tell what was meant.
+
+    >>> without_folders("python -m src.run hydra/launcher=ray outputs=/home/me/results data.d=8")
+    'python -m src.run hydra/launcher=ray outputs=…/results data.d=8'
+    """
+    return re.sub(r"(?<![\w.…/-])~?(?:/[^\s/'\",\]]+)*/(?=[^\s/'\",\]])", "…/", command)
+
+
+@cache
+def _packages() -> dict[str, str | None]:
+    """Installed versions of the dependencies that pyproject.toml declares."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    return {name: _version(name) for name in (re.match(r"[\w.-]+", line)[0] for line in declared)}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@cache
+def _cpu() -> str | None:
+    try:
+        model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    except OSError:  # not Linux
+        model = None
+    return model[1] if model else platform.processor() or None
+
+
+def _gpu(device: str) -> str | None:
+    torch = sys.modules.get("torch")
+    return torch.cuda.get_device_name(device) if torch and device.startswith("cuda") else None
+
+
+def _torch_build() -> dict[str, str | None] | None:
+    torch = sys.modules.get("torch")
+    return {"version": torch.__version__, "cuda": torch.version.cuda} if torch else None

@@ -1,0 +1,115 @@
+"""A cell's origin is told in full, fast, and without naming a machine, a user or a folder."""
+
+import getpass
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import torch
+
+from src import provenance
+
+ROOT = Path(__file__).parents[1]
+FACTS = {
+    "command": "python -m src.run +experiment=cluster_width data.k=4", "seeds": [0, 1], "dtype": "float64",
+    "device": "cpu", "threads": 1, "data_files": {"train-images-idx3-ubyte.gz": "ab" * 32},
+}  # fmt: skip
+
+
+def shell(folder, *command):
+    someone = {f"GIT_{role}_{what}": "tester" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    return subprocess.check_output(command, cwd=folder, env={**os.environ, **someone}, text=True).strip()
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    shell(tmp_path, "git", "init", "-q")
+    (tmp_path / "a.py").write_text("1")
+    shell(tmp_path, "git", "add", "a.py")
+    shell(tmp_path, "git", "commit", "-q", "-m", "first")
+    return tmp_path
+
+
+def test_facts_survive_json_and_say_what_they_were_told():
+    facts = provenance.collect(**FACTS)
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["data"] == FACTS["data_files"]
+    assert {key: facts[key] for key in ("command", "seeds", "dtype", "device", "threads")} == {
+        key: FACTS[key] for key in ("command", "seeds", "dtype", "device", "threads")}  # fmt: skip
+    assert facts["torch"] == {"version": torch.__version__, "cuda": torch.version.cuda} and facts["gpu"] is None
+    assert facts["packages"]["torch"] == torch.__version__ and None not in facts["packages"].values()
+    assert facts["python"] == ".".join(map(str, sys.version_info[:3])) and facts["cpu"]
+    assert abs(datetime.fromisoformat(facts["date"]) - datetime.now(UTC)) < timedelta(seconds=5)
+
+
+def test_collecting_is_fast_once_versions_are_known():
+    provenance.collect(**FACTS)
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        provenance.collect(**FACTS)
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 0.1
+
+
+def test_nothing_names_the_machine_the_user_or_a_folder():
+    command = f"{sys.executable} -m src.run outputs={ROOT}/outputs 'data.path=~/d/mnist' list=[/a/b,/c]"
+    told = json.dumps(provenance.collect(**{**FACTS, "command": command}))
+    for private in (f"{ROOT}/", f"{Path.home()}/", sys.prefix):
+        assert private not in told
+    for private in (os.uname().nodename, getpass.getuser()):
+        assert f'"{private}"' not in told
+    assert not re.search(r'[\s"=\[,]~?/\w', told)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("python -m src.run hydra/launcher=ray", "python -m src.run hydra/launcher=ray"),
+        ("outputs=../there data.scale=1/2", "outputs=../there data.scale=1/2"),
+        ("/opt/x/bin/python -m src.run", "…/python -m src.run"),
+        ("python /run.py outputs='/home/me/some/results'", "python …/run.py outputs='…/results'"),
+        ("files=[/a/b.gz,/c.gz] home=~/x/", "files=[…/b.gz,…/c.gz] home=…/x/"),
+    ],
+)
+def test_commands_keep_what_matters_of_a_path(command, told):
+    assert provenance.without_folders(command) == told
+
+
+def test_git_tells_the_commit_and_whether_it_is_what_ran(checkout):
+    sha = shell(checkout, "git", "rev-parse", "HEAD")
+    assert provenance.git(checkout) == {"sha": sha, "dirty": False}
+    (checkout / "new.py").write_text("2")
+    assert provenance.git(checkout) == {"sha": sha, "dirty": True}
+    (checkout / "new.py").unlink()
+    (checkout / "a.py").write_text("3")
+    assert provenance.git(checkout) == {"sha": sha, "dirty": True}
+
+
+def test_ignored_files_do_not_make_a_checkout_dirty(checkout):
+    (checkout / ".git" / "info" / "exclude").write_text("outputs/\n")
+    (checkout / "outputs").mkdir()
+    (checkout / "outputs" / "rows").write_text("1")
+    assert provenance.git(checkout)["dirty"] is False
+
+
+def test_no_git_is_told_as_null(tmp_path, checkout, monkeypatch):
+    assert provenance.git(checkout / ".git" / "info") is None, "a folder inside someone else's checkout"
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert provenance.git(checkout) is None
+
+
+def test_a_checkout_without_commits_has_no_sha(tmp_path):
+    shell(tmp_path, "git", "init", "-q")
+    assert provenance.git(tmp_path) == {"sha": None, "dirty": False}
+
+
+def test_collecting_does_not_load_torch():
+    code = f"import sys; from src.provenance import collect; collect(**{FACTS!r}); print('torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True) == "False\n"
