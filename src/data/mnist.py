@@ -70,9 +70,7 @@ def build(
 @cache
 def read(part: Literal["train", "t10k"]) -> Images:
     """All images of the training or the test part, from files whose sha256 has been checked."""
-    pixels, labels = (
-        _idx(FOLDER / "mnist" / f"{part}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1")
-    )
+    pixels, labels = (_idx(FOLDER / "mnist" / f"{part}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
     return Images(torch.from_numpy(pixels), torch.from_numpy(labels).long())
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from src.allowed import Fraction, NonNegative, Positive
-from src.optimizers.frame import average, no_history, normalised, per_member, root_mean_square
+from src.optimizers.frame import average, finite, no_history, per_member, root_mean_square
 from src.optimizers.schedule import Rate, Schedule, descend, first_step, power_law
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
 
@@ -58,7 +58,7 @@ def adam(
         return {"step": first_step(params, rate), "m": no_history(params), "root_v": no_history(params)}
 
     def update(params: Params, state: State, log_risk: Tensor, grad: ScaledGrad) -> tuple[Params, State]:
-        grad = normalised(grad)
+        grad = finite(grad)
         m = average(state["m"], grad, beta1)
         root_v = root_mean_square(state["root_v"], grad, beta2)
 

@@ -23,16 +23,14 @@ def per_member(value: Tensor, like: Tensor) -> Tensor:
     return value.to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))
 
 
-def normalised(grad: ScaledGrad) -> ScaledGrad:
-    """The same gradient with max|direction| = 1. One that is not finite becomes zero: that member stays where it is."""
-    peak = torch.stack([leaf.flatten(1).abs().amax(1) for leaf in grad.direction.values()]).amax(0)
-    finite = torch.isfinite(peak) & torch.isfinite(grad.log_scale)
-    size = torch.where(finite & (peak > 0), peak, torch.ones_like(peak))
-    direction = {name: leaf / per_member(size, leaf) for name, leaf in grad.direction.items()}
-    if not bool(finite.all()):
-        direction = {name: torch.where(per_member(finite, leaf) > 0, leaf, 0) for name, leaf in direction.items()}
-    log_scale = torch.where(finite, grad.log_scale + size.log(), -torch.inf)
-    return ScaledGrad(direction, log_scale)
+def finite(grad: ScaledGrad) -> ScaledGrad:
+    """The same gradient; one that is not finite becomes zero, so that a member that diverged stays where it is."""
+    total = grad.log_scale + sum(leaf.flatten(1).sum(1) for leaf in grad.direction.values())
+    good = torch.isfinite(total)
+    if bool(good.all()):
+        return grad
+    direction = {name: leaf.where(per_member(good, leaf) > 0, 0) for name, leaf in grad.direction.items()}
+    return ScaledGrad(direction, grad.log_scale.where(good, -torch.inf))
 
 
 def no_history(params: Params) -> History:
@@ -46,7 +44,7 @@ def average(history: History, grad: ScaledGrad, beta: float) -> History:
     """m ← β m + (1−β) g."""
     old, new, log_scale = _weights(history["log_scale"], grad.log_scale, _log(beta), _log(1 - beta))
     direction = {
-        name: per_member(old, m) * m + per_member(new, m) * grad.direction[name]
+        name: torch.addcmul(per_member(old, m) * m, per_member(new, m), grad.direction[name])
         for name, m in history["direction"].items()
     }
     return {"direction": direction, "log_scale": log_scale}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from src.allowed import Fraction, NonNegative, Positive
-from src.optimizers.frame import average, no_history, normalised
+from src.optimizers.frame import average, finite, no_history
 from src.optimizers.norms import linf
 from src.optimizers.schedule import Rate, descend, first_step, power_law
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
@@ -41,7 +41,7 @@ def build(
         return {"step": first_step(params, rate), "momentum": no_history(params)}
 
     def update(params: Params, state: State, log_risk: Tensor, grad: ScaledGrad) -> tuple[Params, State]:
-        grad = normalised(grad)
+        grad = finite(grad)
         blend = average(state["momentum"], grad, beta1)
         u = norm.steepest(blend["direction"])
         step = {name: u[name] + weight_decay * leaf for name, leaf in params.items()}

@@ -44,8 +44,7 @@ def build(
         t0: shift of the schedule.
     """
     rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
-    factor = {"svd": polar.exact, "gram": polar.gram}[polar_factor]
-    return steepest_descent(spectral(factor, scaling), rate, momentum=momentum, nesterov=nesterov)
+    return steepest_descent(spectral(polar.EXACT[polar_factor], scaling), rate, momentum=momentum, nesterov=nesterov)
 
 
 def spectral(polar_factor: Callable[[Tensor], Tensor], scaling: Scaling) -> Norm:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from src.allowed import Fraction, NonNegative, Positive
+from src.optimizers import polar
 from src.optimizers.adam import adam
 from src.optimizers.by_layer import hidden_and_last
 from src.optimizers.norms import msp
@@ -21,16 +24,17 @@ def build(
     beta1: Fraction = 0.9,
     beta2: Fraction = 0.95,
     epsilon: NonNegative = 0.0,
+    polar_factor: Literal["svd", "gram"] = "svd",
     exponent: NonNegative = 0.8,
     t0: Positive = 1.0,
 ) -> UpdateRule:
     """Base rates η0^M = ``lr`` for Muon and η0^A = r η0^M for Adam, r the ``ratio``.
 
-    ``momentum`` is Muon's β; ``beta1``, ``beta2`` and ``epsilon`` are Adam's; ``exponent`` and ``t0`` are of the
-    schedule that both share.
+    ``momentum`` and ``polar_factor`` are Muon's; ``beta1``, ``beta2`` and ``epsilon`` are Adam's; ``exponent`` and
+    ``t0`` are of the schedule that both share.
     """
     rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
     return hidden_and_last(
-        steepest_descent(msp(), rate, momentum=momentum),
+        steepest_descent(msp(polar.EXACT[polar_factor]), rate, momentum=momentum),
         adam(times(ratio, rate), beta1=beta1, beta2=beta2, epsilon=epsilon),
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from src.allowed import Fraction, NonNegative, Positive
+from src.optimizers import polar
 from src.optimizers.by_layer import hidden_and_last
 from src.optimizers.norms import linf, msp
 from src.optimizers.schedule import Rate, power_law, times
@@ -17,6 +20,7 @@ def build(
     lr: Rate = 0.25,
     ratio: Positive = 1.0,
     momentum: Fraction = 0.9,
+    polar_factor: Literal["svd", "gram"] = "svd",
     exponent: NonNegative = 0.8,
     t0: Positive = 1.0,
 ) -> UpdateRule:
@@ -28,11 +32,12 @@ def build(
         lr: η0 of Muon.
         ratio: r.
         momentum: β of both.
+        polar_factor: as in ``muon.build``.
         exponent: a of the schedule.
         t0: shift of the schedule.
     """
     rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
     return hidden_and_last(
-        steepest_descent(msp(), rate, momentum=momentum),
+        steepest_descent(msp(polar.EXACT[polar_factor]), rate, momentum=momentum),
         steepest_descent(linf(), times(ratio, rate), momentum=momentum),
     )

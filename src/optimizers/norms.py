@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from src.optimizers import polar
+from src.optimizers.duality import aligned, conjugate, nonzero, p_norm
 from src.optimizers.frame import per_member
 from src.types import Params
 
@@ -33,27 +34,6 @@ class Norm(NamedTuple):
     steepest: Callable[[Any], Any]
 
 
-def conjugate(p: float) -> float:
-    """p' with 1/p + 1/p' = 1."""
-    return math.inf if p == 1 else 1.0 if p == math.inf else p / (p - 1)
-
-
-def p_norm(b: Tensor, p: float) -> Tensor:
-    """‖b‖_p along the last axis, without overflow or underflow."""
-    largest = b.abs().amax(-1)
-    return largest * torch.linalg.vector_norm(b / _nonzero(largest).unsqueeze(-1), p, dim=-1)
-
-
-def aligned(b: Tensor, p: float) -> Tensor:
-    """u with ‖u‖_p = 1 and ⟨u, b⟩ = ‖b‖_{p'} for b ≥ 0 ``[..., K]``; zero where b is zero.
-
-    u ∝ b^{p'−1}. At p = ∞ that is one wherever b > 0; at p = 1 it is shared by the largest entries.
-    """
-    u = (b / _nonzero(b.amax(-1, keepdim=True))) ** (conjugate(p) - 1)
-    u = torch.where(b == 0, 0, u)
-    return u if p == math.inf else u / _nonzero(p_norm(u, p).unsqueeze(-1))
-
-
 def entrywise(p: float) -> Norm:
     """ℓp of all entries: (Σ |w_ij|^p)^{1/p}."""
 
@@ -61,6 +41,8 @@ def entrywise(p: float) -> Norm:
         if p == math.inf:
             return layer.sign()
         flat = layer.flatten(1)
+        if p == 2:
+            return layer / per_member(nonzero(p_norm(flat, 2)), layer)
         return (flat.sign() * aligned(flat.abs(), p)).reshape(layer.shape)
 
     return Norm(lambda w: p_norm(w.flatten(1), p), lambda g: p_norm(g.flatten(1), conjugate(p)), steepest)
@@ -90,7 +72,7 @@ def rows(p: float = math.inf) -> Norm:
 
     def steepest(layer: Tensor) -> Tensor:
         length = lengths(layer)
-        scale = aligned(length, p) / _nonzero(length)
+        scale = aligned(length, p) / nonzero(length)
         return (scale.unsqueeze(-1) * _as_matrix(layer)).reshape(layer.shape)
 
     return Norm(lambda w: p_norm(lengths(w), p), lambda g: p_norm(lengths(g), conjugate(p)), steepest)
@@ -102,9 +84,7 @@ def weighted(norm: Norm, weight: float | Callable[[Tensor], float]) -> Norm:
     def c(layer: Tensor) -> float:
         return weight(layer) if callable(weight) else weight
 
-    return Norm(
-        lambda w: c(w) * norm.value(w), lambda g: norm.dual(g) / c(g), lambda g: norm.steepest(g) / c(g)
-    )
+    return Norm(lambda w: c(w) * norm.value(w), lambda g: norm.dual(g) / c(g), lambda g: norm.steepest(g) / c(g))
 
 
 def over_layers(p: float, hidden: Norm, last: Norm | None = None) -> Norm:
@@ -181,7 +161,3 @@ def named(name: str, *, p: float = 2.0, ratio: float = 1.0) -> Norm:
 def _as_matrix(layer: Tensor) -> Tensor:
     """A vector ``[M, m]`` is one row."""
     return layer if layer.ndim > 2 else layer.unsqueeze(1)
-
-
-def _nonzero(size: Tensor) -> Tensor:
-    return torch.where(size > 0, size, 1)

@@ -9,24 +9,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from src.optimizers.duality import nonzero, p_norm
+
 MUON = ((3.4445, -4.7750, 2.0315),)
 """Jordan et al. (2024): steepest at zero, does not converge; five steps leave σ in about [0.7, 1.2]."""
 
 CONVERGENT = ((15 / 8, -10 / 8, 3 / 8),)
 """The quintic Newton–Schulz iteration, of third order at σ = 1."""
 
-POLAR_EXPRESS = tuple(
-    (a / 1.01, b / 1.01**3, c / 1.01**5)
-    for a, b, c in (
-        (8.28721201814563, -23.595886519098837, 17.300387312530933),
-        (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
-        (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
-        (3.3184196573706015, -2.488488024314874, 0.51004894012372),
-        (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
-        (1.891301407787398, -1.2679958271945868, 0.37680408948524835),
-        (1.8750014808534479, -1.2500016453999487, 0.3750001645474248),
-    )
-) + CONVERGENT
+_MINIMAX = (
+    (8.28721201814563, -23.595886519098837, 17.300387312530933),
+    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+    (3.3184196573706015, -2.488488024314874, 0.51004894012372),
+    (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
+    (1.891301407787398, -1.2679958271945868, 0.37680408948524835),
+    (1.8750014808534479, -1.2500016453999487, 0.3750001645474248),
+)
+POLAR_EXPRESS = (*((a / 1.01, b / 1.01**3, c / 1.01**5) for a, b, c in _MINIMAX), *CONVERGENT)
 """Amsel et al. (2025), Algorithm 1: minimax polynomials for σ ≥ 1e-3, with their safety factor 1.01."""
 
 COEFFICIENTS = {"muon": MUON, "convergent": CONVERGENT, "polar_express": POLAR_EXPRESS}
@@ -71,11 +71,11 @@ def gram(matrix: Tensor) -> Tensor:
         return _row(matrix)
     tall = matrix.shape[-2] > matrix.shape[-1]
     wide = (matrix.mT if tall else matrix).double()
-    wide = wide / _nonzero(wide.abs().amax((-2, -1), keepdim=True))
+    wide = wide / nonzero(wide.abs().amax((-2, -1), keepdim=True))
     squares, u = torch.linalg.eigh(wide @ wide.mT)
     kept = squares > 1e-14 * squares.amax(-1, keepdim=True)
     inverse_root = torch.where(kept, squares, torch.inf).rsqrt()
-    factor = (u * inverse_root.unsqueeze(-2)) @ (u.mT @ wide)
+    factor = ((u * inverse_root.unsqueeze(-2)) @ u.mT) @ wide
     return (factor.mT if tall else factor).to(matrix.dtype)
 
 
@@ -88,7 +88,7 @@ def newton_schulz(
     """
     tall = matrix.shape[-2] > matrix.shape[-1]
     x = matrix.mT if tall else matrix
-    x = (x / _nonzero(_length(x))).to(dtype)
+    x = (x / nonzero(_length(x))).to(dtype)
     for step in range(steps):
         a, b, c = coefficients[min(step, len(coefficients) - 1)]
         square = x @ x.mT
@@ -96,22 +96,20 @@ def newton_schulz(
     return (x.mT if tall else x).to(matrix.dtype)
 
 
+EXACT = {"svd": exact, "gram": gram}
+
+
 def _row(matrix: Tensor) -> Tensor:
     """The polar factor of a single row or column: itself, normalised."""
-    return matrix / _nonzero(_length(matrix))
+    return matrix / nonzero(_length(matrix))
 
 
 def _length(matrix: Tensor) -> Tensor:
-    """‖·‖_F ``[..., 1, 1]``, without overflow or underflow."""
-    largest = matrix.abs().amax((-2, -1), keepdim=True)
-    return largest * (matrix / _nonzero(largest)).square().sum((-2, -1), keepdim=True).sqrt()
+    """‖·‖_F ``[..., 1, 1]``."""
+    return p_norm(matrix.flatten(-2), 2)[..., None, None]
 
 
 def _without_rounding(sigma: Tensor, matrix: Tensor) -> Tensor:
     """σ below max(a, b)·eps·σ_max is rounding."""
     floor = max(matrix.shape[-2:]) * torch.finfo(sigma.dtype).eps * sigma[..., :1]
     return torch.where(sigma > floor, sigma, 0)
-
-
-def _nonzero(size: Tensor) -> Tensor:
-    return torch.where(size > 0, size, 1)

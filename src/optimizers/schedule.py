@@ -55,7 +55,7 @@ def first_step(params: Params, rate: Schedule) -> Tensor:
 
 def descend(params: Params, update: Params, eta: Tensor) -> Params:
     """θ ← θ − η u, with η ``[M]``."""
-    return {name: leaf - per_member(eta, leaf) * update[name] for name, leaf in params.items()}
+    return {name: torch.addcmul(leaf, per_member(eta, leaf), update[name], value=-1) for name, leaf in params.items()}
 
 
 def times(factor: float, rate: Schedule) -> Schedule:

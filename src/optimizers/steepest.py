@@ -14,7 +14,7 @@ from torch import Tensor
 
 from src.allowed import Fraction, NonNegative, Positive, Range
 from src.optimizers import norms
-from src.optimizers.frame import average, no_history, normalised
+from src.optimizers.frame import average, finite, no_history
 from src.optimizers.norms import Norm
 from src.optimizers.schedule import Rate, Schedule, descend, first_step, power_law
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
@@ -59,7 +59,7 @@ def steepest_descent(norm: Norm, rate: Schedule, *, momentum: float, nesterov: b
         return {"step": first_step(params, rate), "momentum": no_history(params)}
 
     def update(params: Params, state: State, log_risk: Tensor, grad: ScaledGrad) -> tuple[Params, State]:
-        grad = normalised(grad)
+        grad = finite(grad)
         m = average(state["momentum"], grad, momentum)
         ahead = average(m, grad, momentum) if nesterov else m
         params = descend(params, norm.steepest(ahead["direction"]), rate(state["step"]))

@@ -1,0 +1,37 @@
+"""Hölder duality of vectors: ‖b‖_p, the p' dual to p, and the unit vector that attains ⟨u, b⟩ = ‖b‖_{p'}."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def conjugate(p: float) -> float:
+    """p' with 1/p + 1/p' = 1."""
+    return math.inf if p == 1 else 1.0 if p == math.inf else p / (p - 1)
+
+
+def p_norm(b: Tensor, p: float) -> Tensor:
+    """‖b‖_p along the last axis, without overflow or underflow of the powers."""
+    norm = torch.linalg.vector_norm(b, p, dim=-1)
+    if p == math.inf or bool((p * norm.log()).abs().max() < 0.8 * math.log(torch.finfo(b.dtype).max)):
+        return norm
+    largest = b.abs().amax(-1)
+    return largest * torch.linalg.vector_norm(b / nonzero(largest).unsqueeze(-1), p, dim=-1)
+
+
+def aligned(b: Tensor, p: float) -> Tensor:
+    """u with ‖u‖_p = 1 and ⟨u, b⟩ = ‖b‖_{p'} for b ≥ 0 ``[..., K]``; zero where b is zero.
+
+    u ∝ b^{p'−1}. At p = ∞ that is one wherever b > 0; at p = 1 it is shared by the largest entries.
+    """
+    u = (b / nonzero(b.amax(-1, keepdim=True))) ** (conjugate(p) - 1)
+    u = torch.where(b == 0, 0, u)
+    return u if p == math.inf else u / nonzero(p_norm(u, p).unsqueeze(-1))
+
+
+def nonzero(size: Tensor) -> Tensor:
+    """``size`` to divide by, with 1 for 0: what is divided is zero there."""
+    return torch.where(size > 0, size, 1)
