@@ -1,0 +1,106 @@
+"""Which norm's margin did training maximise? Margins γ and KKT alignments κ of one network in several norms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from src.allowed import ConfigError, NonNegative, Positive, Range
+from src.optimizers import norms as geometry
+from src.optimizers.norms import Norm
+from src.types import Measurement, Model, Params, Snapshot, Task
+
+Exponent = Annotated[float, Range(1)]
+
+
+def build(
+    task: Task,
+    model: Model,
+    *,
+    norms: list[Literal["l2", "linf", "msp", "hyb", "rows"]] = ["l2", "linf", "msp", "hyb"],  # noqa: B006 (read only)
+    ratio: Positive = 1.0,
+    ratios: list[Positive] = [],  # noqa: B006
+    schatten: list[Exponent] = [],  # noqa: B006
+    lp: list[Exponent] = [],  # noqa: B006
+    near: NonNegative = 0.05,
+) -> Measurement:
+    """With q_i = y_i f(x_i) and λ = softmax(−softplus(q)), the weights of the logistic gradient:
+
+        γ = min_i q_i / ‖θ‖^L,    κ = ⟨g, θ⟩ / (‖g‖_* ‖θ‖)  with  g = Σ λ_i y_i ∇f(x_i).
+
+    κ ≤ 1 in every norm (Hölder); κ = 1, with λ on the examples of least margin, is a KKT direction of that norm's
+    margin problem. Margins of different norms are not comparable in size, alignments are.
+
+    Columns: ``gamma_<norm>`` and ``kappa_<norm>`` for each of ``norms``; ``margin_weight``, the weight λ of the
+    examples with q_i ≤ (1 + ``near``) q_min (NaN unless q_min > 0). For each list that is not empty, curves
+    ``[M, K]``: ``hyb_ratio``, ``gamma_hyb_curve``, ``kappa_hyb_curve`` over ``ratios``, and so ``schatten_p``,
+    ``gamma_schatten_curve``, … and ``lp_p``, ….
+
+    Args:
+        task: its training set.
+        model: homogeneous of degree L.
+        norms: as named in ``src/optimizers/norms.py``.
+        ratio: r of ``hyb``, max{r·msp(W), ‖u‖_∞}.
+        ratios: r of the curve over hybrid norms.
+        schatten: exponents of the curve over Schatten norms; ∞ is ``msp``.
+        lp: exponents of the curve over entrywise norms; ∞ is ``linf``.
+        near: how far above the least margin an example still counts as having it.
+
+    Raises:
+        ConfigError: for a network without a degree of homogeneity.
+    """
+    if model.degree is None:
+        raise ConfigError("model.name", "not homogeneous", "a normalised margin needs a homogeneous network")
+    scalars = {name: geometry.named(name, ratio=ratio) for name in norms}
+    curves: dict[str, tuple[str, list[float], Callable[[float], Norm]]] = {
+        "hyb": ("hyb_ratio", ratios, geometry.hybrid),
+        "schatten": ("schatten_p", schatten, geometry.schatten_p),
+        "lp": ("lp_p", lp, geometry.lp),
+    }
+
+    def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
+        params = snapshot.params
+        q, weights, gradient = weighted_gradient(task, model, params)
+        measured = partial(_margin_and_alignment, params, gradient, q.amin(-1), model.degree)
+        columns = {"margin_weight": _margin_weight(q, weights, near)}
+        for name, norm in scalars.items():
+            columns[f"gamma_{name}"], columns[f"kappa_{name}"] = measured(norm)
+        for family, (axis, values, norm_of) in curves.items():
+            if values:
+                gammas, kappas = zip(*(measured(norm_of(value)) for value in values), strict=True)
+                columns[axis] = torch.tensor(values, dtype=torch.float64).expand(len(q), -1)
+                columns[f"gamma_{family}_curve"] = torch.stack(gammas, -1)
+                columns[f"kappa_{family}_curve"] = torch.stack(kappas, -1)
+        return {name: column.cpu().double() for name, column in columns.items()}
+
+    return measure
+
+
+def weighted_gradient(task: Task, model: Model, params: Params) -> tuple[Tensor, Tensor, Params]:
+    """q ``[M, N]``, λ = softmax(−softplus(q)) ``[M, N]``, and g = Σ λ_i y_i ∇f(x_i; θ)."""
+    leaves = {name: leaf.detach().requires_grad_() for name, leaf in params.items()}
+    with torch.enable_grad():
+        q = task.y * model.apply(leaves, task.x)
+        weights = torch.softmax(-softplus(q.detach()), -1)
+        grads = torch.autograd.grad((weights * q).sum(), tuple(leaves.values()))
+    return q.detach(), weights, dict(zip(leaves, grads, strict=True))
+
+
+def _margin_and_alignment(
+    params: Params, gradient: Params, q_min: Tensor, degree: float, norm: Norm
+) -> tuple[Tensor, Tensor]:
+    """γ and κ, each ``[M]``."""
+    inner = sum((gradient[name] * leaf).flatten(1).sum(1) for name, leaf in params.items())
+    size = norm.value(params)
+    return q_min / size**degree, inner / (norm.dual(gradient) * size)
+
+
+def _margin_weight(q: Tensor, weights: Tensor, near: float) -> Tensor:
+    q_min = q.amin(-1, keepdim=True)
+    share = (weights * (q <= (1 + near) * q_min)).sum(-1)
+    return torch.where(q_min.squeeze(-1) > 0, share, torch.nan)
