@@ -1,0 +1,138 @@
+"""Cells on disk as a run would leave them, their numbers made from the closed forms instead of by training."""
+
+import hashlib
+import json
+from itertools import product
+from math import log, sqrt
+from pathlib import Path
+
+import numpy as np
+import pandas
+import yaml
+
+from src import records
+
+DATA = {"name": "clusters", "k": 8, "d": 4096, "n": 128, "sigma": 0.3, "means": "orthogonal", "rho": 0.0}
+DATA |= {"negative": None, "coordinates": "reduced"}
+MODEL = {"name": "two_layer_relu", "width": 64, "init": "gaussian", "init_scale": 1e-6}
+SMALL = [  # a few points of every experiment of paper 1
+    ("cluster_trajectory", {"model.init_scale": [1e-6, 1e-3]}),
+    ("cluster_k_scaling", {"data.k": [2, 4, 8, 16, 32], "data.d": [65536], "data.sigma": [0.1], "data.n": [512]}),
+    ("cluster_d_scaling", {"data.d": [256, 4096, 65536, 2**20], "data.sigma": [0.1]}),
+    ("cluster_width", {"model.width": [4, 16, 64, 1024]}),
+    ("cluster_noise", {"data.n": [16, 128], "data.sigma": [1.0, 8.0]}),
+    ("cluster_balance", {"data.k": [32], "data.n": [512], "data.negative": [16, 4, 1]}),
+    ("cluster_correlation", {"data.means": ["equicorrelated"], "data.rho": [0.0, 0.05, 0.2, 0.5]}),
+    ("cluster_attacks", {}),
+    ("cluster_robust_start", {"model.init": ["robust"], "data.k": [8, 16]}),
+    ("cluster_literal", {"data.k": [4], "data.d": [40000], "data.sigma": [0.1], "data.n": [450]}),
+    ("cluster_full_space", {"data.d": [2048], "data.coordinates": ["full", "reduced"]}),
+]
+
+
+def paper1(outputs: Path, seeds=(0, 1, 2)) -> dict[str, list[Path]]:
+    """Cells of all experiments of paper 1: ``{experiment: [cell, …]}``."""
+    return {name: sweep(outputs, name, grid, seeds) for name, grid in SMALL}
+
+
+def sweep(outputs: Path, experiment: str, grid: dict, seeds=(0, 1, 2), **columns) -> list[Path]:
+    """One cell for every point of the grid; ``columns`` are put into every row."""
+    cells = []
+    for index, point in enumerate(product(*grid.values())):
+        config = {"name": experiment, "paper": 1, "data": dict(DATA), "model": dict(MODEL)}
+        config |= {"optimizer": {"name": "margin_flow"}, "seeds": list(seeds)}
+        for key, value in zip(grid, point, strict=True):
+            group, name = key.split(".")
+            config[group][name] = value
+        rows = [
+            {"step": step, "member": m, "seed": s, "final": step == 2000, "converged": step == 2000}
+            | closed_forms(config, step, np.random.default_rng([index, s, step]))
+            | columns
+            for step in (0, 1, 10, 100, 2000)
+            for m, s in enumerate(seeds)
+        ]
+        cells.append(cell(outputs, config, rows, index))
+    return cells
+
+
+def cell(outputs: Path, config: dict, rows: list[dict], index: int = 0) -> Path:
+    """The files of one finished cell."""
+    identity = hashlib.sha256(json.dumps([config["data"], config["model"]]).encode()).hexdigest()[:10]
+    folder = outputs / config["name"] / f"{index:02d}-{identity}"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    records.append(folder / "metrics.jsonl", rows)
+    records.write_json(folder / "summary.json", {"members": len(config["seeds"])})
+    records.write_json(folder / "status.json", {"state": "done", "seconds": 1.0})
+    provenance = {"git": {"sha": "0123abcd", "dirty": False}, "command": "python", "date": f"2026-01-0{index % 9 + 1}"}
+    provenance |= {"versions": {"torch": "2.13.0"}, "threads": 1, "seeds": config["seeds"], "dtype": "float64"}
+    records.write_json(folder / "provenance.json", provenance)
+    return folder
+
+
+def frames(cells: dict[str, list[Path]]) -> dict[str, pandas.DataFrame]:
+    return {name: records.frame(some) for name, some in cells.items()}
+
+
+def closed_forms(config: dict, step: int, random: np.random.Generator) -> dict:
+    """Columns of one row, close to the closed forms at the end and on the way to them before."""
+    data, robust = config["data"], config["model"]["init"] == "robust"
+    k, d, sigma = data["k"], data["d"], data["sigma"]
+    r = sqrt(d * (1 - data["rho"]) / k) * (1 + 0.002 * random.standard_normal())
+    done = log(1 + step) / log(2001)
+    error = 0.04 if sigma > 4 else 0.0
+    radii = np.sort(r * (1 + 0.02 * random.standard_normal(40)))
+    grid = np.linspace(0.5, 1.5, 21)
+    logistic = lambda x, at: 1 / (1 + np.exp(-40 * (x - at)))  # noqa: E731
+    row = {
+        "log_risk": -1000 * done,
+        "margin": done * sqrt(d) / 4,
+        "margin_ratio": 0.2 + 0.798 * done,
+        "kkt_residual": 0.99 * (0.002 / 0.99) ** done,
+        "kkt_residual_clarke": 1e-4,
+        "slackness": 1e-3 ** done * 1.2,
+        "test_error": error,
+        "test_errors": int(1000 * error),
+        "test_points": 1000,
+        "z_r50": r,
+        "attack_median": sqrt(d / 2) * (1.27 * r / sqrt(d / 2)) ** done if robust else r * 0.999,
+        "certificate_median": 0.98 * r,
+    }
+    if step < 2000:
+        return row
+    log_term = 4 * sigma * sqrt(d) * log(d)
+    return row | {
+        "z_r99": 1.03 * r,
+        "z_flip": 1.0,
+        "shuffled_flip": 0.0,
+        "gaussian_flip": 0.0,
+        "pair_flip": 0.1,
+        "z_points": 5000,
+        "curve_radius": list(grid),
+        "curve_flip": list(logistic(grid, 1.0)),
+        "certificate_over_attack": 0.98,
+        "certificate_over_attack_worst": 0.93,
+        "certificate_violations": 0,
+        "attack_above_z": 0,
+        "certificate_radii": list(radii),
+        "robust_certificate_median": 0.497 * sqrt(d),
+        "robust_z_r50": sqrt(d / 2) * (1 + 0.001 * random.standard_normal()),
+        "robust_test_errors": 0,
+        "robust_test_points": 1000,
+        "pgd_z_flip": 1.0,
+        "pgd40_flip": 0.7,
+        "pgd40_restarts_flip": 0.95,
+        "pgd2000_flip": 0.8,
+        "pgd_curve_eps": list(grid),
+        "pgd40_curve": list(0.8 * logistic(grid, 1.05)),
+        "pgd_restarts_curve": list(0.95 * logistic(grid, 1.02)),
+        "z_curve": list(logistic(grid, 1.0)),
+        "assumption_left": k * (data["rho"] * d + log_term + 1),
+        "assumption_right": (d - log_term + 1) / 10,
+        "neuron_mean_cosine": list(np.tile(np.where(np.arange(k) < k // 2, 0.35, -0.01), 16)),
+        "neuron_contribution": list(np.linspace(1, 0.1, 16)),
+    }
+
+
+def read(path: Path):
+    return json.loads(path.read_text())

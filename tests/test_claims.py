@@ -1,0 +1,181 @@
+import numpy as np
+import pandas
+import pytest
+
+from src.allowed import Range
+from src.claims import judge, load
+from src.claims_file import Claim, Part
+from tests import fabricated
+
+
+def rows(**columns):
+    """Two cells of three members each; the final row of every member."""
+    frame = pandas.DataFrame({"cell": list("aaabbb"), "member": [0, 1, 2] * 2, "step": 9, "final": True})
+    return frame.assign(experiment="e", converged=True, k=[2, 2, 2, 8, 8, 8], **columns)
+
+
+def verdict(frame, criterion=Range(high=1.0), *, frames=None, **part):  # noqa: B008  a range cannot change
+    part = Part(**{"says": "it", "value": "v", "experiments": ("e",), "criterion": criterion} | part)
+    texts = dict.fromkeys(("id", "statement", "formula", "source"), "x")
+    claim = Claim(paper=9, experiments=part.experiments, parts=(part,), **texts)
+    (record,) = judge([claim], {"e": frame} if frames is None else frames)
+    return record
+
+
+def test_inside_outside_and_across_the_bound():
+    spread = rows(v=[0.8, 0.9, 1.0, 0.8, 0.9, 1.0])
+    assert verdict(spread, Range(0.5, 1.5))["verdict"] == "reproduced"
+    assert verdict(spread, Range(high=0.3))["verdict"] == "contradicted"
+    across = verdict(spread, Range(high=0.9))
+    assert across["verdict"] == "undecided"
+    assert across["low"] < 0.9 < across["high"]
+    assert "straddles" in across["reason"]
+    assert across["cells"] == ["e/a", "e/b"]
+    assert (across["n"], across["converged"]) == (6, 1.0)
+
+
+def test_the_worst_member_decides_where_asked():
+    frame = rows(v=[0.1, 0.1, 0.1, 0.1, 0.1, 7.0])
+    assert verdict(frame, statistic="min")["verdict"] == "reproduced"
+    worst = verdict(frame, statistic="max")
+    assert (worst["verdict"], worst["estimate"], worst["low"], worst["high"]) == ("contradicted", 7.0, 7.0, 7.0)
+
+
+def test_the_worst_group_decides():
+    frame = rows(v=[0.1, 0.11, 0.12, 1.5, 1.51, 1.52])
+    assert verdict(frame, statistic="mean")["verdict"] == "reproduced"
+    record = verdict(frame, each=("k",))
+    assert (record["verdict"], record["estimate"], record["n"]) == ("contradicted", 1.51, 3)
+    assert "k = 8" in record["reason"]
+    assert [group["verdict"] for group in record["parts"][0]["groups"]] == ["reproduced", "contradicted"]
+
+
+def test_of_good_groups_the_one_nearest_the_bound_is_told():
+    record = verdict(rows(v=[0.1, 0.11, 0.12, 0.9, 0.91, 0.92]), each=("k",))
+    assert (record["verdict"], record["estimate"]) == ("reproduced", 0.91)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_counted_never_averaged(bad):
+    record = verdict(rows(v=[0.1, bad, 0.1, 0.1, 0.1, 0.1]))
+    assert (record["verdict"], record["estimate"]) == ("undecided", None)
+    assert "1 of 6 values are not finite" in record["reason"]
+
+
+def test_too_many_unconverged_members_leave_it_undecided():
+    frame = rows(v=0.5).assign(converged=[True] * 4 + [False] * 2)
+    record = verdict(frame)
+    assert (record["verdict"], record["estimate"]) == ("undecided", 0.5)
+    assert "2 of 6 members have not converged" in record["reason"]
+    assert verdict(frame, needs_converged=False)["verdict"] == "reproduced"
+
+
+def test_what_has_not_been_run_is_not_run():
+    assert verdict(None, frames={})["verdict"] == "not run"
+    nothing = verdict(rows(v=0.5), where="final and k > 100")
+    assert (nothing["verdict"], nothing["n"]) == ("not run", 0)
+    assert "k > 100" in nothing["reason"]
+    half = verdict(rows(v=0.5), experiments=("e", "other"))
+    assert (half["verdict"], half["estimate"]) == ("undecided", 0.5)
+    assert "other has no finished cell" in half["reason"]
+    assert verdict(rows(v=2.0), experiments=("e", "other"))["verdict"] == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("part", "why"),
+    [
+        ({"needs": {"k": 3}}, "2 values of k, 3 needed"),
+        ({"members": 4}, "a cell has 3 members, 4 needed"),
+        ({"value": "vv"}, "vv was not measured (did you mean 'v'?)"),
+        ({"value": "v + cell"}, "cannot be computed"),
+        ({"where": "step >= 0 and kk > 1"}, "kk was not measured"),
+        ({"statistic": "slope", "against": "k - 2"}, "no logarithm"),
+        ({"statistic": "rate", "of": "0 * k"}, "0 * k is 0"),
+    ],
+)
+def test_what_stands_in_the_way_is_told(part, why):
+    record = verdict(rows(v=0.5), **part)
+    assert record["verdict"] == "undecided"
+    assert why in record["reason"]
+
+
+def test_several_steps_of_a_member_are_not_several_members():
+    frame = pandas.concat([rows(v=0.5), rows(v=0.5).assign(step=1)])
+    assert "several steps of one member" in verdict(frame)["reason"]
+
+
+def test_a_cell_that_two_experiments_share_counts_once():
+    one, other = rows(v=0.5), rows(v=0.5).assign(experiment="f", cell=["k8-a"] * 3 + ["c"] * 3)
+    record = verdict(None, frames={"e": one, "f": other}, experiments=("e", "f"))
+    assert (record["n"], record["cells"]) == (9, ["e/a", "e/b", "f/c"])
+
+
+def test_slope_rate_ratio_and_share():
+    power = rows(v=3 * np.array([2, 2, 2, 8, 8, 8.0]) ** 0.5)
+    assert verdict(power, statistic="slope", against="k")["estimate"] == pytest.approx(0.5)
+    rate = verdict(rows(v=[0, 0, 1, 0, 0, 2], points=100), statistic="rate", of="points")
+    assert rate["estimate"] == pytest.approx(3 / 600)
+    assert rate["low"] < 3 / 600 < rate["high"]
+    ratio = verdict(power, statistic="ratio", where="k == 8", versus="k == 2")
+    assert ratio["estimate"] == ratio["low"] == ratio["high"] == pytest.approx(2)
+    share = verdict(rows(v=[1, 2, 3, 4, 5, 6]), statistic="share", value="v > 1")
+    assert share["estimate"] == pytest.approx(5 / 6)
+    assert 0 <= share["low"] < share["high"] <= 1
+
+
+def test_a_part_told_only_does_not_count():
+    told = Part(says="told", value="v", experiments=("e",))
+    good = Part(says="good", value="v", experiments=("e",), criterion=Range(high=1.0))
+    texts = dict.fromkeys(("id", "statement", "formula", "source"), "x")
+    claim = Claim(paper=9, experiments=("e",), parts=(told, good), **texts)
+    (record,) = judge([claim], {"e": rows(v=0.5)})
+    assert (record["verdict"], record["says"]) == ("reproduced", "good")
+    assert [part["verdict"] for part in record["parts"]] == ["told", "reproduced"]
+
+
+def test_a_claim_is_as_good_as_its_worst_part():
+    def part(bound, experiment="e"):
+        return Part(says=str(bound), value="v", experiments=(experiment,), criterion=Range(high=bound))
+
+    def record(*parts):
+        texts = dict.fromkeys(("id", "statement", "formula", "source"), "x")
+        claim = Claim(paper=9, experiments=("e",), parts=parts, **texts)
+        return judge([claim], {"e": rows(v=[0.8, 0.9, 1.0, 0.8, 0.9, 1.0])})[0]
+
+    inside, across, outside, missing = part(2.0), part(0.9), part(0.1), part(3.0, "other")
+    assert record(inside, across, outside)["verdict"] == "contradicted"
+    assert record(inside, across, outside)["says"] == "0.1"
+    assert record(inside, across, missing)["verdict"] == "undecided"
+    assert record(inside, missing)["verdict"] == "undecided"
+    assert record(missing)["verdict"] == "not run"
+
+
+def test_paper1_is_reproduced_by_networks_that_are_the_closed_forms(tmp_path):
+    records = judge(load(1), fabricated.frames(fabricated.paper1(tmp_path)))
+    assert {record["id"]: record["verdict"] for record in records} == {f"P1-C{i}": "reproduced" for i in range(1, 16)}
+
+
+@pytest.mark.parametrize(
+    ("experiment", "columns", "fails"),
+    [
+        ("cluster_literal", {"test_errors": 30}, "P1-C1"),
+        ("cluster_k_scaling", {"z_r50": 90.0}, "P1-C2"),
+        ("cluster_d_scaling", {"attack_median": 20.0}, "P1-C3"),
+        ("cluster_k_scaling", {"z_r50": 110.0}, "P1-C4"),
+        ("cluster_attacks", {"gaussian_flip": 0.02}, "P1-C5"),
+        ("cluster_d_scaling", {"certificate_violations": 1}, "P1-C6"),
+        ("cluster_d_scaling", {"robust_test_errors": 1}, "P1-C7"),
+        ("cluster_k_scaling", {"robust_z_r50": 181.0, "z_r50": 181.0}, "P1-C8"),
+        ("cluster_k_scaling", {"kkt_residual": 0.02}, "P1-C9"),
+        ("cluster_width", {"test_errors": 1}, "P1-C10"),
+        ("cluster_balance", {"z_r50": 13.0}, "P1-C11"),
+        ("cluster_robust_start", {"attack_median": 45.0}, "P1-C12"),
+        ("cluster_correlation", {"z_r50": 22.6}, "P1-C13"),
+        ("cluster_attacks", {"pgd40_flip": 1.0}, "P1-C14"),
+    ],
+)
+def test_every_claim_of_paper1_can_fail(tmp_path, experiment, columns, fails):
+    grid = dict(fabricated.SMALL)[experiment]
+    frames = fabricated.frames({experiment: fabricated.sweep(tmp_path, experiment, grid, **columns)})
+    records = {record["id"]: record for record in judge(load(1), frames)}
+    assert records[fails]["verdict"] == "contradicted", records[fails]["reason"]
