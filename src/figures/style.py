@@ -1,0 +1,156 @@
+"""One look for every figure: seaborn on matplotlib, colour-blind safe, told apart by line and marker as well.
+
+A :class:`Plot` is drawn from the rows of its experiments and hands back the data it plotted, so that a figure can be
+checked, and reused, as numbers. Line figures share one tidy form: ``panel, series, x, y, low, high, n, converged``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import pandas
+import seaborn
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+WIDTH = 3.6
+"""Inches: one column of a paper, and a phone held upright."""
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B4E9B", "#7F7F7F"]
+"""Okabe & Ito's palette, without the yellow and black that vanish on white and in text."""
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
+DASHES = [(None, None), (5, 1.5), (2, 1), (5, 1, 1, 1), (1, 1), (7, 2, 2, 2), (3, 2), (8, 2)]
+FORMULA = "0.25"
+"""Grey of the lines that are formulas, not measurements."""
+
+
+class Plot(NamedTuple):
+    """A figure of a paper.
+
+    ``draw(frame)`` gets the rows of all ``experiments`` that have been run, with at least the ``columns``, and returns
+    the figure with the data it plotted. ``caption`` says what is shown and what the band is; ``alt`` what is seen.
+    """
+
+    id: str
+    title: str
+    caption: str
+    formula: str
+    alt: str
+    experiments: tuple[str, ...]
+    columns: tuple[str, ...]
+    draw: Callable[[pandas.DataFrame], tuple[Figure, pandas.DataFrame]]
+
+
+class Table(NamedTuple):
+    """A table of a paper: ``make(frame)`` from the rows of its ``experiments`` (empty: of all there are)."""
+
+    id: str
+    title: str
+    caption: str
+    experiments: tuple[str, ...]
+    columns: tuple[str, ...]
+    make: Callable[[pandas.DataFrame], pandas.DataFrame]
+
+
+@contextlib.contextmanager
+def look() -> Iterator[None]:
+    """Within it figures are drawn and saved in the suite's style; nothing global changes."""
+    rc = seaborn.axes_style("ticks") | seaborn.plotting_context("paper", font_scale=0.95)
+    rc |= {"axes.grid": True, "grid.color": "0.9", "grid.linewidth": 0.6, "axes.spines.top": False}
+    rc |= {"axes.spines.right": False, "font.family": "DejaVu Sans", "lines.markersize": 4.5, "lines.linewidth": 1.3}
+    rc |= {"axes.prop_cycle": mpl.cycler(color=COLOURS), "legend.frameon": False, "legend.fontsize": 7.5}
+    rc |= {"pdf.fonttype": 42, "axes.titlesize": 9, "figure.dpi": 100, "axes.titlelocation": "left"}
+    with mpl.rc_context(rc):
+        yield
+
+
+def canvas(panels: int = 1, height: float = 2.6) -> tuple[Figure, list[Axes]]:
+    """Panels one above the other, ``height`` inches each."""
+    figure = Figure(figsize=(WIDTH, height * panels), layout="constrained")
+    return figure, list(np.ravel(figure.subplots(panels, 1)))
+
+
+def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
+    """``stem.png`` (200 dpi) and ``stem.pdf``: the same figure gives the same bytes, whenever it is saved."""
+    png, pdf = stem.with_suffix(".png"), stem.with_suffix(".pdf")
+    figure.savefig(png, dpi=200, metadata={"Software": None})
+    figure.savefig(pdf, metadata={"Creator": None, "Producer": None, "CreationDate": None})
+    return png, pdf
+
+
+def spread(frame: pandas.DataFrame, x: Any, y: Any, series: Any, panel: str = "") -> pandas.DataFrame:
+    """Median, lowest and highest member at every x, tidy; values that are not finite are left out and not counted in n.
+
+    ``x``, ``y`` and ``series`` are columns' names, expressions over columns, or, for ``series``, any label.
+    """
+    value = {"x": frame.eval(x, engine="python"), "y": frame.eval(y, engine="python")}
+    label = frame.get(series, series)
+    tidy = pandas.DataFrame(value | {"series": label, "converged": frame["converged"].astype(float)}, frame.index)
+    tidy = tidy[np.isfinite(tidy["y"].astype(float))]
+    grouped = tidy.groupby(["series", "x"], sort=True)
+    table = grouped["y"].agg(y="median", low="min", high="max", n="size")
+    table["converged"] = grouped["converged"].mean()
+    return table.reset_index().assign(panel=panel)
+
+
+def formula(x: Sequence[float], y: Sequence[float], series: str, panel: str = "") -> pandas.DataFrame:
+    """A closed form in the tidy form of :func:`spread`; ``n = 0`` says that nothing was measured."""
+    table = pandas.DataFrame({"series": series, "x": x, "y": y, "n": 0, "panel": panel})
+    return table.assign(low=table["y"], high=table["y"], converged=1.0)
+
+
+def lines(axes: Axes, data: pandas.DataFrame, colour_of: dict[Any, str] | None = None, markers: bool = True) -> None:
+    """Draw every series of one panel: line at the median, band from the lowest to the highest member.
+
+    Hollow markers: not every member had converged. Series with ``n = 0`` are formulas: grey, without markers.
+    """
+    measured = 0
+    formulas = 0
+    for name, part in data.groupby("series", sort=False):
+        if (part["n"] == 0).all():
+            axes.plot(part["x"], part["y"], color=FORMULA, dashes=DASHES[1 + formulas % 7], lw=1, label=name, zorder=1)
+            formulas += 1
+            continue
+        colour = (colour_of or {}).get(name, COLOURS[measured % len(COLOURS)])
+        axes.plot(part["x"], part["y"], color=colour, dashes=DASHES[measured % len(DASHES)], label=name)
+        axes.fill_between(part["x"], part["low"], part["high"], color=colour, alpha=0.18, lw=0)
+        if markers:
+            for full, points in part.groupby(part["converged"] == 1):
+                face = colour if full else "white"
+                style = {"marker": MARKERS[measured % len(MARKERS)], "markerfacecolor": face, "markeredgecolor": colour}
+                axes.plot(points["x"], points["y"], linestyle="none", **style)
+        measured += 1
+
+
+def legend(axes: Axes, title: str | None = None, columns: int = 2) -> None:
+    """One legend above all panels, where it hides no data; every entry once."""
+    handles, labels = axes.get_legend_handles_labels()
+    entries = dict(zip(labels, handles, strict=True))
+    place = {"loc": "outside upper left", "ncols": columns, "handlelength": 2.2, "columnspacing": 1.0}
+    axes.figure.legend(entries.values(), entries.keys(), title=title, title_fontsize=7.5, alignment="left", **place)
+
+
+def log_ticks(axis: Axis) -> None:
+    """A log axis with plain numbers at 1, 2 and 5."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def in_words(data: pandas.DataFrame) -> str:
+    """What the lines do, for readers who cannot see them: first and last value of each measured series."""
+    if not {"series", "x", "y", "n"} <= set(data.columns):
+        return ""
+    told = []
+    for (panel, name), part in data[data["n"] > 0].groupby(["panel", "series"], sort=False):
+        first, last = part.iloc[0], part.iloc[-1]
+        where = f"{panel}, {name}" if panel else f"{name}"
+        told.append(f"{where}: {first['y']:.3g} at {first['x']:.3g}, {last['y']:.3g} at {last['x']:.3g}")
+    return "; ".join(told) + "." if told else ""
