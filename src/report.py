@@ -1,0 +1,281 @@
+"""The page, figures and tables of one paper, rebuilt only when what they rest on has changed. No torch here.
+
+``outputs/reports/paperN/`` holds ``report.html`` (self-contained), ``claims.json`` and ``claims.csv``, ``figures/``
+(per figure PNG, PDF, the plotted data as CSV and a JSON sidecar with its cells and commands) and ``tables/``.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib
+import importlib.util
+import json
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from src import records
+
+HERE = Path(__file__).resolve().parent
+NUMBER = ["criterion", "estimate", "low", "high", "n", "converged", "verdict", "reason"]
+CLAIM_COLUMNS = ["id", "says", *NUMBER, "paper", "statement", "formula", "source", "experiment", "published"]
+PART_COLUMNS = ["id", "says", "group", *NUMBER, "experiment", "statistic", "value", "beside", "where"]
+
+
+
+def build(
+    paper: int,
+    outputs: Path,
+    frames: Mapping[str, pandas.DataFrame],
+    cells: Mapping[str, Sequence[Path]],
+    commands: Mapping[str, str],
+    judged: Sequence[Mapping[str, Any]],
+) -> Path:
+    """Write the report of a paper under ``outputs/reports/paperN`` unless it is there and nothing has changed.
+
+    Args:
+        paper: its number.
+        outputs: folder of all results.
+        frames: experiment → frame of ``records.frame`` over its ``cells``.
+        cells: experiment → folders of its finished cells.
+        commands: experiment → what a person types to run it.
+        judged: records of ``claims.judge``.
+
+    Returns:
+        Path of ``report.html``.
+    """
+    folder = outputs / "reports" / f"paper{paper}"
+    page, inputs = folder / "report.html", folder / "inputs.json"
+    digest = _digest(cells, commands, judged)
+    before = records.read_json(inputs) if inputs.exists() else None
+    if before and before["digest"] == digest and all((folder / name).exists() for name in before["files"]):
+        return page
+    for name in ("figures", "tables"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for stale in (folder / name).iterdir():
+            stale.unlink()
+
+    records.write_json(folder / "claims.json", _finite(list(judged)))
+    pandas.DataFrame(judged, columns=CLAIM_COLUMNS).to_csv(folder / "claims.csv", index=False)
+    title, plots, tables = _of_paper(paper)
+    drawn = [_draw(plot, frames, cells, commands, folder / "figures") for plot in plots]
+    made = [_claims_table(judged, folder / "tables"), *(_make(table, frames, folder / "tables") for table in tables)]
+    context = {
+        "paper": paper,
+        "title": title,
+        "judged": judged,
+        "verdicts": Counter(record["verdict"] for record in judged),
+        "commands": commands,
+        "figures": drawn,
+        "tables": made,
+        "experiments": _experiments(frames, cells, commands),
+        "provenance": _provenance([cell for some in cells.values() for cell in some]),
+    }
+    _write(page, _rendered(context))
+    files = [str(file.relative_to(folder)) for file in sorted(folder.rglob("*")) if file.is_file() and file != inputs]
+    records.write_json(inputs, {"digest": digest, "files": files})
+    return page
+
+
+def terminal_table(judged: Sequence[Mapping[str, Any]]) -> str:
+    """The verdicts as lines of text, and below each that is not ``reproduced`` why not."""
+    lines = []
+    for record in judged:
+        numbers = (measured(record), record["criterion"], f"n={record['n']}", percent(record["converged"]))
+        cells = [f"{record['id']:<7}", f"{record['verdict']:<12}"]
+        cells += [f"{text:<{width}}" for text, width in zip(numbers, (26, 15, 6, 6), strict=True)]
+        lines.append("  ".join([*cells, record["says"]]).rstrip())
+        if record["reason"]:
+            lines.append(f"{'':9}{record['reason']}")
+    header = f"{'claim':<7}  {'verdict':<12}  {'measured [95 %]':<26}  {'criterion':<15}  {'':<6}  {'conv.':<6}  number"
+    counts = Counter(record["verdict"] for record in judged)
+    return "\n".join([header, *lines, " · ".join(f"{count} {verdict}" for verdict, count in counts.items())])
+
+
+def measured(record: Mapping[str, Any]) -> str:
+    """Estimate and interval as people read them.
+
+    >>> measured({"estimate": 0.50021, "low": 0.4981, "high": 0.5023})
+    '0.5002 [0.4981, 0.5023]'
+    """
+    if record["estimate"] is None:
+        return "–"
+    if record["low"] == record["high"]:
+        return number(record["estimate"])
+    return f"{number(record['estimate'])} [{number(record['low'])}, {number(record['high'])}]"
+
+
+def number(value: Any) -> str:
+    """Four significant digits; text as it is."""
+    return f"{value:.4g}" if isinstance(value, float) else "–" if value is None else str(value)
+
+
+def percent(share: float | None) -> str:
+    """``100 %``; never rounded up to it."""
+    return "–" if share is None else f"{math.floor(100 * share)} %"
+
+
+def _digest(cells: Mapping[str, Sequence[Path]], commands: Mapping[str, str], judged: Sequence[Any]) -> str:
+    """Hash of everything a report rests on: what the cells hold, how claims were judged, the code that draws."""
+    found = hashlib.sha256(json.dumps([commands, _finite(list(judged))], sort_keys=True, default=str).encode())
+    for cell in (cell for name in sorted(cells) for cell in cells[name]):
+        for file in ("status.json", "summary.json", "provenance.json", "config.yaml"):
+            found.update(f"{cell.parent.name}/{cell.name}/{file}".encode())
+            found.update((cell / file).read_bytes() if (cell / file).exists() else b"-")
+    for source in sorted([HERE / "report.py", HERE / "report.html.j2", *(HERE / "figures").glob("*.py")]):
+        found.update(source.read_bytes())
+    return found.hexdigest()
+
+
+def _of_paper(paper: int) -> tuple[str, Sequence[Any], Sequence[Any]]:
+    """Title, plots and tables of ``src/figures/paperN.py``, imported only now: what draws takes a second to import."""
+    name = f"src.figures.paper{paper}"
+    if importlib.util.find_spec(name) is None:
+        return f"Paper {paper}", (), ()
+    module = importlib.import_module(name)
+    return module.TITLE, module.PLOTS, module.TABLES
+
+
+def _rows(wanted: Any, frames: Mapping[str, pandas.DataFrame]) -> tuple[pandas.DataFrame | None, str]:
+    """The rows a plot or table is made of, or None and why there are none."""
+    names = [name for name in wanted.experiments or frames if name in frames and not frames[name].empty]
+    if not names:
+        return None, f"not drawn: {', '.join(wanted.experiments) or 'nothing'} has no finished cell"
+    frame = pandas.concat([frames[name] for name in names], ignore_index=True)
+    if missing := [column for column in wanted.columns if column not in frame or frame[column].isna().all()]:
+        return None, f"not drawn: {', '.join(missing)} was not measured"
+    return frame, ""
+
+
+def _draw(
+    plot: Any,
+    frames: Mapping[str, pandas.DataFrame],
+    cells: Mapping[str, Sequence[Path]],
+    commands: Mapping[str, str],
+    folder: Path,
+) -> dict[str, Any]:
+    from src.figures import style
+
+    frame, note = _rows(plot, frames)
+    if frame is None:
+        return {"plot": plot, "note": note}
+    try:
+        with style.look():
+            figure, data = plot.draw(frame)
+            png, _ = style.save(figure, folder / plot.id)
+    except Exception as error:  # a figure that cannot be drawn must not take the verdicts with it
+        logging.getLogger(__name__).exception("%s", plot.id)
+        return {"plot": plot, "note": f"not drawn: {type(error).__name__}: {error}"}
+    data.to_csv(folder / f"{plot.id}.csv", index=False)
+    names = [name for name in plot.experiments if name in frames and name in cells]
+    sidecar = {
+        "figure": plot.id,
+        "title": plot.title,
+        "formula": plot.formula,
+        "data": f"{plot.id}.csv",
+        "cells": {name: sorted(cell.name for cell in cells[name]) for name in names},
+        "commands": {name: commands.get(name) for name in names},
+    }
+    records.write_json(folder / f"{plot.id}.json", sidecar)
+    image = base64.b64encode(png.read_bytes()).decode()
+    return sidecar | {"plot": plot, "note": "", "image": image, "alt": f"{plot.alt} {style.in_words(data)}".strip()}
+
+
+def _make(table: Any, frames: Mapping[str, pandas.DataFrame], folder: Path) -> dict[str, Any]:
+    frame, note = _rows(table, frames)
+    if frame is None:
+        return {"id": table.id, "title": table.title, "caption": table.caption, "note": note}
+    try:
+        made = table.make(frame)
+    except Exception as error:  # as with figures
+        logging.getLogger(__name__).exception("%s", table.id)
+        return {"id": table.id, "title": table.title, "caption": table.caption, "note": f"not made: {error}"}
+    return _saved(table.id, table.title, table.caption, made, folder)
+
+
+def _claims_table(judged: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, Any]:
+    rows = [
+        {"id": record["id"], **part, **group}
+        for record in judged
+        for part in record["parts"]
+        for group in (part["groups"] or [{}])
+    ]
+    caption = (
+        "Every number behind the verdicts, one line per group. Intervals: 95 %, bootstrap over seeds within each cell "
+        "(stretched for few seeds), exact bounds for rates; the worst network stands for itself."
+    )
+    return _saved("T1", "All numbers", caption, pandas.DataFrame(rows, columns=PART_COLUMNS), folder)
+
+
+def _saved(name: str, title: str, caption: str, table: pandas.DataFrame, folder: Path) -> dict[str, Any]:
+    table.to_csv(folder / f"{name}.csv", index=False)
+    rows = [_finite(row) for row in table.itertuples(index=False, name=None)]
+    shown = {"columns": list(table.columns), "rows": rows, "file": f"tables/{name}.csv"}
+    return {"id": name, "title": title, "caption": caption, "note": ""} | shown
+
+
+def _experiments(
+    frames: Mapping[str, pandas.DataFrame], cells: Mapping[str, Sequence[Path]], commands: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    rows = []
+    for name in sorted({*commands, *frames}):
+        frame = frames.get(name)
+        there = frame is not None and not frame.empty
+        rows.append({
+            "experiment": name,
+            "command": commands.get(name, ""),
+            "cells": [cell.name for cell in cells.get(name, ())],
+            "seeds": sorted({int(seed) for seed in frame["seed"]}) if there else [],
+            "converged": percent(frame.loc[frame["final"], "converged"].mean()) if there else "–",
+        })  # fmt: skip
+    return rows
+
+
+def _provenance(cells: Iterable[Path]) -> list[tuple[str, str]]:
+    """Every recorded fact of the cells: its value, or how many cells have which; of dates, the first and the last."""
+    found: dict[str, Counter[str]] = {}
+    for cell in cells:
+        for key, value in records.flatten(records.read_json(cell / "provenance.json") or {}).items():
+            if key not in ("command", "resumed"):
+                text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+                found.setdefault(key, Counter())[text] += 1
+    facts = []
+    for key, values in found.items():
+        if len(values) == 1:
+            told = next(iter(values))
+        elif "date" in key:
+            told = f"{min(values)} to {max(values)}"
+        else:
+            told = "; ".join(f"{value} ({count} cells)" for value, count in values.most_common(6))
+        facts.append((key.replace("_", " "), told))
+    return facts
+
+
+def _rendered(context: Mapping[str, Any]) -> str:
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(HERE)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"number": number, "percent": percent, "measured": measured}
+    return environment.get_template("report.html.j2").render(context)
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _finite(value: Any) -> Any:
+    """The value with NaN and infinity as None: JSON knows neither."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
