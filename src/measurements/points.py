@@ -1,0 +1,34 @@
+"""Which test points an attack is measured on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from src.types import Model, Params, Task
+
+
+class Points(NamedTuple):
+    """P test points per member. ``right`` is False where a member has fewer than P correctly classified ones."""
+
+    x: Tensor
+    y: Tensor
+    index: Tensor
+    right: Tensor
+
+
+def correct_points(task: Task, model: Model, params: Params, points: int) -> Points:
+    """The first ``points`` test points that each member classifies correctly: ``x [M, P, r]``, the rest ``[M, P]``.
+
+    ``index`` counts in the test set; points classified wrongly come last, to fill up.
+    """
+    with torch.no_grad():
+        right = task.y_test * model.apply(params, task.x_test) > 0
+    index = torch.argsort(~right, dim=-1, stable=True)[:, :points]
+    members = len(index)
+    x, y = (item.expand(members, *item.shape[-rank:]) for item, rank in ((task.x_test, 2), (task.y_test, 1)))
+    return Points(
+        x.gather(1, index[..., None].expand(-1, -1, x.shape[-1])), y.gather(1, index), index, right.gather(1, index)
+    )
