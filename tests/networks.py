@@ -1,0 +1,80 @@
+"""Two-layer ReLU networks that attacks and certificates are tested on, and the truth for the smallest of them."""
+
+import functools
+import itertools
+
+import torch
+
+from src import objectives
+from src.data import clusters
+from src.models import two_layer_relu
+from src.optimizers import margin_flow
+from src.oracles.clusters import feature_averaging, localised
+from src.types import Batch
+
+KINDS = ("averaging", "robust", "localised", "random", "trained")
+
+
+@functools.cache
+def cluster_task(seeds=(0, 1), k=4, d=1024, n=32, sigma=0.3, n_test=100):
+    return clusters.build(list(seeds), k=k, d=d, n=n, n_test=n_test, sigma=sigma)
+
+
+@functools.cache
+def network(kind, task_key=()):
+    """Parameters of one of ``KINDS`` on ``cluster_task(**dict(task_key))``."""
+    task = cluster_task(**dict(task_key))
+    means, labels = task.facts["means"], task.facts["labels"]
+    match kind:
+        case "averaging":
+            return feature_averaging(means, labels)
+        case "robust":
+            return two_layer_relu.robust_network(means, labels, task.facts["d"])
+        case "localised":
+            return localised(means, labels)
+        case "random":
+            return random_network(len(means), 12, means.shape[-1], seed=7)
+        case "trained":
+            return _trained(task)
+
+
+def random_network(members, width, r, seed):
+    draw = torch.Generator().manual_seed(seed)
+    shapes = {"w": (members, width, r), "b": (members, width), "v": (members, width)}
+    return {name: torch.randn(shape, generator=draw, dtype=torch.float64) for name, shape in shapes.items()}
+
+
+def _trained(task, width=8, steps=400):
+    model = two_layer_relu.build(task, width=width)
+    risk, rule = objectives.exponential(task, model), margin_flow.build(task, model)
+    params = model.init(task.facts["seeds"].tolist())
+    state = rule.init(params)
+    for _ in range(steps):
+        params, state = rule.update(params, state, *risk(params, Batch(task.x, task.y)))
+    return rule.settled(params, state)
+
+
+def outputs(params, x):
+    return two_layer_relu.forward(params, x)
+
+
+def smallest_flip(w, b, v, x, y):
+    """The true smallest ‖δ‖ with y N(x + δ) < 0 for one x in at most 3 dimensions, by trying all 2^m patterns.
+
+    On a pattern the network is linear, so the flips form a polyhedron; its point nearest to 0 is found by trying all
+    sets of at most 3 tight constraints. Strict is y N ≤ −1e-9 y N(x).
+    """
+    on = torch.tensor(list(itertools.product([0.0, 1.0], repeat=len(b))), dtype=torch.float64)
+    pre, outer = w @ x + b, y * v
+    margin = (outer * pre.relu()).sum()
+    side = 1 - 2 * on
+    normals = torch.cat([((on * outer) @ w)[:, None], side[..., None] * w], 1)
+    offsets = torch.cat([((on * outer) @ pre + 1e-9 * margin)[:, None], side * pre], 1)
+    best = torch.inf
+    for size in (1, 2, 3)[: len(x)]:
+        for tight in map(list, itertools.combinations(range(len(b) + 1), size)):
+            delta = -(torch.linalg.pinv(normals[:, tight]) @ offsets[:, tight, None])
+            inside = (normals @ delta).squeeze(-1) + offsets <= 1e-13 * (1 + offsets.abs())
+            norms = delta.squeeze(-1).norm(dim=-1)[inside.all(-1)]
+            best = min([best, *norms.tolist()])
+    return best
