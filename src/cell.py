@@ -134,7 +134,7 @@ def _run_held(cell: Path, config: Mapping[str, Any], parts: Parts, command: str,
     log = cell / "run.log"
     began = time.monotonic()
     started = _started(cell, config, parts, command)
-    mirror = _mirror(cell, config, tags)
+    mirror, exit_code = _mirror(cell, config, tags), 1
     try:
         records.write_json(cell / "status.json", {"state": "running", "since": _now()})
         _note(log, f"resumed at step {started.step}" if started else "started")
@@ -153,16 +153,16 @@ def _run_held(cell: Path, config: Mapping[str, Any], parts: Parts, command: str,
         }
         records.write_json(cell / "status.json", outcome)
         _note(log, f"done: {outcome}")
-        mirror.finish(0)
+        exit_code = 0
     except (ConfigError, OSError):
-        mirror.finish(1)
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
         _note(log, traceback.format_exc())
         records.write_json(cell / "status.json", {"state": "failed", "reason": reason, "ended": _now()})
-        mirror.finish(1)
         raise CellError(f"{cell.name} failed: {reason} (see {log})") from error
+    finally:
+        mirror.finish(exit_code)
 
 
 def _mirror(cell: Path, config: Mapping[str, Any], tags: Sequence[str]) -> tracking.Mirror:

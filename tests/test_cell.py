@@ -29,7 +29,7 @@ def tiny(outputs, *overrides):
 
 def run(config):
     said = []
-    return cells.run(config, "command", said.append), said
+    return cells.run(config, "command", say=said.append), said
 
 
 def bytes_of(cell):
@@ -158,7 +158,7 @@ def test_damaged_files_are_told_in_one_line_and_left_alone(tmp_path, name, monke
 
 def _in_process(config, queue):
     said = []
-    cells.run(config, "command", said.append)
+    cells.run(config, "command", say=said.append)
     queue.put(said)
 
 
