@@ -17,7 +17,7 @@ from src.types import Batch, Objective, Params, Snapshot, State, UpdateRule
 
 
 class Progress(NamedTuple):
-    """Everything that determines the rest of a run. A member trains no more once ``converged`` or ``diverged`` ``[M]``."""
+    """Everything that determines the rest of a run; ``converged`` and ``diverged`` are ``[M]``."""
 
     step: int
     params: Params

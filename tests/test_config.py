@@ -44,11 +44,11 @@ def test_every_experiment_composes_in_every_profile(experiment, profile):
 
 
 def test_identity_ignores_paths_and_notation_but_no_number():
-    base, *_ = grid.expand(["+experiment=cluster_width", "profile=smoke"])
+    base, *_ = grid.expand(["+experiment=cluster_width", "profile=smoke", "data.d=1000"])
     same, *_ = grid.expand(
-        ["+experiment=cluster_width", "profile=smoke", "outputs=there", "force=true", "data.sigma=1e-1", "data.d=1024.0"]
+        ["+experiment=cluster_width", "profile=smoke", "outputs=there", "force=true", "data.sigma=1e-1", "data.d=1e3"]
     )
-    other, *_ = grid.expand(["+experiment=cluster_width", "profile=smoke", "data.sigma=0.11"])
+    other, *_ = grid.expand(["+experiment=cluster_width", "profile=smoke", "data.d=1000", "data.sigma=0.11"])
     assert configuration.identity(base) == configuration.identity(same)
     assert configuration.identity(base) != configuration.identity(other)
 

@@ -12,12 +12,14 @@ from src.types import Measurement, Model, Snapshot, Task
 
 
 def build(task: Task, model: Model) -> Measurement:
-    """Columns ``assumption_left ≤ assumption_right`` if Assumption 2.2 (recalled form) holds, ``assumption_met`` (0/1),
-    ``margin_oracle`` and ``radius_oracle`` (closed forms O1 and O2 or O3, docs/paper1.md; NaN where there is none).
+    """Columns ``assumption_left``, ``assumption_right``, ``assumption_met``, ``margin_oracle`` and ``radius_oracle``.
+
+    Assumption 2.2 (recalled form) is met (1, else 0) if left ≤ right. The oracles are the closed forms O1 and O2 or
+    O3 of docs/paper1.md, NaN where there is none.
 
     Raises:
         ConfigError: for a task without clusters.
-    """  # noqa: D205
+    """
     if "assumption_left" not in task.facts:
         raise ConfigError("measurements.assumption", task.facts.get("name", "?"), "needs data=clusters")
     names = ("assumption_left", "assumption_right", "margin_oracle", "radius_oracle")

@@ -21,7 +21,8 @@ def build(task: Task, model: Model, *, points: Count = 100) -> Measurement:
     if "means" not in task.facts:
         raise ConfigError("measurements.robust_network", "{}", "needs data=clusters")
     facts = task.facts
-    params = {name: leaf.to(task.x) for name, leaf in robust_network(facts["means"], facts["labels"], facts["d"]).items()}
+    network = robust_network(facts["means"], facts["labels"], facts["d"])
+    params = {name: leaf.to(task.x) for name, leaf in network.items()}
     measurements = [universal.build(task, model), robustness.build(task, model, points=points)]
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
