@@ -15,7 +15,6 @@ HAIR = 1e-9
 """'Turns negative' means y N ≤ −HAIR·y N(x), 'reaches zero' means y N ≤ +HAIR·y N(x): rounding decides neither."""
 
 _ELEMENTS = 2**22  # pre-activations held in memory at a time
-_FLAT = 1e-12  # a slope below this share of its terms is zero
 
 
 def first_flip(params: Params, x: Tensor, y: Tensor, direction: Tensor, *, strict: bool = True) -> Tensor:
@@ -58,14 +57,14 @@ def first_crossing(outer: Tensor, pre: Tensor, slope: Tensor, *, strict: bool = 
     # On segment i the margin is A_i + B_i t, where A and B add up the neurons that are on.
     intercept = _running((outer * pre * on).sum(-1), (outer * pre * switch).gather(-1, order))
     incline = _running((outer * slope * on).sum(-1), (outer * slope * switch).gather(-1, order))
-    falls = incline < -_FLAT * (outer * slope).abs().sum(-1, keepdim=True)
 
     left = torch.cat([torch.zeros_like(time[..., :1]), time], -1)
     right = torch.cat([time, torch.full_like(time[..., :1], torch.inf)], -1)
-    root = torch.where(falls, (level[..., None] - intercept) / incline, torch.inf)
+    root = torch.where(incline < 0, (level[..., None] - intercept) / incline, torch.inf)
     root = torch.where((root <= right) & left.isfinite(), root.maximum(left), torch.inf)
     first = torch.where(margin <= level, 0.0, root.amin(-1))
 
+    # Where all neurons are off, rounding may leave A + B t a slope: what counts is the margin itself.
     reached = (outer * (pre + first.nan_to_num(posinf=0.0)[..., None] * slope).relu()).sum(-1)
     flipped = reached < 0 if strict else reached <= 2 * level.abs()
     return torch.where(flipped, first, torch.inf)

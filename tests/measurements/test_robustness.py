@@ -79,6 +79,14 @@ def test_pgd_is_no_better_than_what_is_certified_and_no_worse_with_restarts():
     assert (found["pgd_z_flip"] == found["z_curve"][:, found["pgd_curve_eps"][0] == 1.06].squeeze(-1)).all()
 
 
+def test_pgd_goes_no_further_than_its_steps_reach():
+    key = {"k": 8, "d": 4096, "n": 64, "sigma": 0.3}
+    task, params = cluster_task(**key), network("trained", tuple(key.items()))
+    for travel, flips in ((0.8, False), (2.5, True)):  # 0.8·1.06 of the oracle radius is certified
+        found = measured(pgd, params, task, points=20, restarts=1, travel=travel, curve=[1.0])
+        assert ((found["pgd2000_flip"] > 0) == flips).all()
+
+
 @pytest.mark.parametrize("measurement", [robustness, pgd])
 def test_members_do_not_see_each_other(measurement):
     both = measured(measurement, network("trained"), cluster_task(), points=6)
