@@ -34,6 +34,9 @@ DESCRIPTION_KEYS = frozenset(
 """Keys that do not determine a cell's numbers, and so are left out of its identity."""
 
 
+Profile = Literal["smoke", "default", "paper"]
+
+
 @dataclass(kw_only=True)
 class Settings:
     """Top level of a cell's config; the groups in it are checked against their components."""
@@ -41,7 +44,7 @@ class Settings:
     name: str
     paper: int | None
     label: str | None
-    profile: Literal["smoke", "default", "paper"]
+    profile: Profile
     profiles: dict
     size: dict | None
     vary: dict
@@ -129,7 +132,8 @@ def component(group: str, name: str) -> Callable:
         known = [path.stem for path in folder.glob("*.py") if "\ndef build(" in path.read_text(encoding="utf-8")]
         if name in known:
             return importlib.import_module(f"src.{package}.{name}").build
-    raise ConfigError(f"{group}.name", name, f"unknown{nearest(name, known)}; known: {', '.join(sorted(known))}")
+    key = f"{group}.{name}" if group == "measurements" else f"{group}.name"
+    raise ConfigError(key, name, f"unknown{nearest(name, known)}; known: {', '.join(sorted(known))}")
 
 
 def arguments(group: str, node: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,11 +25,17 @@ def times(*factors: float) -> float:
 OmegaConf.register_new_resolver("times", times, replace=True)
 
 
+def profile_only(*, profile: configuration.Profile) -> None:
+    """Schema of the one key the sizes of an experiment hang on."""
+
+
 def expand(overrides: Sequence[str]) -> list[dict[str, Any]]:
     """The checked configs of every cell of ``overrides``, e.g. ``["+experiment=cluster_width", "profile=smoke"]``."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configuration.CONF), version_base="1.3"):
         whole = compose("config", overrides=_first_of_sweeps(overrides), return_hydra_config=True)
+        # asked first, since nothing sized by an unknown profile would resolve
+        configuration.check("", {"profile": whole.profile}, profile_only)
         params = OmegaConf.to_container(whole.hydra.sweeper.params, resolve=True) if whole.hydra.sweeper.params else {}
         parsed = OverridesParser.create().parse_overrides([f"{k}={v}" for k, v in params.items()] + list(overrides))
         (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)

@@ -69,13 +69,13 @@ def run(arguments: Sequence[str]) -> int:
     overrides = [word for word in arguments if not word.startswith("-")]
     try:
         if any(word.startswith("-") and word not in ("-m", "--multirun") for word in arguments):
-            _job()  # --help, --cfg, --info, …: Hydra's own business
+            _hydra(arguments)  # --help, --cfg, --info, …: Hydra's own business
             return 0
         configs = grid.expand(overrides)
         unfinished = [c for c in configs if c["force"] or not records.finished(configuration.folder(c))]
         say(f"{configs[0]['name']}: {len(configs)} cell(s), {len(configs) - len(unfinished)} finished before")
         if unfinished:
-            _run(unfinished)
+            _run(unfinished, overrides)
         return _conclude(configs, overrides)
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         say(str(error) if isinstance(error, ConfigError) else explain(error, overrides))
@@ -85,7 +85,7 @@ def run(arguments: Sequence[str]) -> int:
         return 130
 
 
-def _run(configs: Sequence[dict[str, Any]]) -> None:
+def _run(configs: Sequence[dict[str, Any]], overrides: Sequence[str]) -> None:
     """Check every cell, so that a mistake in the last one is told before the first one trains; then let Hydra sweep."""
     from src import cell
 
@@ -97,7 +97,14 @@ def _run(configs: Sequence[dict[str, Any]]) -> None:
     except OSError as error:
         raise ConfigError("outputs", outputs, f"cannot be written: {error.strerror}") from error
     with _sweep_bar(configs):
-        _job()
+        _hydra(["--multirun", *overrides])
+
+
+def _hydra(arguments: Sequence[str]) -> None:
+    """Hand over to Hydra, which reads its arguments from ``sys.argv``."""
+    _failures.clear()
+    sys.argv[1:] = arguments
+    _job()
 
 
 def _conclude(configs: Sequence[dict[str, Any]], overrides: Sequence[str]) -> int:

@@ -1,0 +1,80 @@
+"""Whatever a user gets wrong on the command line ends in one plain line, exit code 2, and nothing written."""
+
+import pytest
+
+from src import run as entry
+
+SMALL = ["+experiment=cluster_width", "profile=smoke", "model.width=6", "tracking.mode=disabled", "report=false"]
+
+WRONG = {
+    "misspelt key": ("data.sgima=3", "did you mean 'sigma'"),
+    "misspelt key with a plus": ("+data.sgima=3", "did you mean 'sigma'"),
+    "unknown key with a plus": ("+data.colour=red", "unknown key; known: k, d, n"),
+    "misspelt top-level key": ("+seed=3", "did you mean 'seeds'"),
+    "option of a measurement": ("+measurements.universal.points_=3", "unknown key (did you mean 'points'?)"),
+    "unknown measurement": ("+measurements.kt={}", "did you mean 'kkt'"),
+    "moment of a measurement": ("measurements.kkt.at=sometimes", "must be one of every, last"),
+    "wrong type": ("data.k=many", "must be an integer >= 1"),
+    "fraction for an integer": ("model.width=1.5", "must be an integer >= 1"),
+    "negative dimension": ("data.d=-3", "must be an integer >= 1"),
+    "negative noise": ("data.sigma=-0.1", "must be a number >= 0"),
+    "too few dimensions": ("data.d=4", "must be <= data.d = 4"),
+    "labels of one class": ("data.negative=0", "each label"),
+    "fewer points than clusters": ("data.n=4", "data.stratified"),
+    "rho with orthogonal means": ("data.rho=0.3", "equicorrelated"),
+    "unknown option": ("optimizer=margin_flwo", "did you mean 'margin_flow'"),
+    "unknown experiment": ("+experiment=cluster_widht", "did you mean 'cluster_width'"),
+    "experiment without a plus": ("experiment=cluster_width", "write it with a plus"),
+    "unknown profile": ("profile=big", "must be one of smoke, default, paper"),
+    "no seeds": ("seeds=[]", "at least one seed"),
+    "seeds that are words": ("seeds=[one]", "must be an integer"),
+    "precision": ("dtype=float16", "must be one of float64, float32"),
+    "device": ("device=tpu", "must be one of auto, cpu, cuda"),
+    "unclosed bracket": ("seeds=[1,2", "quote"),
+    "deleted key that is not there": ("~measurements.nope", "unknown key"),
+    "a file where the outputs should be": ("outputs=pyproject.toml", "cannot be written"),
+    "a mistake in the last cell of a sweep": ("model.width=6,7,-1", "model.width=-1: must be an integer >= 1"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_one_line_exit_code_two_nothing_written(name, tmp_path, capfd, monkeypatch):
+    override, words = WRONG[name]
+    monkeypatch.setattr("sys.argv", ["run"])
+    overrides = [word for word in SMALL if word.split("=")[0].lstrip("+") != override.split("=")[0].lstrip("+")]
+    outputs = [] if override.startswith("outputs") else [f"outputs={tmp_path / 'outputs'}"]
+    code = entry.run([*overrides, *outputs, override])
+    said = capfd.readouterr().err.strip().splitlines()
+    complaints = [line for line in said if "finished before" not in line]
+    assert code == 2
+    assert len(complaints) == 1, said
+    assert words in complaints[0]
+    assert "=" in complaints[0] or "quote" in words, "the key and its value are named"
+    assert not list((tmp_path / "outputs").rglob("metrics.jsonl"))
+
+
+def test_no_cuda_here_is_one_line(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["run"])
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert entry.run([*SMALL, f"outputs={tmp_path}", "device=cuda"]) == 2
+    assert "no CUDA device here" in capfd.readouterr().err
+
+
+def test_a_failed_cell_is_exit_code_one_and_the_others_run(tmp_path, capfd, monkeypatch):
+    from src import cell
+
+    monkeypatch.setattr("sys.argv", ["run"])
+    original = cell.training.train
+
+    def unlucky(progress, *args):
+        if progress.params["v"].shape[-1] == 6:
+            raise ArithmeticError("width six is unlucky")
+        yield from original(progress, *args)
+
+    monkeypatch.setattr(cell.training, "train", unlucky)
+    overrides = [word for word in SMALL if "width=" not in word]
+    assert entry.run([*overrides, f"outputs={tmp_path}", "model.width=6,7", "steps=50"]) == 1
+    said = capfd.readouterr().err
+    assert said.count("width six is unlucky") == 2, "told when it happens, and again at the end"
+    assert "1 of 2 cells done" in said
+    assert "Traceback" not in said
