@@ -9,7 +9,7 @@ from src.figures.style import Table
 
 TITLE = "Frei, Vardi, Bartlett & Srebro, “The Double-Edged Sword of Implicit Bias” (NeurIPS 2023)"
 
-ATTACKS = {
+SHARES = {
     "universal z, 1.15·√(d/k)": "z_flip",
     "z with shuffled signs, 1.15·√(d/k)": "shuffled_flip",
     "one pair of means, 1.15·√(d/k)": "pair_flip",
@@ -18,6 +18,8 @@ ATTACKS = {
     "PGD-40, one start, 1.06·√(d/k)": "pgd40_flip",
     "PGD-40, restarts, 1.06·√(d/k)": "pgd40_restarts_flip",
     "PGD-2000 from the point, 1.06·√(d/k)": "pgd2000_flip",
+    "gradient exactly 0 at the point": "zero_gradient",
+    "gradient exactly 0 where PGD-40 ends": "pgd_zero_gradient",
 }
 NORMS = {
     "smallest perturbation found / √(d/k)": "attack_median",
@@ -30,10 +32,10 @@ def attack_table(frame: pandas.DataFrame) -> pandas.DataFrame:
     """T2: what each attack reaches on the trained networks; median and range over seeds."""
     final = frame[frame["final"]]
     unit = (final["data_d"] / final["data_k"]) ** 0.5
-    found = {name: final[column] for name, column in ATTACKS.items() if column in final}
+    found = {name: final[column] for name, column in SHARES.items() if column in final}
     found |= {name: final[column] / unit for name, column in NORMS.items() if column in final}
     rows = [
-        {"attack": name, "median": v.median(), "lowest": v.min(), "highest": v.max(), "networks": v.notna().sum()}
+        {"quantity": name, "median": v.median(), "lowest": v.min(), "highest": v.max(), "networks": v.notna().sum()}
         for name, v in found.items()
     ]
     return pandas.DataFrame(rows).assign(converged=final["converged"].mean())
@@ -60,8 +62,8 @@ TABLES = (
     Table(
         "T2",
         "Attacks on the trained networks",
-        "Share of fresh points whose sign flips (strictly), at two norms, and norms that the attacks need; median, "
-        "lowest and highest network. Restarts count for each point separately.",
+        "Shares of fresh points whose sign flips (strictly) at two norms, or where the gradient is exactly 0, and "
+        "norms that are needed; median, lowest and highest network. Restarts count for each point separately.",
         ("cluster_attacks",),
         ("z_flip", "data_d", "data_k"),
         attack_table,

@@ -64,7 +64,7 @@ def attacks(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         for name, rate in kept.items()
     ])  # fmt: skip
     figure, (axes,) = canvas(height=3.0)
-    lines(axes, data, markers=False)
+    lines(axes, data)
     if "robust_certificate_median" in final:
         unit = np.sqrt(final["data_d"] / final["data_k"])
         level = float((final["robust_certificate_median"] / unit).median())
@@ -90,11 +90,11 @@ PLOTS = (
     ),
     Plot(
         "F10",
-        "What projected gradient descent does not see",
+        "Robust accuracy as each attack sees it",
         "Share of correctly classified points that survive at ε, as seen by PGD-40 from one start, by PGD-40 with "
         "restarts (worst start for each point), by the one vector z, and by the certificate, which bounds it from "
         "below. An attack above another misses perturbations that exist. Dashed: median certified radius of the "
-        f"robust network. {BAND.split('; hollow')[0]}.",
+        f"robust network. {BAND}",
         "ε in units of √(d/k)",
         "Robust accuracy against the size of the perturbation, one line per attack and one for the certificate.",
         ("cluster_attacks",),

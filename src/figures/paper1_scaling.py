@@ -14,7 +14,7 @@ RADII = {
     "universal z, half flipped": "z_r50",
     "smallest perturbation found": "attack_median",
     "certified": "certificate_median",
-    "robust network: sign flips": "robust_z_r50",
+    "robust network: found": "robust_attack_median",
     "robust network: certified": "robust_certificate_median",
 }
 
@@ -122,7 +122,7 @@ PLOTS = (
         "Norm of the universal perturbation z that flips half of the fresh points, of the smallest perturbation found "
         "per point and of the certified radius (medians over points), for the trained network and for the robust one "
         f"of Theorem 4.1 on the same data, at fixed d. {BAND} Grey: closed forms.",
-        "trained: √(d/k) · robust: certified √d/2, flips at √(d/2)",
+        "trained: √(d/k) · robust: certified √d/2, flips from √(d/2)",
         "Log–log plot of perturbation norms against the number of clusters k, with three grey lines of closed forms.",
         ("cluster_k_scaling",),
         ("data_k", "data_d", "z_r50", "attack_median", "certificate_median"),
@@ -132,7 +132,7 @@ PLOTS = (
         "F2",
         "Radii against the dimension",
         f"The same radii at fixed k. {BAND} Grey: closed forms.",
-        "trained: √(d/k) · robust: certified √d/2, flips at √(d/2)",
+        "trained: √(d/k) · robust: certified √d/2, flips from √(d/2)",
         "Log–log plot of perturbation norms against the dimension d, with three grey lines of closed forms.",
         ("cluster_d_scaling",),
         ("data_k", "data_d", "z_r50", "attack_median", "certificate_median"),
@@ -140,7 +140,7 @@ PLOTS = (
     ),
     Plot(
         "F3",
-        "Every configuration flips at the same place",
+        "Flip rate against the scaled norm of z",
         "Share of fresh points that z flips, against its norm in units of the closed form's radius. One line per "
         "configuration, the median over seeds at each norm; the colour names the experiment.",
         "x = ‖z‖ / √(d(1 − ρ)/k)",
@@ -151,7 +151,7 @@ PLOTS = (
     ),
     Plot(
         "F6",
-        "Over-parameterisation changes nothing",
+        "Error and radii against over-parameterisation",
         "Test error (above) and radii over √(d/k) (below) against weights per training point, w, b and v together. "
         f"{BAND}",
         "r₅₀(z) = √(d/k) at every width m ≥ k/2",
@@ -162,7 +162,7 @@ PLOTS = (
     ),
     Plot(
         "F7",
-        "Unbalanced labels do not protect",
+        "Radii against the balance of labels",
         "Radii over √(d/k) against the share c of clusters that carry the rarer label, and the growth 1/c that the "
         f"theorem (recalled) would allow. {BAND}",
         "measured: 1 · allowed: 1/c, c = min(k₊, k₋)/k",

@@ -85,7 +85,7 @@ def neurons(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 PLOTS = (
     Plot(
         "F4",
-        "Towards a KKT point",
+        "Stationarity, slackness and margin during training",
         "Stationarity residual, complementary slackness and normalised margin over the closed form O1 during training, "
         f"one line per scale of the initialisation. {BAND.split(';')[0]}; bands: smallest to largest seed.",
         "‖θ − Σλᵢyᵢ∇N(xᵢ)‖/‖θ‖ · Σλᵢ(qᵢ/q_min − 1)/Σλᵢ · γ/γ(O1)",
@@ -96,7 +96,7 @@ PLOTS = (
     ),
     Plot(
         "F8",
-        "Training leaves the robust network",
+        "Training that starts at the robust network",
         "Training started at the robust network of Theorem 4.1: median norm of the smallest perturbation found (above) "
         f"and stationarity residual (below). Dashed: neurons that stay with one cluster (O8). Dotted: √(d/k). {BAND}",
         "√(d/2) → below √(d/(1 + k/2))",
@@ -107,7 +107,7 @@ PLOTS = (
     ),
     Plot(
         "F9",
-        "Neurons average the means of a class",
+        "Neurons against cluster means",
         "Cosine of the weights of each neuron with each cluster mean, the neurons sorted by |v|·‖w‖ (largest on top), "
         "at the end of training; the network of the first seed at the smallest initialisation, no average.",
         "w₊ ∝ Σ_{Q₊} μ, w₋ ∝ Σ_{Q₋} μ",

@@ -161,7 +161,7 @@ def test_words_for_those_who_do_not_see_the_lines():
 
 
 def test_attack_table(frames):
-    table = paper1.attack_table(frames["cluster_attacks"]).set_index("attack")
+    table = paper1.attack_table(frames["cluster_attacks"]).set_index("quantity")
     assert table.loc["PGD-40, one start, 1.06·√(d/k)", "median"] == 0.7
     assert table.loc["certificate / √(d/k)", "median"] == pytest.approx(0.98, abs=0.01)
     assert (table["networks"] == 3).all()
