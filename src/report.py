@@ -89,26 +89,31 @@ def terminal_table(judged: Sequence[Mapping[str, Any]]) -> str:
     for record in judged:
         numbers = (measured(record), record["criterion"], f"n={record['n']}", percent(record["converged"]))
         cells = [f"{record['id']:<7}", f"{record['verdict']:<12}"]
-        cells += [f"{text:<{width}}" for text, width in zip(numbers, (26, 15, 6, 6), strict=True)]
+        cells += [f"{text:<{width}}" for text, width in zip(numbers, (30, 15, 6, 6), strict=True)]
         lines.append("  ".join([*cells, record["says"]]).rstrip())
         if record["reason"]:
             lines.append(f"{'':9}{record['reason']}")
-    header = f"{'claim':<7}  {'verdict':<12}  {'measured [95 %]':<26}  {'criterion':<15}  {'':<6}  {'conv.':<6}  number"
+    header = f"{'claim':<7}  {'verdict':<12}  {'measured [95 %]':<30}  {'criterion':<15}  {'':<6}  {'conv.':<6}  number"
     counts = Counter(record["verdict"] for record in judged)
     return "\n".join([header, *lines, " · ".join(f"{count} {verdict}" for verdict, count in counts.items())])
 
 
 def measured(record: Mapping[str, Any]) -> str:
-    """Estimate and interval as people read them.
+    """Estimate and interval as people read them: as many decimals as the interval has something to say with.
 
-    >>> measured({"estimate": 0.50021, "low": 0.4981, "high": 0.5023})
+    >>> measured({"estimate": 0.500213, "low": 0.49814, "high": 0.50233})
     '0.5002 [0.4981, 0.5023]'
+    >>> measured({"estimate": 0.0, "low": 0.0, "high": 0.00299})
+    '0 [0, 0.003]'
     """
-    if record["estimate"] is None:
+    values = [record["estimate"], record["low"], record["high"]]
+    if values[0] is None:
         return "–"
-    if record["low"] == record["high"]:
-        return number(record["estimate"])
-    return f"{number(record['estimate'])} [{number(record['low'])}, {number(record['high'])}]"
+    if values[1] == values[2]:  # the worst network, or an interval nobody knows
+        return number(values[0])
+    decimals = 1 - math.floor(math.log10(values[2] - values[1]))
+    told = [f"{round(value, decimals):.7g}" if 0 <= decimals <= 6 else number(value) for value in values]
+    return f"{told[0]} [{told[1]}, {told[2]}]"
 
 
 def number(value: Any) -> str:
