@@ -1,6 +1,6 @@
 """The page, figures and tables of one paper, rebuilt only when what they rest on has changed. No torch here.
 
-``outputs/reports/paperN/`` holds ``report.html`` (self-contained), ``claims.json`` and ``claims.csv``, ``figures/``
+Its folder holds ``report.html`` (self-contained), ``claims.json`` and ``claims.csv``, ``figures/``
 (per figure PNG, PDF, the plotted data as CSV and a JSON sidecar with its cells and commands) and ``tables/``.
 """
 
@@ -16,7 +16,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas
 
@@ -29,33 +29,39 @@ PART_COLUMNS = ["id", "says", "group", *NUMBER, "experiment", "statistic", "valu
 
 
 
+class Report(NamedTuple):
+    """A report on disk, and whether this call wrote it."""
+
+    page: Path
+    changed: bool
+
+
 def build(
     paper: int,
-    outputs: Path,
+    folder: Path,
     frames: Mapping[str, pandas.DataFrame],
     cells: Mapping[str, Sequence[Path]],
     commands: Mapping[str, str],
     judged: Sequence[Mapping[str, Any]],
-) -> Path:
-    """Write the report of a paper under ``outputs/reports/paperN`` unless it is there and nothing has changed.
+    *,
+    note_absent: bool = True,
+) -> Report:
+    """Write the report of a paper, or of some of its experiments, unless it is there and nothing has changed.
 
     Args:
         paper: its number.
-        outputs: folder of all results.
+        folder: where the report goes; its ``figures`` and ``tables`` are emptied first.
         frames: experiment → frame of ``records.frame`` over its ``cells``.
         cells: experiment → folders of its finished cells.
         commands: experiment → what a person types to run it.
         judged: records of ``claims.judge``.
-
-    Returns:
-        Path of ``report.html``.
+        note_absent: note figures and tables whose experiments have no cell; otherwise leave them out.
     """
-    folder = outputs / "reports" / f"paper{paper}"
     page, inputs = folder / "report.html", folder / "inputs.json"
-    digest = _digest(cells, commands, judged)
+    digest = _digest(cells, commands, judged, note_absent)
     before = records.read_json(inputs) if inputs.exists() else None
     if before and before["digest"] == digest and all((folder / name).exists() for name in before["files"]):
-        return page
+        return Report(page, changed=False)
     for name in ("figures", "tables"):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for stale in (folder / name).iterdir():
@@ -64,6 +70,8 @@ def build(
     records.write_json(folder / "claims.json", _finite(list(judged)))
     pandas.DataFrame(judged, columns=CLAIM_COLUMNS).to_csv(folder / "claims.csv", index=False)
     title, plots, tables = _of_paper(paper)
+    if not note_absent:
+        plots, tables = ([one for one in some if _there(one, frames)] for some in (plots, tables))
     drawn = [_draw(plot, frames, cells, commands, folder / "figures") for plot in plots]
     made = [_claims_table(judged, folder / "tables"), *(_make(table, frames, folder / "tables") for table in tables)]
     context = {
@@ -80,7 +88,7 @@ def build(
     _write(page, _rendered(context))
     files = [str(file.relative_to(folder)) for file in sorted(folder.rglob("*")) if file.is_file() and file != inputs]
     records.write_json(inputs, {"digest": digest, "files": files})
-    return page
+    return Report(page, changed=True)
 
 
 def terminal_table(judged: Sequence[Mapping[str, Any]]) -> str:
@@ -126,9 +134,9 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{math.floor(100 * share)} %"
 
 
-def _digest(cells: Mapping[str, Sequence[Path]], commands: Mapping[str, str], judged: Sequence[Any]) -> str:
+def _digest(cells: Mapping[str, Sequence[Path]], *told: Any) -> str:
     """Hash of everything a report rests on: what the cells hold, how claims were judged, the code that draws."""
-    found = hashlib.sha256(json.dumps([commands, _finite(list(judged))], sort_keys=True, default=str).encode())
+    found = hashlib.sha256(json.dumps(_finite(told), sort_keys=True, default=str).encode())
     for cell in (cell for name in sorted(cells) for cell in cells[name]):
         for file in ("status.json", "summary.json", "provenance.json", "config.yaml"):
             found.update(f"{cell.parent.name}/{cell.name}/{file}".encode())
@@ -147,9 +155,14 @@ def _of_paper(paper: int) -> tuple[str, Sequence[Any], Sequence[Any]]:
     return module.TITLE, module.PLOTS, module.TABLES
 
 
+def _there(wanted: Any, frames: Mapping[str, pandas.DataFrame]) -> list[str]:
+    """The experiments of a plot or table that have rows; a table that names none takes all."""
+    return [name for name in wanted.experiments or frames if name in frames and not frames[name].empty]
+
+
 def _rows(wanted: Any, frames: Mapping[str, pandas.DataFrame]) -> tuple[pandas.DataFrame | None, str]:
     """The rows a plot or table is made of, or None and why there are none."""
-    names = [name for name in wanted.experiments or frames if name in frames and not frames[name].empty]
+    names = _there(wanted, frames)
     if not names:
         return None, f"not drawn: {', '.join(wanted.experiments) or 'nothing'} has no finished cell"
     frame = pandas.concat([frames[name] for name in names], ignore_index=True)

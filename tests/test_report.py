@@ -50,7 +50,7 @@ def built(tmp_path_factory):
     cells = fabricated.paper1(outputs)
     del cells["cluster_noise"]  # F5 cannot be drawn
     given = made(outputs, cells)
-    return report.build(1, outputs, *given), given
+    return report.build(1, outputs / "reports", *given).page, given
 
 
 def test_the_page_has_every_claim_with_its_verdict_formula_and_command(built):
@@ -139,13 +139,15 @@ def test_provenance_is_on_the_page(built):
 def test_nothing_is_done_again_until_something_changes(tmp_path):
     cells = {"cluster_attacks": fabricated.sweep(tmp_path, "cluster_attacks", {})}
     frames, cells, commands, judged = made(tmp_path, cells)
-    page = report.build(1, tmp_path, frames, cells, commands, judged)
+    page, changed = report.build(1, tmp_path / "reports", frames, cells, commands, judged)
+    assert changed
 
     def again(**changed):
         page.write_text("as it was")
         given = {"frames": frames, "cells": cells, "commands": commands, "judged": judged} | changed
-        assert report.build(1, tmp_path, **given) == page
-        return page.read_text() != "as it was"
+        built = report.build(1, tmp_path / "reports", **given)
+        assert built == (page, page.read_text() != "as it was")
+        return built.changed
 
     assert not again()
     assert again(judged=judged[:-1])
@@ -162,15 +164,17 @@ def test_nothing_is_done_again_until_something_changes(tmp_path):
 
 def test_a_figure_that_cannot_be_drawn_does_not_take_the_verdicts_with_it(tmp_path):
     cells = {"cluster_k_scaling": fabricated.sweep(tmp_path, "cluster_k_scaling", {"data.k": [2, 4]})}
-    page = report.build(1, tmp_path, *made(tmp_path, cells, data_k="not a number"))
+    page = report.build(1, tmp_path / "reports", *made(tmp_path, cells, data_k="not a number")).page
     assert "F1. Radii" in page.read_text()
     assert "not drawn: " in page.read_text()
 
 
 def test_an_experiment_alone_and_nothing_at_all_make_a_page(tmp_path):
     cells = {"cluster_width": fabricated.sweep(tmp_path, "cluster_width", {"model.width": [4, 8]})}
-    assert "P1-C10" in report.build(1, tmp_path, *made(tmp_path, cells)).read_text()
-    empty = report.build(1, tmp_path, *made(tmp_path, {})).read_text()
+    alone = report.build(1, tmp_path / "reports", *made(tmp_path, cells), note_absent=False).page.read_text()
+    assert "P1-C10" in alone
+    assert [figure["id"] for figure in Page(alone).all("figure")] == ["F3", "F6"]
+    empty = report.build(1, tmp_path / "reports", *made(tmp_path, {})).page.read_text()
     assert "not run" in empty
     assert not Page(empty).all("img")
 
@@ -178,7 +182,7 @@ def test_an_experiment_alone_and_nothing_at_all_make_a_page(tmp_path):
 def test_text_from_records_cannot_become_markup(tmp_path, built):
     *_, commands, judged = built[1]
     judged = [judged[0] | {"statement": "<script>alert(1)</script>"}]
-    assert "<script>alert" not in report.build(1, tmp_path, {}, {}, commands, judged).read_text()
+    assert "<script>alert" not in report.build(1, tmp_path, {}, {}, commands, judged).page.read_text()
 
 
 def test_the_terminal_table_has_a_line_per_claim_and_reasons(built):
