@@ -62,7 +62,7 @@ def adam(
         m = average(state["m"], grad, beta1)
         root_v = root_mean_square(state["root_v"], grad, beta2)
 
-        t = state["step"] + 1.0
+        t = state["step"].double() + 1
         m_correction = 1 - beta1**t if bias_correction else torch.ones_like(t)
         v_correction = 1 - beta2**t if bias_correction else torch.ones_like(t)
         # m̂/(√v̂ + ε) = (m √(1−β2^t)/(1−β1^t)) / (√v + ε √(1−β2^t)), all in the frame of √v

@@ -36,7 +36,7 @@ def power_law(lr: Rate, *, exponent: float, t0: float, degree: float | None) -> 
         if isinstance(lr, list) and len(lr) != len(step):
             raise ConfigError("optimizer.lr", lr, f"must be one number, or one for each of the {len(step)} seeds")
         base = torch.as_tensor(lr, dtype=torch.float64, device=step.device)
-        return base * ((step + t0) / t0) ** -exponent
+        return base * ((step.double() + t0) / t0) ** -exponent
 
     return rate
 

@@ -1,0 +1,87 @@
+import pytest
+import torch
+
+from src.optimizers import polar
+
+
+def gaussian(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def with_singular_values(sigma, rows=8, columns=12):
+    u, _, vt = torch.linalg.svd(gaussian(rows, columns), full_matrices=False)
+    return (u * torch.tensor(sigma, dtype=torch.float64)) @ vt, u @ vt
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 12), (3, 12, 8), (3, 8, 8), (3, 1, 8), (3, 8, 1)])
+def test_three_ways_to_one_polar_factor(shape):
+    """SVD, Gram matrix and a Newton–Schulz iteration run to convergence, on well-conditioned matrices."""
+    matrix = gaussian(*shape) + 2 * torch.eye(*shape[1:], dtype=torch.float64)
+    exact = polar.exact(matrix)
+    smaller = min(shape[1:])
+    gram = exact @ exact.mT if shape[1] <= shape[2] else exact.mT @ exact
+    torch.testing.assert_close(gram, torch.eye(smaller, dtype=torch.float64).expand(3, -1, -1), rtol=0, atol=1e-13)
+    torch.testing.assert_close(polar.gram(matrix), exact, rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        polar.newton_schulz(matrix, 40, polar.CONVERGENT, torch.float64), exact, rtol=0, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("factor", [polar.exact, polar.gram])
+def test_null_space_is_zero_not_noise(factor):
+    matrix, _ = with_singular_values([1.0, 0.5, 0.1] + [0.0] * 5)
+    sigma = torch.linalg.svdvals(factor(matrix))
+    torch.testing.assert_close(sigma, torch.tensor([1.0] * 3 + [0.0] * 5, dtype=torch.float64), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("scale", [1e-250, 1e-10, 1e150])
+@pytest.mark.parametrize(
+    ("factor", "atol"),
+    [
+        (polar.exact, 1e-12),
+        (polar.gram, 1e-12),
+        (lambda m: polar.newton_schulz(m, 5, polar.MUON, torch.bfloat16), 1e-2),
+    ],
+    ids=["svd", "gram", "newton_schulz"],
+)
+def test_scale_does_not_matter(factor, atol, scale):
+    matrix = gaussian(2, 5, 7)
+    torch.testing.assert_close(factor(scale * matrix), factor(matrix), rtol=0, atol=atol)
+
+
+def test_exact_down_to_rounding_where_gram_is_not():
+    """The Gram matrix has squared singular values: it drops σ ≤ 1e-7 σ_max, which the SVD keeps."""
+    matrix, expected = with_singular_values([1.0, 1e-2, 1e-4, 1e-6, 1e-8, 1e-9, 1e-10, 1e-11])
+    torch.testing.assert_close(torch.linalg.svdvals(polar.exact(matrix)), torch.ones(8, dtype=torch.float64))
+    assert (polar.exact(matrix) - expected).abs().max() < 1e-3
+    assert torch.linalg.svdvals(polar.gram(matrix))[4] < 1e-6
+
+
+def test_newton_schulz_variants_reach_what_their_authors_say():
+    sigma = [1.0, 0.7, 0.5, 0.3, 0.1, 0.05, 0.02, 0.01]
+    matrix, _ = with_singular_values(sigma)
+
+    def reached(steps, coefficients):
+        return torch.linalg.svdvals(polar.newton_schulz(matrix, steps, coefficients, torch.float64))
+
+    five = reached(5, polar.MUON)
+    assert five.min() > 0.6 and five.max() < 1.25
+    assert (reached(8, polar.POLAR_EXPRESS) - 1).abs().max() < 1e-6
+    assert reached(5, polar.CONVERGENT).min() < 0.5, "five convergent steps are too few"
+    assert (reached(30, polar.CONVERGENT) - 1).abs().max() < 1e-12
+    assert (reached(30, polar.MUON) - 1).abs().max() > 0.05, "Jordan's coefficients do not converge"
+
+
+def test_matrices_that_are_not_finite_do_not_stop_the_batch():
+    matrix = gaussian(3, 4, 5)
+    matrix[1, 2, 3] = torch.inf
+    assert polar.singular_values(matrix)[1].isnan().all()
+    torch.testing.assert_close(polar.singular_values(matrix)[0], torch.linalg.svdvals(matrix[0]))
+    assert polar.exact(matrix)[[0, 2]].isfinite().all()
+
+
+def test_single_precision_comes_back_as_single_precision():
+    matrix = gaussian(2, 4, 6).float()
+    for factor in (polar.exact, polar.gram):
+        assert factor(matrix).dtype == torch.float32
+        torch.testing.assert_close(factor(matrix).double(), polar.exact(matrix.double()), rtol=0, atol=1e-6)
