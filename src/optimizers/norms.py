@@ -58,8 +58,8 @@ def schatten(p: float, polar_factor: Callable[[Tensor], Tensor] = polar.exact) -
         matrix = _as_matrix(layer)
         if p == math.inf:
             return polar_factor(matrix).reshape(layer.shape)
-        u, sigma, vt = polar.svd(matrix)
-        return ((u * aligned(sigma, p).unsqueeze(-2)) @ vt).to(layer.dtype).reshape(layer.shape)
+        u, s, vt = polar.svd(matrix)
+        return ((u * aligned(s, p).unsqueeze(-2)) @ vt).to(layer.dtype).reshape(layer.shape)
 
     return Norm(lambda w: p_norm(sigma(w), p), lambda g: p_norm(sigma(g), conjugate(p)), steepest)
 
@@ -134,9 +134,9 @@ def msp(polar_factor: Callable[[Tensor], Tensor] = polar.exact) -> Norm:
     return over_layers(math.inf, schatten(math.inf, polar_factor))
 
 
-def hybrid(ratio: float, polar_factor: Callable[[Tensor], Tensor] = polar.exact) -> Norm:
+def hybrid(ratio: float) -> Norm:
     """max{r·msp(W), ‖u‖_∞} with u the last layer, dual Σ_k ‖G_k‖_nuc / r + ‖g_u‖₁: Muon-Signum, Muon-Adam."""
-    return over_layers(math.inf, weighted(schatten(math.inf, polar_factor), ratio), entrywise(math.inf))
+    return over_layers(math.inf, weighted(schatten(math.inf), ratio), entrywise(math.inf))
 
 
 def row_max() -> Norm:
