@@ -8,11 +8,13 @@ Finished cells are skipped, so the same command goes on after a kill. Exit code 
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,10 +24,10 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from src import conclude, grid, records  # noqa: E402
 from src import config as configuration  # noqa: E402
-from src import grid, records  # noqa: E402
+from src import run as entry  # noqa: E402
 from src.allowed import ConfigError  # noqa: E402
-from src.run import say  # noqa: E402
 
 
 class Sweep(NamedTuple):
@@ -52,14 +54,12 @@ def main(arguments: Sequence[str]) -> int:
             raise ConfigError("paper", paper, "has no experiments yet")
         run(sorted((s for s in sweeps if s.unfinished), key=lambda s: -s.cost), overrides)
     except ConfigError as error:
-        say(str(error))
+        entry.say(str(error))
         return 2
     except KeyboardInterrupt:
-        say("interrupted; the same command goes on where this one stopped")
+        entry.say("interrupted; the same command goes on where this one stopped")
         return 130
-    from src import report
-
-    return report.conclude(paper, {s.experiment: s.configs for s in sweeps}, overrides, say)
+    return conclude.paper(paper, {s.experiment: s.configs for s in sweeps}, overrides, entry.say)
 
 
 def experiments(paper: int) -> list[str]:
@@ -76,37 +76,37 @@ def planned(experiment: str, overrides: Sequence[str]) -> Sweep:
 
 
 def run(sweeps: Sequence[Sweep], overrides: Sequence[str]) -> None:
-    """Run every sweep in a process of its own, the costliest first, one per core, with one bar over all cells."""
-    waiting, running = list(sweeps), {}
+    """Run the sweeps, the costliest first, in one worker process per core, with one bar over all cells."""
+    if not sweeps:
+        return
     cells = [configuration.folder(config) for sweep in sweeps for config in sweep.unfinished]
-    bar = tqdm(total=len(cells), unit="cell", disable=None)
-    try:
-        with bar:
-            while waiting or running:
-                while waiting and len(running) < (os.cpu_count() or 1):
-                    sweep = waiting.pop(0)
-                    running[sweep.experiment] = _start(sweep, overrides), time.monotonic(), sweep
-                for name, (process, began, sweep) in list(running.items()):
-                    if process.poll() is not None:
-                        del running[name]
-                        seconds = time.monotonic() - began
-                        fate = "done" if process.returncode == 0 else f"FAILED, see {_log(sweep)}"
-                        say(f"{name}: {len(sweep.unfinished)} cells, {seconds:.0f} s, {fate}")
-                bar.update(sum((cell / "summary.json").exists() for cell in cells) - bar.n)
-                bar.set_description(" ".join(running))
-                time.sleep(0.1)
-    finally:
-        for process, *_ in running.values():
-            process.terminate()
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(min(os.cpu_count() or 1, len(sweeps)), context, initializer=_one_thread) as pool,
+        tqdm(total=len(cells), unit="cell", disable=None) as bar,
+    ):
+        waiting = {pool.submit(_sweep, s.experiment, list(overrides), _log(s)): s for s in sweeps}
+        while waiting:
+            ended, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+            for future in ended:
+                sweep = waiting.pop(future)
+                code, seconds = future.result()
+                fate = "done" if code == 0 else f"FAILED, see {_log(sweep)}"
+                entry.say(f"{sweep.experiment}: {len(sweep.unfinished)} cell(s), {seconds:.0f} s, {fate}")
+            bar.update(sum((cell / "summary.json").exists() for cell in cells) - bar.n)
 
 
-def _start(sweep: Sweep, overrides: Sequence[str]) -> subprocess.Popen:
-    log = _log(sweep)
+def _one_thread() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _sweep(experiment: str, overrides: list[str], log: Path) -> tuple[int, float]:
+    """Run one experiment in this process; what it says goes to its log. Returns the exit code and the seconds."""
+    began = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "src.run", f"+experiment={sweep.experiment}", *overrides, "report=false"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    with log.open("w") as file:
-        return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+    with log.open("a") as file, redirect_stderr(file), redirect_stdout(file):
+        code = entry.run([f"+experiment={experiment}", *overrides, "report=false"])
+    return code, time.monotonic() - began
 
 
 def _log(sweep: Sweep) -> Path:

@@ -76,7 +76,11 @@ def run(arguments: Sequence[str]) -> int:
         say(f"{configs[0]['name']}: {len(configs)} cell(s), {len(configs) - len(unfinished)} finished before")
         if unfinished:
             _run(unfinished, overrides)
-        return _conclude(configs, overrides)
+        if any(isinstance(error, ConfigError) for error in _failures):
+            return 2
+        from src import conclude  # so do pandas and SciPy
+
+        return conclude.experiment(configs, overrides, say)
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         say(str(error) if isinstance(error, ConfigError) else explain(error, overrides))
         return 2
@@ -105,23 +109,6 @@ def _hydra(arguments: Sequence[str]) -> None:
     _failures.clear()
     sys.argv[1:] = arguments
     _job()
-
-
-def _conclude(configs: Sequence[dict[str, Any]], overrides: Sequence[str]) -> int:
-    """Report on the sweep from its files; the exit code."""
-    if any(isinstance(error, ConfigError) for error in _failures):
-        return 2
-    states = {configuration.folder(c): records.status(configuration.folder(c)) for c in configs}
-    done = [cell for cell, status in states.items() if status["state"] == "done"]
-    for cell, status in states.items():
-        if status["state"] == "failed":
-            say(f"FAILED {cell}: {status['reason']}")
-    if done and configs[0]["report"]:
-        from src import report
-
-        report.conclude_sweep(configs, overrides, say)
-    say(f"{len(done)} of {len(states)} cells done; results in {Path(configs[0]['outputs']) / configs[0]['name']}")
-    return 0 if len(done) == len(states) else 1
 
 
 @contextmanager

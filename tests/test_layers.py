@@ -14,10 +14,11 @@ LAYERS = [
     {"data", "models", "optimizers", "attacks", "oracles"},
     {"objectives", "measurements", "stopping"},
     {"training"},
-    {"config", "records", "checkpoint", "provenance", "tracking", "intervals"},
+    {"config", "records", "checkpoint", "provenance", "tracking", "intervals", "estimates"},
     {"grid", "explain", "cell"},
     {"claims_file", "claims", "figures"},
     {"report"},
+    {"conclude"},
     {"run"},
 ]
 LEVEL = {part: level for level, layer in enumerate(LAYERS) for part in layer}
@@ -60,7 +61,7 @@ def test_only_tracking_imports_wandb():
     assert [part_of(path) for path in importing] == ["tracking"]
 
 
-@pytest.mark.parametrize("part", ["claims", "report", "records", "grid", "run", "figures.paper1"])
+@pytest.mark.parametrize("part", ["claims", "report", "records", "grid", "run", "conclude", "figures.paper1"])
 def test_after_training_no_torch(part):
     """Claims, figures, reports and the entry point start without torch: they are fast and cannot retrain anything."""
     code = f"import sys, src.{part}; sys.exit('torch' in sys.modules or 'wandb' in sys.modules)"

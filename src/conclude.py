@@ -1,0 +1,104 @@
+"""After the cells: judge the claims, draw the report, show the verdicts, mirror the figures. Files in, files out."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from src import claims, claims_file, records, report, tracking
+from src import config as configuration
+
+Say = Callable[[str], None]
+
+INCIDENTAL = ("profile", "outputs", "tracking.", "force", "report", "checkpoint_every", "hydra", "launcher")
+"""Overrides that leave an experiment the one its file defines."""
+
+
+def paper(number: int, sweeps: Mapping[str, Sequence[dict[str, Any]]], overrides: Sequence[str], say: Say) -> int:
+    """Conclude a paper from all its experiments (name → configs of its cells); returns the exit code.
+
+    0: every cell is done; 1: some are missing or failed, and the report says so.
+    """
+    return _conclude(number, sweeps, overrides, f"paper{number}", claims_file.load(number), say)
+
+
+def experiment(configs: Sequence[dict[str, Any]], overrides: Sequence[str], say: Say) -> int:
+    """Conclude one experiment, with the claims that rest on it; the exit code as for ``paper``."""
+    name, number = configs[0]["name"], configs[0]["paper"]
+    judged = [] if number is None else [claim for claim in claims_file.load(number) if name in claim.experiments]
+    return _conclude(number, {name: configs}, overrides, name, judged, say, note_absent=False)
+
+
+def _conclude(
+    number: int | None,
+    sweeps: Mapping[str, Sequence[dict[str, Any]]],
+    overrides: Sequence[str],
+    title: str,
+    wanted: Sequence[claims_file.Claim],
+    say: Say,
+    note_absent: bool = True,
+) -> int:
+    config = next(iter(sweeps.values()))[0]
+    done = {name: [cell for cell in map(configuration.folder, configs) if records.finished(cell)]
+            for name, configs in sweeps.items()}  # fmt: skip
+    done = {name: cells for name, cells in done.items() if cells}
+    total, finished = sum(map(len, sweeps.values())), sum(map(len, done.values()))
+    _tell_failures(sweeps, say)
+    if finished and number is not None and config["report"]:
+        folder = Path(config["outputs"]) / "reports" / _name(title, config["profile"], overrides)
+        frames = {name: records.frame(cells) for name, cells in done.items()}
+        verdicts = claims.judge(wanted, frames)
+        commands = _commands(sweeps, overrides)
+        built = report.build(number, folder, frames, done, commands, verdicts, note_absent=note_absent)
+        if built.changed:
+            _mirror(config, folder, title, verdicts)
+        say(report.terminal_table(verdicts))
+        say(f"report: {built.page}")
+    where = Path(config["outputs"]) / (next(iter(sweeps)) if len(sweeps) == 1 else "")
+    say(f"{finished} of {total} cells done; results in {where}")
+    return 0 if finished == total else 1
+
+
+def _tell_failures(sweeps: Mapping[str, Sequence[dict[str, Any]]], say: Say) -> None:
+    for configs in sweeps.values():
+        for cell in map(configuration.folder, configs):
+            if (status := records.status(cell))["state"] == "failed":
+                say(f"FAILED {cell}: {status['reason']}")
+
+
+def _name(title: str, profile: str, overrides: Sequence[str]) -> str:
+    """Folder of a report: what it is on, the profile unless default, and a hash of what else was overridden."""
+    own = [word for word in overrides if not word.lstrip("+~").startswith((*INCIDENTAL, "experiment="))]
+    mark = hashlib.sha256(" ".join(sorted(own)).encode()).hexdigest()[:8] if own else None
+    return "-".join(filter(None, [title, profile if profile != "default" else None, mark]))
+
+
+def _commands(names: Iterable[str], overrides: Sequence[str]) -> dict[str, str]:
+    """What a person types to run each experiment."""
+    rest = [shlex.quote(word) for word in overrides if not word.lstrip("+").startswith(("experiment=", "report="))]
+    return {name: " ".join(["python -m src.run", f"+experiment={name}", *rest]) for name in names}
+
+
+def _mirror(config: Mapping[str, Any], folder: Path, title: str, verdicts: Sequence[Mapping[str, Any]]) -> None:
+    """One W&B run with the figures, the claims and the page."""
+    mirror = tracking.open_run(
+        config["tracking"]["mode"],
+        config["outputs"],
+        run_id=f"report-{hashlib.sha256(folder.name.encode()).hexdigest()[:10]}",
+        project=config["tracking"]["project"],
+        name=folder.name,
+        group=title,
+        job_type="report",
+        tags=[f"paper{config['paper']}", config["profile"], *(record["id"] for record in verdicts)],
+        config={"profile": config["profile"]},
+    )
+    for figure in sorted((folder / "figures").glob("*.png")):
+        mirror.image(f"figures/{figure.stem}", figure)
+    mirror.table("claims", [{k: v for k, v in record.items() if not isinstance(v, list)} for record in verdicts])
+    mirror.summary({f"verdict/{record['id']}": record["verdict"] for record in verdicts})
+    for name in ("report.html", "claims.json"):
+        mirror.file(folder / name)
+    mirror.finish()
