@@ -33,7 +33,7 @@ reproduce-paper1: setup  ## Frei, Vardi, Bartlett & Srebro (2023): cells, verdic
 	$(RUN) scripts/reproduce.py 1 profile=$(PROFILE) $(ARGS)
 
 report: setup  ## rebuild the pages from the results there are
-	$(RUN) -m src.report profile=$(PROFILE) $(ARGS)
+	$(RUN) scripts/reproduce.py 1 --only-report profile=$(PROFILE) $(ARGS)
 
 clean:  ## remove results and environment, after asking
 	@printf 'Remove outputs/ (all results) and .venv? [y/N] ' && read answer && [ "$$answer" = y ]

@@ -1,6 +1,6 @@
 """Reproduce a paper: its experiments, as many at a time as there are cores, then verdicts, figures and a page.
 
-    python scripts/reproduce.py PAPER [key=value …]
+    python scripts/reproduce.py PAPER [--only-report] [key=value …]
 
 Finished cells are skipped, so the same command goes on after a kill. Exit code 0: every cell is done; 1: some failed;
 2: the command cannot be run.
@@ -18,7 +18,6 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,6 +27,8 @@ from src import conclude, grid, records  # noqa: E402
 from src import config as configuration  # noqa: E402
 from src import run as entry  # noqa: E402
 from src.allowed import ConfigError  # noqa: E402
+
+REPORT_ONLY = "--only-report"
 
 
 class Sweep(NamedTuple):
@@ -45,27 +46,20 @@ class Sweep(NamedTuple):
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
-    try:
-        if not arguments or arguments[0] not in {"1", "2", "3"}:
-            raise ConfigError("paper", arguments[0] if arguments else "?", "must be one of 1, 2, 3")
-        paper, overrides = int(arguments[0]), list(arguments[1:])
-        sweeps = [planned(name, overrides) for name in experiments(paper)]
-        if not sweeps:
-            raise ConfigError("paper", paper, "has no experiments yet")
+    words = [word for word in arguments if word != REPORT_ONLY]
+    overrides = words[1:]
+    return entry.guarded(lambda: reproduce(words, overrides, only_report=REPORT_ONLY in arguments), overrides)
+
+
+def reproduce(words: Sequence[str], overrides: Sequence[str], only_report: bool) -> int:
+    """Run what is unfinished of the paper ``words[0]``, unless only the report is wanted, and conclude it."""
+    if not words or not words[0].isdigit():
+        raise ConfigError("paper", words[0] if words else "?", "must be the number of a paper")
+    paper = int(words[0])
+    sweeps = [planned(name, overrides) for name in grid.experiments(paper)]
+    if not only_report:
         run(sorted((s for s in sweeps if s.unfinished), key=lambda s: -s.cost), overrides)
-    except ConfigError as error:
-        entry.say(str(error))
-        return 2
-    except KeyboardInterrupt:
-        entry.say("interrupted; the same command goes on where this one stopped")
-        return 130
     return conclude.paper(paper, {s.experiment: s.configs for s in sweeps}, overrides, entry.say)
-
-
-def experiments(paper: int) -> list[str]:
-    """The experiments of a paper, by what their files say."""
-    files = sorted((configuration.CONF / "experiment").glob("*.yaml"))
-    return [file.stem for file in files if yaml.safe_load(file.read_text(encoding="utf-8")).get("paper") == paper]
 
 
 def planned(experiment: str, overrides: Sequence[str]) -> Sweep:

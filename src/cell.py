@@ -53,7 +53,7 @@ def run(config: Mapping[str, Any], command: str, tags: Sequence[str] = (), say: 
         say(f"{cell.name}: finished before, skipped")
         return cell
     torch.set_num_threads(config["threads"])
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms would import the compiler: a second
     parts = assemble(config)
     try:
         cell.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
@@ -12,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from src import config as configuration
+from src.allowed import ConfigError
 
 
 def times(*factors: float) -> float:
@@ -23,6 +25,21 @@ def times(*factors: float) -> float:
 
 
 OmegaConf.register_new_resolver("times", times, replace=True)
+
+
+def experiments(paper: int) -> list[str]:
+    """The experiments of a paper, by what their files say.
+
+    Raises:
+        ConfigError: for a paper that has none.
+    """
+    folder = configuration.CONF / "experiment"
+    papers = {path.stem: yaml.safe_load(path.read_text("utf-8")).get("paper") for path in folder.glob("*.yaml")}
+    found = sorted(name for name, its_paper in papers.items() if its_paper == paper)
+    if not found:
+        known = ", ".join(map(str, sorted({number for number in papers.values() if number})))
+        raise ConfigError("paper", paper, f"must be one of {known}")
+    return found
 
 
 def profile_only(*, profile: configuration.Profile) -> None:

@@ -10,7 +10,7 @@ import os
 import shlex
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,29 +64,37 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code."""
+    overrides = [word for word in arguments if not word.startswith("-")]
+    if any(word.startswith("-") and word not in ("-m", "--multirun") for word in arguments):
+        return guarded(lambda: _hydra(arguments), overrides)  # --help, --cfg, --info, …: Hydra's own business
+    return guarded(lambda: _sweep(overrides), overrides)
+
+
+def guarded(action: Callable[[], int], overrides: Sequence[str]) -> int:
+    """The exit code of ``action``; what a person got wrong in the overrides ends in one line and a 2."""
     # Hydra then leaves its errors to us instead of printing them with a hint at this very variable.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    overrides = [word for word in arguments if not word.startswith("-")]
     try:
-        if any(word.startswith("-") and word not in ("-m", "--multirun") for word in arguments):
-            _hydra(arguments)  # --help, --cfg, --info, …: Hydra's own business
-            return 0
-        configs = grid.expand(overrides)
-        unfinished = [c for c in configs if c["force"] or not records.finished(configuration.folder(c))]
-        say(f"{configs[0]['name']}: {len(configs)} cell(s), {len(configs) - len(unfinished)} finished before")
-        if unfinished:
-            _run(unfinished, overrides)
-        if any(isinstance(error, ConfigError) for error in _failures):
-            return 2
-        from src import conclude  # so do pandas and SciPy
-
-        return conclude.experiment(configs, overrides, say)
+        return action()
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         say(str(error) if isinstance(error, ConfigError) else explain(error, overrides))
         return 2
     except KeyboardInterrupt:
         say("interrupted; the same command goes on where this one stopped")
         return 130
+
+
+def _sweep(overrides: Sequence[str]) -> int:
+    configs = grid.expand(overrides)
+    unfinished = [c for c in configs if c["force"] or not records.finished(configuration.folder(c))]
+    say(f"{configs[0]['name']}: {len(configs)} cell(s), {len(configs) - len(unfinished)} finished before")
+    if unfinished:
+        _run(unfinished, overrides)
+    if any(isinstance(error, ConfigError) for error in _failures):
+        return 2
+    from src import conclude  # pandas and SciPy take their time to import, too
+
+    return conclude.experiment(configs, overrides, say)
 
 
 def _run(configs: Sequence[dict[str, Any]], overrides: Sequence[str]) -> None:
@@ -104,11 +112,12 @@ def _run(configs: Sequence[dict[str, Any]], overrides: Sequence[str]) -> None:
         _hydra(["--multirun", *overrides])
 
 
-def _hydra(arguments: Sequence[str]) -> None:
+def _hydra(arguments: Sequence[str]) -> int:
     """Hand over to Hydra, which reads its arguments from ``sys.argv``."""
     _failures.clear()
     sys.argv[1:] = arguments
     _job()
+    return 0
 
 
 @contextmanager
