@@ -19,7 +19,7 @@ from src.allowed import Range
 from src.claims_file import Claim, Part, load, shown
 from src.estimates import NoNumberError, estimate, require, select
 
-__all__ = ["judge", "load", "verdict_of"]
+__all__ = ["judge", "load", "told", "verdict_of"]
 
 REPRODUCED, CONTRADICTED, UNDECIDED, NOT_RUN = "reproduced", "contradicted", "undecided", "not run"
 TOLD = "told"
@@ -43,6 +43,11 @@ def judge(claims: Sequence[Claim], frames: Mapping[str, pandas.DataFrame]) -> li
         is one sentence, empty for a reproduced claim.
     """
     return [_judge_claim(claim, frames) for claim in claims]
+
+
+def told(part: Part, frames: Mapping[str, pandas.DataFrame], name: str) -> dict[str, Any]:
+    """The record of a number that stands alone and is not judged, as those in ``parts`` of :func:`judge`."""
+    return _judge_part(part, frames, (name,))
 
 
 def _judge_claim(claim: Claim, frames: Mapping[str, pandas.DataFrame]) -> dict[str, Any]:

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from src.allowed import ConfigError, Range, nearest
+from src.entries import check_keys, read_entries, text, words
 
 FOLDER = Path(__file__).resolve().parents[1] / "conf" / "claims"
 
@@ -95,20 +94,11 @@ def load(paper: int, folder: Path = FOLDER) -> list[Claim]:
         ConfigError: naming the entry that is missing, unknown or not allowed, with the nearest known word.
     """
     path = folder / f"paper{paper}.yaml"
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    if not path.exists():
         known = sorted(file.stem.removeprefix("paper") for file in folder.glob("paper*.yaml"))
-        raise ConfigError("paper", paper, f"has no claims; papers that have: {', '.join(known) or 'none'}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError("claims", path.name, f"is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ConfigError("claims", path.name, "must be a list of claims, each a mapping with the key id")
-    claims = [_claim(entry, paper, f"{path.stem}[{index}]") for index, entry in enumerate(entries)]
-    ids = [claim.id for claim in claims]
-    if twice := next((name for name in ids if ids.count(name) > 1), None):
-        raise ConfigError(f"{path.stem}.id", twice, "stands twice")
-    return claims
+        raise ConfigError("paper", paper, f"has no claims; papers that have: {', '.join(known) or 'none'}")
+    entries = read_entries(path, "claims")
+    return [_claim(entry, paper, f"{path.stem}[{index}]") for index, entry in enumerate(entries)]
 
 
 def shown(criterion: Range | None) -> str:
@@ -127,37 +117,42 @@ def shown(criterion: Range | None) -> str:
 def _claim(entry: dict[str, Any], paper: int, place: str) -> Claim:
     place = str(entry.get("id", place))
     known = {"id", "statement", "formula", "source", "experiment", "published", "parts"}
-    _check_keys(entry, known, known - {"published"}, place)
-    texts = {key: _text(entry[key], f"{place}.{key}") for key in ("id", "statement", "formula", "source")}
-    experiments = _words(entry["experiment"], f"{place}.experiment")
+    check_keys(entry, known, known - {"published"}, place)
+    texts = {key: text(entry[key], f"{place}.{key}") for key in ("id", "statement", "formula", "source")}
+    experiments = words(entry["experiment"], f"{place}.experiment")
     published = entry.get("published")
     if not isinstance(entry["parts"], list) or not entry["parts"]:
         raise ConfigError(f"{place}.parts", entry["parts"], "must be a list of at least one part")
-    parts = tuple(_part(part, experiments, f"{place}.parts[{i}]") for i, part in enumerate(entry["parts"]))
+    parts = tuple(read_part(part, experiments, f"{place}.parts[{i}]") for i, part in enumerate(entry["parts"]))
     if all(part.criterion is None for part in parts):
         raise ConfigError(f"{place}.parts", "all told only", "one part at least needs a criterion")
     return Claim(
         **texts,
         paper=paper,
         experiments=experiments,
-        published=None if published is None else _text(published, f"{place}.published"),
+        published=None if published is None else text(published, f"{place}.published"),
         parts=parts,
     )
 
 
-def _part(entry: Any, experiments: tuple[str, ...], place: str) -> Part:
+def read_part(entry: Any, experiments: tuple[str, ...], place: str) -> Part:
+    """The part a mapping says; its rows are those of ``experiments`` unless it names its own.
+
+    Raises:
+        ConfigError: naming what is missing, unknown or not allowed; ``place`` is where the mapping stands.
+    """
     if not isinstance(entry, dict):
         raise ConfigError(place, entry, "must be a mapping with the keys says, value and criterion")
     known = {"experiment"} | {each.name for each in fields(Part)} - {"experiments"}
-    _check_keys(entry, known, {"says", "value", "criterion"}, place)
-    checked: dict[str, Any] = {"says": _text(entry["says"], f"{place}.says"), "experiments": experiments}
+    check_keys(entry, known, {"says", "value", "criterion"}, place)
+    checked: dict[str, Any] = {"says": text(entry["says"], f"{place}.says"), "experiments": experiments}
     for key in ("value", "where", "against", "of", "versus"):
         if key in entry:
             checked[key] = _expression(entry[key], f"{place}.{key}")
     if "experiment" in entry:
-        checked["experiments"] = _words(entry["experiment"], f"{place}.experiment")
+        checked["experiments"] = words(entry["experiment"], f"{place}.experiment")
     if "each" in entry:
-        checked["each"] = _words(entry["each"], f"{place}.each")
+        checked["each"] = words(entry["each"], f"{place}.each")
     checked["criterion"] = _criterion(entry["criterion"], f"{place}.criterion")
     checked["needs"] = needs = entry.get("needs", {})
     if not isinstance(needs, dict) or not all(_is_count(count) for count in needs.values()):
@@ -196,35 +191,13 @@ def _criterion(entry: Any, place: str) -> Range | None:
     return Range(low=float(bound)) if kind == "at_least" else Range(high=float(bound))
 
 
-def _check_keys(entry: dict[str, Any], known: set[str], required: set[str], place: str) -> None:
-    for key in entry:
-        if key not in known:
-            hint = nearest(str(key), known)
-            raise ConfigError(f"{place}.{key}", entry[key], f"unknown key{hint}; known: {', '.join(sorted(known))}")
-    for key in sorted(required - entry.keys()):
-        raise ConfigError(f"{place}.{key}", "?", "missing")
-
-
-def _text(value: Any, place: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigError(place, value, "must be text")
-    return " ".join(value.split())
-
-
-def _words(value: Any, place: str) -> tuple[str, ...]:
-    words = [value] if isinstance(value, str) else value
-    if not isinstance(words, list) or not words:
-        raise ConfigError(place, value, "must be a name or a list of names")
-    return tuple(_text(word, place) for word in words)
-
-
 def _expression(value: Any, place: str) -> str:
-    text = _text(value, place)
+    expression = text(value, place)
     try:
-        ast.parse(text, mode="eval")
+        ast.parse(expression, mode="eval")
     except SyntaxError as error:
-        raise ConfigError(place, text, f"is not an expression: {error.msg}") from error
-    return text
+        raise ConfigError(place, expression, f"is not an expression: {error.msg}") from error
+    return expression
 
 
 def _is_number(value: Any) -> bool:

@@ -16,7 +16,7 @@ LAYERS = [
     {"training"},
     {"config", "records", "checkpoint", "provenance", "tracking", "intervals"},
     {"grid", "explain", "cell"},
-    {"claims_file", "estimates", "claims", "figures"},
+    {"entries", "claims_file", "estimates", "claims", "ledger", "figures"},
     {"report"},
     {"conclude"},
     {"run"},
@@ -61,7 +61,7 @@ def test_only_tracking_imports_wandb():
     assert [part_of(path) for path in importing] == ["tracking"]
 
 
-@pytest.mark.parametrize("part", ["claims", "report", "records", "grid", "run", "conclude", "figures.paper1"])
+@pytest.mark.parametrize("part", ["claims", "ledger", "report", "records", "grid", "run", "conclude", "figures.paper1"])
 def test_after_training_no_torch(part):
     """Claims, figures, reports and the entry point start without torch: they are fast and cannot retrain anything."""
     code = f"import sys, src.{part}; sys.exit('torch' in sys.modules or 'wandb' in sys.modules)"
