@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src import claims, claims_file, records, report, tracking
+from src import claims, claims_file, ledger, records, report, tracking
 from src import config as configuration
 
 Say = Callable[[str], None]
@@ -22,14 +22,16 @@ def paper(number: int, sweeps: Mapping[str, Sequence[dict[str, Any]]], overrides
 
     0: every cell is done; 1: some are missing or failed, and the report says so.
     """
-    return _conclude(number, sweeps, overrides, f"paper{number}", claims_file.load(number), say)
+    return _conclude(number, sweeps, overrides, f"paper{number}", claims_file.load(number), ledger.load(number), say)
 
 
 def experiment(configs: Sequence[dict[str, Any]], overrides: Sequence[str], say: Say) -> int:
-    """Conclude one experiment, with the claims that rest on it; the exit code as for ``paper``."""
+    """Conclude one experiment, with the claims and effects that rest on it; the exit code as for ``paper``."""
     name, number = configs[0]["name"], configs[0]["paper"]
     judged = [] if number is None else [claim for claim in claims_file.load(number) if name in claim.experiments]
-    return _conclude(number, {name: configs}, overrides, name, judged, say, note_absent=False)
+    entries = [] if number is None else ledger.load(number)
+    shown = [entry for entry in entries if entry.effect and name in entry.effect.experiments]
+    return _conclude(number, {name: configs}, overrides, name, judged, shown, say, note_absent=False)
 
 
 def _conclude(
@@ -38,6 +40,7 @@ def _conclude(
     overrides: Sequence[str],
     title: str,
     wanted: Sequence[claims_file.Claim],
+    entries: Sequence[ledger.Entry],
     say: Say,
     note_absent: bool = True,
 ) -> int:
@@ -51,8 +54,9 @@ def _conclude(
         folder = Path(config["outputs"]) / "reports" / _name(title, config["profile"], overrides)
         frames = {name: records.frame(cells) for name, cells in done.items()}
         verdicts = claims.judge(wanted, frames)
+        effects = ledger.measure(entries, frames)
         commands = _commands(sweeps, overrides)
-        built = report.build(number, folder, frames, done, commands, verdicts, note_absent=note_absent)
+        built = report.build(number, folder, frames, done, commands, verdicts, effects, note_absent=note_absent)
         if built.changed:
             _mirror(config, folder, title, verdicts)
         say(report.terminal_table(verdicts))
@@ -99,6 +103,6 @@ def _mirror(config: Mapping[str, Any], folder: Path, title: str, verdicts: Seque
         mirror.image(f"figures/{figure.stem}", figure)
     mirror.table("claims", [{k: v for k, v in record.items() if not isinstance(v, list)} for record in verdicts])
     mirror.summary({f"verdict/{record['id']}": record["verdict"] for record in verdicts})
-    for name in ("report.html", "claims.json"):
+    for name in ("report.html", "claims.json", "ledger.json"):
         mirror.file(folder / name)
     mirror.finish()

@@ -1,6 +1,6 @@
 """The page, figures and tables of one paper, rebuilt only when what they rest on has changed. No torch here.
 
-Its folder holds ``report.html`` (self-contained), ``claims.json`` and ``claims.csv``, ``figures/``
+Its folder holds ``report.html`` (self-contained), ``claims.json`` and ``claims.csv``, ``ledger.json``, ``figures/``
 (per figure PNG, PDF, the plotted data as CSV and a JSON sidecar with its cells and commands) and ``tables/``.
 """
 
@@ -28,7 +28,6 @@ CLAIM_COLUMNS = ["id", "says", *NUMBER, "paper", "statement", "formula", "source
 PART_COLUMNS = ["id", "says", "group", *NUMBER, "experiment", "statistic", "value", "beside", "where"]
 
 
-
 class Report(NamedTuple):
     """A report on disk, and whether this call wrote it."""
 
@@ -43,6 +42,7 @@ def build(
     cells: Mapping[str, Sequence[Path]],
     commands: Mapping[str, str],
     judged: Sequence[Mapping[str, Any]],
+    ledger: Sequence[Mapping[str, Any]] = (),
     *,
     note_absent: bool = True,
 ) -> Report:
@@ -55,10 +55,11 @@ def build(
         cells: experiment → folders of its finished cells.
         commands: experiment → what a person types to run it.
         judged: records of ``claims.judge``.
+        ledger: records of ``ledger.measure``.
         note_absent: note figures and tables whose experiments have no cell; otherwise leave them out.
     """
     page, inputs = folder / "report.html", folder / "inputs.json"
-    digest = _digest(cells, commands, judged, note_absent)
+    digest = _digest(cells, commands, judged, ledger, note_absent)
     before = records.read_json(inputs) if inputs.exists() else None
     if before and before["digest"] == digest and all((folder / name).exists() for name in before["files"]):
         return Report(page, changed=False)
@@ -68,6 +69,7 @@ def build(
             stale.unlink()
 
     records.write_json(folder / "claims.json", _finite(list(judged)))
+    records.write_json(folder / "ledger.json", _finite(list(ledger)))
     pandas.DataFrame(judged, columns=CLAIM_COLUMNS).to_csv(folder / "claims.csv", index=False)
     title, plots, tables = _of_paper(paper)
     if not note_absent:
@@ -82,6 +84,7 @@ def build(
         "commands": commands,
         "figures": drawn,
         "tables": made,
+        "ledger": ledger,
         "experiments": _experiments(frames, cells, commands),
         "provenance": _provenance([cell for some in cells.values() for cell in some]),
     }

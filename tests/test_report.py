@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pandas
 import pytest
+import yaml
 from markupsafe import escape as escaped
 
-from src import claims, report
+from src import claims, ledger, report
 from tests import fabricated
 
 
@@ -183,6 +184,26 @@ def test_text_from_records_cannot_become_markup(tmp_path, built):
     *_, commands, judged = built[1]
     judged = [judged[0] | {"statement": "<script>alert(1)</script>"}]
     assert "<script>alert" not in report.build(1, tmp_path, {}, {}, commands, judged).page.read_text()
+
+
+def test_the_ledger_stands_on_the_page_with_both_switches_and_the_effect(tmp_path):
+    cells = {"cluster_width": fabricated.sweep(tmp_path, "cluster_width", {"model.width": [4, 8]})}
+    frames, cells, commands, judged = made(tmp_path, cells)
+    effect = {"experiment": "cluster_width", "says": "radius", "value": "z_r50", "where": "final and model_width == 8"}
+    entry = {"id": "P1-L1", "subject": "width", "paper": "m < ∞", "code": "m = 8", "note": "Wide."}
+    entry |= {"switch": {"paper": "model.width=4", "code": "model.width=8"}}
+    entries = [entry | {"effect": effect}, entry | {"id": "P1-L2", "effect": None}]
+    (tmp_path / "paper1.yaml").write_text(yaml.safe_dump(entries))
+    effects = ledger.measure(ledger.load(1, tmp_path), frames)
+    page = report.build(1, tmp_path / "with", frames, cells, commands, judged, effects).page
+    parsed, text = Page(page.read_text()), page.read_text()
+    assert not parsed.crossed
+    assert [row["id"] for row in parsed.all("tr") if "id" in row] == ["P1-L1", "P1-L2"]
+    assert report.measured(effects[0]["effect"]) in text
+    assert all(word in text for word in ("m &lt; ∞", "model.width=4", "model.width=8", "not measured", "Wide."))
+    assert json.loads((page.parent / "ledger.json").read_text())[0]["effect"]["n"] == 3
+    without = report.build(1, tmp_path / "without", frames, cells, commands, judged).page
+    assert "Ledger" not in without.read_text()
 
 
 def test_the_terminal_table_has_a_line_per_claim_and_reasons(built):
