@@ -2,7 +2,7 @@
 
     m ← β m + (1−β) g,    θ ← θ − η_t u,    u = argmax_{‖u‖=1} ⟨u, m⟩
 
-(Gronich and Vardi, 2026, momentum steepest descent; Tsilivis et al., 2024, without momentum.) NGD, SignGD and Muon
+(Gronich and Vardi, 2026, momentum steepest descent; Tsilivis et al., 2024, without momentum.) NGD, NMD, SignGD, Signum and Muon
 are this rule with the norm filled in, each in the file of its name.
 """
 

@@ -3,7 +3,7 @@ import torch
 
 from src.allowed import ConfigError
 from src.measurements import linear_optimum
-from src.optimizers import adam, muon, ngd, sign, steepest
+from src.optimizers import adam, muon, nmd, signum, steepest
 from src.oracles.max_margin import max_margin
 from src.types import Snapshot
 from tests.problems import linear_problem, network_problem, train
@@ -14,8 +14,8 @@ STEPS = 6000
 @pytest.mark.parametrize(
     ("rule", "options", "norm", "least"),
     [
-        (ngd, {"lr": 0.4}, "l2", 0.99),
-        (sign, {"lr": 0.2}, "linf", 0.99),
+        (nmd, {"lr": 0.4}, "l2", 0.99),
+        (signum, {"lr": 0.2}, "linf", 0.99),
         (muon, {"lr": 0.4}, "msp", 0.99),
         (steepest, {"lr": 0.3, "norm": "rows"}, "rows", 0.99),
         (adam, {"lr": 0.05, "beta2": 0.9}, "linf", 0.975),

@@ -15,9 +15,11 @@ from src.optimizers import (
     muon_newton_schulz,
     muon_signum,
     ngd,
+    nmd,
     norms,
     scion,
-    sign,
+    signgd,
+    signum,
     steepest,
     torch_optimizer,
 )
@@ -25,10 +27,10 @@ from src.types import Batch, ScaledGrad
 from tests.problems import distance, inner, network_problem, random_params, train
 
 RULES = {
-    "ngd": (ngd, {"momentum": 0.0, "lr": 0.2}),
-    "nmd": (ngd, {"lr": 0.2}),
-    "signgd": (sign, {"momentum": 0.0}),
-    "signum": (sign, {}),
+    "ngd": (ngd, {"lr": 0.2}),
+    "nmd": (nmd, {"lr": 0.2}),
+    "signgd": (signgd, {}),
+    "signum": (signum, {}),
     "adam": (adam, {}),
     "adamw": (adamw, {}),
     "lion": (lion, {"lr": 0.02}),
@@ -163,13 +165,15 @@ def test_muon_signum_is_steepest_in_the_hybrid_norm(ratio):
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ((adam, {"beta1": 0.0, "beta2": 0.0}), (sign, {"momentum": 0.0})),
-        ((adam, {"bias_correction": False, "beta1": 0.0, "beta2": 0.0}), (sign, {"momentum": 0.0})),
-        ((lion, {"beta1": 0.0}), (sign, {"momentum": 0.0})),
+        ((adam, {"beta1": 0.0, "beta2": 0.0}), (signgd, {})),
+        ((adam, {"bias_correction": False, "beta1": 0.0, "beta2": 0.0}), (signgd, {})),
+        ((lion, {"beta1": 0.0}), (signgd, {})),
         ((adamw, {"weight_decay": 0.0}), (adam, {})),
-        ((steepest, {"norm": "l2", "lr": 2.0}), (ngd, {})),
-        ((steepest, {"norm": "schatten", "p": 2.0, "lr": 2.0}), (ngd, {})),
-        ((steepest, {"norm": "linf", "lr": 0.07}), (sign, {})),
+        ((nmd, {"momentum": 0.0}), (ngd, {"lr": 2.0})),
+        ((signum, {"momentum": 0.0}), (signgd, {})),
+        ((steepest, {"norm": "l2", "lr": 2.0}), (nmd, {})),
+        ((steepest, {"norm": "schatten", "p": 2.0, "lr": 2.0}), (nmd, {})),
+        ((steepest, {"norm": "linf", "lr": 0.07}), (signum, {})),
         ((steepest, {"norm": "msp", "lr": 0.6}), (muon, {})),
         ((scion, {"last": "spectral", "lr": 0.6}), (muon, {})),
         ((muon, {"polar_factor": "gram"}), (muon, {})),
@@ -188,7 +192,7 @@ def test_special_cases_are_equal(one, other):
 def test_muon_on_a_row_is_normalised_gradient_descent():
     task, model, risk = network_problem(depth=1, width=1)
     params = model.init([0, 1])
-    ends = [train(module.build(task, model, lr=0.3), risk, task, params, 20)[0] for module in (muon, ngd)]
+    ends = [train(module.build(task, model, lr=0.3), risk, task, params, 20)[0] for module in (muon, nmd)]
     assert distance(*ends) < 1e-12
 
 
@@ -236,7 +240,7 @@ def test_nmd_is_the_normalised_buffer_of_torch_sgd():
     """torch's buffer B ← β B + g is our average over 1 − β: the same direction."""
     task, model, risk = network_problem()
     params = model.init([0])
-    rule = ngd.build(task, model, lr=0.3)
+    rule = nmd.build(task, model, lr=0.3)
     state = rule.init(params)
     leaves = [torch.nn.Parameter(leaf[0].clone()) for leaf in params.values()]
     sgd = torch.optim.SGD(leaves, lr=0.0, momentum=0.9, dampening=0.0)

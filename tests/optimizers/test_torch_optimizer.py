@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from src.allowed import ConfigError
-from src.optimizers import ngd, torch_optimizer
+from src.optimizers import nmd, torch_optimizer
 from src.types import Batch
 from tests.problems import distance, network_problem, train
 
@@ -39,7 +39,7 @@ def test_a_users_own_class_runs_as_the_rule_it_is(mine):
     task, model, risk = network_problem()
     params = model.init([0, 1])
     theirs = torch_optimizer.build(task, model, path="my_optimizers.Normalised", arguments={"beta": 0.9}, lr=0.3)
-    ours = ngd.build(task, model, lr=0.3, momentum=0.9)
+    ours = nmd.build(task, model, lr=0.3, momentum=0.9)
     assert distance(train(theirs, risk, task, params, 20)[0], train(ours, risk, task, params, 20)[0]) < 1e-10
 
 
@@ -56,7 +56,7 @@ def test_state_of_the_class_is_carried_along(mine):
 
 def test_gradient_of_the_log_risk_does_not_fade():
     task, model, risk = network_problem()
-    params, log_risk = train(ngd.build(task, model, lr=2.0), risk, task, model.init([0, 1]), 200)
+    params, log_risk = train(nmd.build(task, model, lr=2.0), risk, task, model.init([0, 1]), 200)
     assert (log_risk < -60).all()
     moved = {}
     for gradient in ("risk", "log_risk"):

@@ -1,4 +1,4 @@
-"""SignGD, and with momentum Signum: steepest descent in ℓ∞."""
+"""Signum: steepest descent in ℓ∞ along averaged gradients; without momentum, SignGD."""
 
 from __future__ import annotations
 
