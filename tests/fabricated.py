@@ -27,6 +27,7 @@ SMALL = [  # a few points of every experiment of paper 1
     ("cluster_robust_start", {"model.init": ["robust"], "data.k": [8, 16]}),
     ("cluster_literal", {"data.k": [4], "data.d": [40000], "data.sigma": [0.1], "data.n": [450]}),
     ("cluster_full_space", {"data.d": [2048], "data.coordinates": ["full", "reduced"]}),
+    ("cluster_trainers", {"optimizer.name": ["margin_flow", "ngd", "gd"]}),
 ]
 
 

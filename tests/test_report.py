@@ -210,7 +210,7 @@ def test_the_terminal_table_has_a_line_per_claim_and_reasons(built):
     judged = built[1][3]
     lines = report.terminal_table(judged).splitlines()
     assert sum(line.startswith("P1-C") for line in lines) == len(judged)
-    assert lines[-1] == "15 reproduced"
+    assert lines[-1] == "16 reproduced"
     failed = judged[0] | {"verdict": "undecided", "reason": "the interval straddles the bound"}
     told = report.terminal_table([failed, *judged[1:]])
     assert "the interval straddles the bound" in told

@@ -65,7 +65,7 @@ def test_the_lines_on_the_canvas_are_the_data(drawn):
 def test_flip_curves_are_one_per_configuration(drawn, frames):
     data = drawn["F3"][1]
     configurations = {cell for name in frames for cell in frames[name]["experiment"] + frames[name]["cell"]}
-    left_out = ("cluster_trajectory", "cluster_robust_start", "cluster_full_space")
+    left_out = ("cluster_trajectory", "cluster_robust_start", "cluster_full_space", "cluster_trainers")
     wanted = {name for name in configurations if not name.startswith(left_out)}
     assert set(data["panel"] + data["series"]) == wanted
     row = frames["cluster_attacks"].query("final").iloc[0]
