@@ -25,6 +25,9 @@ WIDTH = 3.6
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B4E9B", "#7F7F7F"]
 """Okabe & Ito's palette, without the yellow and black that vanish on white and in text."""
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
+SIZES = [7, 5.4, 4, 4, 4, 4, 4, 4]
+WIDTHS = [2.2, 1.6, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2]
+"""The first series lie widest and lowest: where they coincide with later ones, they still show."""
 DASHES = [(None, None), (5, 1.5), (2, 1), (5, 1, 1, 1), (1, 1), (7, 2, 2, 2), (3, 2), (8, 2)]
 FORMULA = "0.25"
 """Grey of the lines that are formulas, not measurements."""
@@ -117,14 +120,19 @@ def lines(axes: Axes, data: pandas.DataFrame, colour_of: dict[Any, str] | None =
             axes.plot(part["x"], part["y"], color=FORMULA, dashes=DASHES[1 + formulas % 7], lw=1, label=name, zorder=1)
             formulas += 1
             continue
-        colour = (colour_of or {}).get(name, COLOURS[measured % len(COLOURS)])
-        axes.plot(part["x"], part["y"], color=colour, dashes=DASHES[measured % len(DASHES)], label=name)
-        axes.fill_between(part["x"], part["low"], part["high"], color=colour, alpha=0.18, lw=0)
+        look = measured % len(COLOURS)
+        colour = (colour_of or {}).get(name, COLOURS[look])
+        stroke = {"color": colour, "dashes": DASHES[look], "lw": WIDTHS[look]}
+        converged = part["converged"] == 1
         if markers:
-            for full, points in part.groupby(part["converged"] == 1):
-                face = colour if full else "white"
-                style = {"marker": MARKERS[measured % len(MARKERS)], "markerfacecolor": face, "markeredgecolor": colour}
-                axes.plot(points["x"], points["y"], linestyle="none", **style)
+            # a marker on the labelled line, so that the legend shows it
+            marker = {"marker": MARKERS[look], "markersize": SIZES[look]}
+            stroke |= marker | {"markevery": np.flatnonzero(converged).tolist()}
+            hollow = part[~converged]
+            face = {"markerfacecolor": "white", "markeredgecolor": colour, "zorder": 2.1}
+            axes.plot(hollow["x"], hollow["y"], linestyle="none", **marker, **face)
+        axes.plot(part["x"], part["y"], label=name, **stroke)
+        axes.fill_between(part["x"], part["low"], part["high"], color=colour, alpha=0.18, lw=0)
         measured += 1
 
 
@@ -137,9 +145,10 @@ def legend(axes: Axes, title: str | None = None, columns: int = 2) -> None:
 
 
 def log_ticks(axis: Axis) -> None:
-    """A log axis with plain numbers at 1, 2 and 5."""
+    """A log axis with plain numbers: at 1, 2 and 5, and at more of them where it spans less than a decade."""
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 4, 5, 7)))
     axis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
