@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -221,13 +222,17 @@ def _train(
     batches = lambda step: batch  # noqa: E731  gradient flow sees all examples at every step
     begin = started or training.start(_members_init(parts, config["seeds"]), parts.rule, parts.stop)
     marks = stopping.log_spaced(steps, config["snapshots"])
+    matched_log_risk = -math.inf if config["matched_loss"] is None else math.log(config["matched_loss"])
     saved_at, written = time.monotonic(), record.stat().st_size if record.exists() else 0
     bar = tqdm(total=steps, initial=begin.step, desc=cell.name, unit="step", leave=False, disable=None, position=1)
     with bar:
-        for progress in training.train(begin, parts.objective, parts.rule, batches, parts.stop, steps):
+        for progress in training.train(
+            begin, parts.objective, parts.rule, batches, parts.stop, steps, matched_log_risk
+        ):
             bar.update(progress.step - bar.n)
             over = training.over(progress, steps)
-            if progress.step in marks and not over and progress is not started:
+            marked = progress.step in marks or progress.step in progress.matched_at
+            if marked and not over and progress is not started:
                 view = training.snapshot(progress, parts.objective, parts.rule, batches)
                 rows = measure(view, progress, config["seeds"], parts.measurements, final=False)
                 written = records.append(record, rows)
@@ -249,7 +254,10 @@ def _members_init(parts: Parts, seeds: list[int]) -> Params:
 def measure(
     view: Snapshot, progress: training.Progress, seeds: list[int], measurements: list[Measurement], final: bool
 ) -> list[dict[str, Any]]:
-    """One row per member: where it stands, how it ended, and every measured column; curves become lists."""
+    """One row per member: where it stands, how it ended, and every measured column; curves become lists.
+
+    The row of the step at which a member first reached the ``matched_loss`` is flagged ``matched``.
+    """
     columns = {name: values.tolist() for measure in measurements for name, values in measure(view).items()}
     return [
         {
@@ -259,6 +267,7 @@ def measure(
             "final": final,
             "converged": bool(progress.converged[member]),
             "diverged": bool(progress.diverged[member]),
+            "matched": bool(progress.matched_at[member] == view.step),
             **{name: values[member] for name, values in columns.items()},
         }
         for member, seed in enumerate(seeds)

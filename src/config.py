@@ -28,7 +28,7 @@ from src.allowed import ConfigError, Count, NonNegative, Positive, Range, neares
 CONF = Path(__file__).resolve().parents[1] / "conf"
 COMPONENT_GROUPS = ("data", "model", "objective", "optimizer")
 DESCRIPTION_KEYS = frozenset(
-    {"name", "paper", "label", "profile", "profiles", "size", "vary", "force", "report", "outputs"}
+    {"name", "paper", "label", "optional", "profile", "profiles", "size", "vary", "force", "report", "outputs"}
     | {"tracking", "checkpoint_every"}
 )
 """Keys that do not determine a cell's numbers, and so are left out of its identity."""
@@ -44,6 +44,7 @@ class Settings:
     name: str
     paper: int | None
     label: str | None
+    optional: bool
     profile: Profile
     profiles: dict
     size: dict | None
@@ -51,6 +52,7 @@ class Settings:
     seeds: list[int]
     steps: Count
     snapshots: Count
+    matched_loss: Positive | None
     stop: dict
     data: dict
     model: dict
@@ -106,8 +108,11 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def identity(config: Mapping[str, Any]) -> str:
-    """Ten hex digits of what determines a cell's numbers: the resolved config less ``DESCRIPTION_KEYS``."""
-    numbers = {key: value for key, value in config.items() if key not in DESCRIPTION_KEYS}
+    """Ten hex digits of what determines a cell's numbers: the resolved config less ``DESCRIPTION_KEYS``.
+
+    A key of the top level that is null asks for nothing: cells from before there was such a key stay the same.
+    """
+    numbers = {key: value for key, value in config.items() if key not in DESCRIPTION_KEYS and value is not None}
     return hashlib.sha256(json.dumps(_canonical(numbers), sort_keys=True).encode()).hexdigest()[:10]
 
 

@@ -24,7 +24,13 @@ def times(*factors: float) -> float:
     return product
 
 
+def root(x: float, degree: float) -> float:
+    """``${root:11,${optimizer.p}}`` in YAML: x^(1/degree), so that base rates follow the norm they are measured in."""
+    return x ** (1 / degree)
+
+
 OmegaConf.register_new_resolver("times", times, replace=True)
+OmegaConf.register_new_resolver("root", root, replace=True)
 
 
 def experiments(paper: int) -> list[str]:

@@ -6,6 +6,7 @@ measure, to write and to save. All there is to resume a run is one ``Progress``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -17,7 +18,11 @@ from src.types import Batch, Objective, Params, Snapshot, State, UpdateRule
 
 
 class Progress(NamedTuple):
-    """Everything that determines the rest of a run; ``converged`` and ``diverged`` are ``[M]``."""
+    """Everything that determines the rest of a run.
+
+    ``converged`` and ``diverged`` are ``[M]``; ``matched_at`` ``[M]`` is the first step at the loss at which runs are
+    compared, −1 before it.
+    """
 
     step: int
     params: Params
@@ -25,6 +30,7 @@ class Progress(NamedTuple):
     stop_state: State
     converged: Tensor
     diverged: Tensor
+    matched_at: Tensor
 
     @property
     def ended(self) -> Tensor:
@@ -41,23 +47,36 @@ def start(params: Params, rule: UpdateRule, stop: StopRule) -> Progress:
     members = len(next(iter(params.values())))
     device = next(iter(params.values())).device
     no = torch.zeros(members, dtype=torch.bool, device=device)
-    return Progress(0, params, rule.init(params), stop.init(members), converged=no, diverged=no)
+    never = torch.full((members,), -1, device=device)
+    return Progress(0, params, rule.init(params), stop.init(members), converged=no, diverged=no, matched_at=never)
 
 
 def train(
-    progress: Progress, objective: Objective, rule: UpdateRule, batches: Batches, stop: StopRule, steps: int
+    progress: Progress,
+    objective: Objective,
+    rule: UpdateRule,
+    batches: Batches,
+    stop: StopRule,
+    steps: int,
+    matched_log_risk: float = -math.inf,
 ) -> Iterator[Progress]:
     """Yield ``progress`` itself, then the progress after every step until ``steps`` or until all members have ended.
 
-    A member that has ended stays where it is, so its numbers do not depend on its company.
+    A member that has ended stays where it is, so its numbers do not depend on its company. A member is matched at
+    the first step whose log-risk is at or below ``matched_log_risk``.
     """
     yield progress
+    if over(progress, steps):
+        return
+    log_risk, grad = objective(progress.params, batches(progress.step))
     while not over(progress, steps):
-        log_risk, grad = objective(progress.params, batches(progress.step))
         moved = rule.update(progress.params, progress.rule_state, log_risk, grad)
         if bool(progress.ended.any()):
             moved = keep_where(progress.ended, (progress.params, progress.rule_state), moved)
         progress = progress._replace(step=progress.step + 1, params=moved[0], rule_state=moved[1])
+        log_risk, grad = objective(progress.params, batches(progress.step))
+        newly = (progress.matched_at < 0) & (log_risk <= matched_log_risk)
+        progress = progress._replace(matched_at=torch.where(newly, progress.step, progress.matched_at))
         if progress.step % stop.every == 0:
             view = snapshot(progress, objective, rule, batches)
             converged, stop_state = stop.update(view, progress.stop_state)

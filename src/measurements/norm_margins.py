@@ -38,8 +38,8 @@ def build(
 
     Columns: ``gamma_<norm>`` and ``kappa_<norm>`` for each of ``norms``; ``margin_weight``, the weight λ of the
     examples with q_i ≤ (1 + ``near``) q_min (NaN unless q_min > 0). For each list that is not empty, curves
-    ``[M, K]``: ``hyb_ratio``, ``gamma_hyb_curve``, ``kappa_hyb_curve`` over ``ratios``, and so ``schatten_p``,
-    ``gamma_schatten_curve``, … and ``lp_p``, ….
+    ``[M, K]``: ``hyb_ratio``, ``gamma_hyb_curve``, ``kappa_hyb_curve`` over ``ratios``, and ``hyb_peak``, the ratio at
+    which κ is largest; and so ``schatten_p``, ``gamma_schatten_curve``, … and ``lp_p``, ….
 
     Args:
         task: its training set.
@@ -66,7 +66,7 @@ def build(
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
         params = snapshot.params
         q, weights, gradient = weighted_gradient(task, model, params)
-        measured = partial(_margin_and_alignment, params, gradient, q.amin(-1), model.degree)
+        measured = partial(margin_and_alignment, params, gradient, q.amin(-1), model.degree)
         columns = {"margin_weight": _margin_weight(q, weights, near)}
         for name, norm in scalars.items():
             columns[f"gamma_{name}"], columns[f"kappa_{name}"] = measured(norm)
@@ -75,7 +75,8 @@ def build(
                 gammas, kappas = zip(*(measured(norm_of(value)) for value in values), strict=True)
                 columns[axis] = torch.tensor(values, dtype=torch.float64).expand(len(q), -1)
                 columns[f"gamma_{family}_curve"] = torch.stack(gammas, -1)
-                columns[f"kappa_{family}_curve"] = torch.stack(kappas, -1)
+                columns[f"kappa_{family}_curve"] = alignments = torch.stack(kappas, -1)
+                columns[f"{family}_peak"] = torch.tensor(values, dtype=torch.float64)[alignments.argmax(-1).cpu()]
         return {name: column.cpu().double() for name, column in columns.items()}
 
     return measure
@@ -91,7 +92,7 @@ def weighted_gradient(task: Task, model: Model, params: Params) -> tuple[Tensor,
     return q.detach(), weights, dict(zip(leaves, grads, strict=True))
 
 
-def _margin_and_alignment(
+def margin_and_alignment(
     params: Params, gradient: Params, q_min: Tensor, degree: float, norm: Norm
 ) -> tuple[Tensor, Tensor]:
     """γ and κ, each ``[M]``."""

@@ -18,7 +18,7 @@ def build(
     task: Task,
     model: Model,
     *,
-    lr: Rate = 0.25,
+    lr: Rate = 0.3,
     ratio: Positive = 1.0,
     momentum: Fraction = 0.9,
     beta1: Fraction = 0.9,

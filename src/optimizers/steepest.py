@@ -2,8 +2,8 @@
 
     m ← β m + (1−β) g,    θ ← θ − η_t u,    u = argmax_{‖u‖=1} ⟨u, m⟩
 
-(Gronich and Vardi, 2026, momentum steepest descent; Tsilivis et al., 2024, without momentum.) NGD, NMD, SignGD, Signum and Muon
-are this rule with the norm filled in, each in the file of its name.
+(Gronich and Vardi, 2026, momentum steepest descent; Tsilivis et al., 2024, without momentum.) NGD, NMD, SignGD,
+Signum and Muon are this rule with the norm filled in, each in the file of its name.
 """
 
 from __future__ import annotations
