@@ -7,7 +7,7 @@ RUN     := $(VENV)/bin/python
 ARGS    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint smoke reproduce-paper1 report clean
+.PHONY: help setup test lint smoke reproduce-paper1 report docs clean
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 20
@@ -34,6 +34,9 @@ reproduce-paper1: setup  ## Frei, Vardi, Bartlett & Srebro (2023): cells, verdic
 
 report: setup  ## rebuild the pages from the results there are
 	$(RUN) scripts/reproduce.py 1 --only-report profile=$(PROFILE) $(ARGS)
+
+docs: setup  ## fill README.md and docs/ with the numbers of the reports
+	$(RUN) scripts/publish.py $(ARGS)
 
 clean:  ## remove results and environment, after asking
 	@printf 'Remove outputs/ (all results) and .venv? [y/N] ' && read answer && [ "$$answer" = y ]

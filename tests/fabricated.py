@@ -41,7 +41,7 @@ def sweep(outputs: Path, experiment: str, grid: dict, seeds=(0, 1, 2), **columns
     cells = []
     for index, point in enumerate(product(*grid.values())):
         config = {"name": experiment, "paper": 1, "data": dict(DATA), "model": dict(MODEL)}
-        config |= {"optimizer": {"name": "margin_flow"}, "seeds": list(seeds)}
+        config |= {"optimizer": {"name": "margin_flow"}, "seeds": list(seeds), "profile": "default"}
         for key, value in zip(grid, point, strict=True):
             group, name = key.split(".")
             config[group][name] = value

@@ -1,0 +1,193 @@
+"""Put a paper's results into the texts: the README and docs/paperN.md hold numbers from its report and no others.
+
+    python scripts/publish.py [PAPER …] [outputs=outputs]
+
+Between ``<!-- results:paperN -->`` and ``<!-- /results -->`` go the verdicts, in docs/paperN.md with every number
+behind them; between ``<!-- ledger:paperN -->`` and ``<!-- /ledger -->`` the ledger; into docs/figures/paperN/ the
+figures a text shows. Without PAPER, every paper with a page. The same report gives the same texts. Exit code 2: there
+is no report, or a text has no place for it; then nothing is written.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from src import records  # noqa: E402
+from src.allowed import ConfigError  # noqa: E402
+from src.report import measured, percent  # noqa: E402
+
+Record = Mapping[str, Any]
+
+
+def main(arguments: Sequence[str], root: Path = ROOT) -> int:
+    """Run the command line on the texts under ``root``; returns the exit code."""
+    papers = [word for word in arguments if not word.startswith("outputs=")]
+    outputs = next((word.removeprefix("outputs=") for word in arguments if word.startswith("outputs=")), "outputs")
+    try:
+        pages = sorted((root / "docs").glob("paper*.md"))
+        known = [page.stem.removeprefix("paper") for page in pages]
+        if unknown := [paper for paper in papers if paper not in known]:
+            raise ConfigError("paper", unknown[0], f"has no page; papers that have: {', '.join(known) or 'none'}")
+        files: dict[Path, bytes] = {}
+        for paper in papers or known:
+            files |= published(root, int(paper), root / outputs, files)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    changed = [path for path, content in files.items() if not path.exists() or path.read_bytes() != content]
+    for path in changed:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(files[path])
+    print(f"{len(changed)} of {len(files)} files changed", *(path.relative_to(root) for path in changed), sep="\n  ")
+    return 0
+
+
+def published(root: Path, paper: int, outputs: Path, texts: Mapping[Path, bytes]) -> dict[Path, bytes]:
+    """The files that publish a paper, path → content; ``texts`` are those that other papers have filled already.
+
+    Raises:
+        ConfigError: for a report, marker or figure that is missing.
+    """
+    report = outputs / "reports" / f"paper{paper}"
+    judged, ledger = (records.read_json(report / f"{name}.json") for name in ("claims", "ledger"))
+    if judged is None:
+        raise ConfigError("report", report, f"is missing; make reproduce-paper{paper} builds it")
+    origin = provenance(outputs, judged)
+    verdicts = f"{origin}\n\n{verdict_table(judged)}"
+    blocks = {
+        root / "README.md": {"results": verdicts},
+        root / "docs" / f"paper{paper}.md": {
+            "results": f"{verdicts}\n\nEvery number of every claim:\n\n{number_table(judged)}",
+            "ledger": ledger_table(ledger or []),
+        },
+    }
+    files = {}
+    for path, filled in blocks.items():
+        text = texts[path].decode() if path in texts else path.read_text(encoding="utf-8")
+        for kind, block in filled.items():
+            text = fill(text, kind, paper, block, path.name)
+        files[path] = text.encode()
+        for figure in sorted(set(re.findall(rf"figures/paper{paper}/(\w+\.png)", text))):
+            source = report / "figures" / figure
+            if not source.exists():
+                raise ConfigError("figure", figure, f"is shown by {path.name} and not in the report")
+            files[root / "docs" / "figures" / f"paper{paper}" / figure] = source.read_bytes()
+    return files
+
+
+def fill(text: str, kind: str, paper: int, block: str, name: str) -> str:
+    """``text`` with ``block`` between the markers of its kind and paper.
+
+    Raises:
+        ConfigError: naming the file when it has no such markers.
+    """
+    opening, closing = f"<!-- {kind}:paper{paper} -->", f"<!-- /{kind} -->"
+    before, found, rest = text.partition(opening)
+    _, closed, after = rest.partition(closing)
+    if not found or not closed:
+        raise ConfigError("text", name, f"needs the lines {opening} and {closing}")
+    return f"{before}{opening}\n{block}\n{closing}{after}"
+
+
+def provenance(outputs: Path, judged: Iterable[Record]) -> str:
+    """One line: the day, commit and profile of the cells that the verdicts rest on."""
+    cells = sorted({outputs / cell for record in judged for cell in record["cells"]})
+    if not cells:
+        return "No cell has been run."
+    found = [records.read_json(cell / "provenance.json") for cell in cells]
+    profiles = {yaml.safe_load((cell / "config.yaml").read_text(encoding="utf-8"))["profile"] for cell in cells}
+    days = sorted({facts["date"][:10] for facts in found})
+    commits = Counter(_commit(facts["git"]) for facts in found)
+    return (
+        f"Measured {' to '.join(dict.fromkeys((days[0], days[-1])))} at "
+        f"{', '.join(commit for commit, _ in commits.most_common())}; profile {', '.join(sorted(profiles))}, "
+        f"{len(cells)} cells."
+    )
+
+
+def verdict_table(judged: Iterable[Record]) -> str:
+    """One row a claim: the number that decides it, with what stands in the way of a verdict."""
+    rows = [
+        (
+            record["id"],
+            _plain(record["statement"]) + (f" ({_plain(record['reason'])})" if record["reason"] else ""),
+            f"{_plain(record['says'])}: {measured(record)}",
+            _plain(record["criterion"]),
+            _networks(record),
+            f"**{record['verdict']}**",
+        )
+        for record in judged
+    ]
+    return _table(("claim", "statement", "measured [95 %]", "criterion", "networks, converged", "verdict"), rows)
+
+
+def number_table(judged: Iterable[Record]) -> str:
+    """One row a part of a claim; its worst group where it is taken in groups."""
+    rows = [
+        (
+            record["id"],
+            _plain(part["says"] + (f"; worst: {part['group']}" if part["group"] else "")),
+            measured(part),
+            _plain(part["criterion"]),
+            _networks(part),
+            part["verdict"],
+        )
+        for record in judged
+        for part in record["parts"]
+    ]
+    return _table(("claim", "number", "measured [95 %]", "criterion", "networks, converged", "verdict"), rows)
+
+
+def ledger_table(ledger: Iterable[Record]) -> str:
+    """One row an entry: both sides with the words that select them, and what the choice does."""
+    rows = [
+        (
+            f"{entry['id']}: {_plain(entry['subject'])}",
+            *(f"{_plain(entry[side])}<br>`{entry['switch'][side]}`" for side in ("paper", "code")),
+            _effect(entry),
+            _plain(entry["note"]),
+        )
+        for entry in ledger
+    ]
+    return _table(("choice", "paper", "otherwise", "effect [95 %]", "note"), rows)
+
+
+def _effect(entry: Record) -> str:
+    if entry["effect"] is None:
+        return _plain(entry["says"])
+    reason = f" ({_plain(entry['effect']['reason'])})" if entry["effect"]["reason"] else ""
+    return f"{_plain(entry['says'])}: {measured(entry['effect'])}{reason}"
+
+
+def _networks(record: Record) -> str:
+    return f"{record['n']}, {percent(record['converged'])}"
+
+
+def _commit(git: Record | None) -> str:
+    if not git or not git["sha"]:
+        return "no commit"
+    return f"`{git['sha'][:7]}`" + (" with uncommitted changes" if git["dirty"] else "")
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown leaves as it is in a cell of a table."""
+    return re.sub(r"([|*<])", r"\\\1", text)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

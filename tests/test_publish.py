@@ -1,0 +1,132 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from scripts import publish
+from src import claims, ledger, records
+from tests import fabricated
+
+ROOT = Path(__file__).parents[1]
+README = "# Suite\n\n<!-- results:paper1 -->\nold\n<!-- /results -->\n\nafter\n"
+PAGE = README + "![radii](figures/paper1/F1.png)\n<!-- ledger:paper1 -->\n<!-- /ledger -->\nend\n"
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A repository with texts and the report of one experiment."""
+    name = "cluster_trainers"
+    grid = dict(fabricated.SMALL)[name]
+    cells = fabricated.sweep(tmp_path / "outputs", name, grid)
+    frames = fabricated.frames({name: cells})
+    report = tmp_path / "outputs" / "reports" / "paper1"
+    (report / "figures").mkdir(parents=True)
+    (report / "figures" / "F1.png").write_bytes(b"picture")
+    records.write_json(report / "claims.json", claims.judge(claims.load(1), frames))
+    records.write_json(report / "ledger.json", ledger.measure(ledger.load(1), frames))
+    (tmp_path / "README.md").write_text(README)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "paper1.md").write_text(PAGE)
+    return tmp_path
+
+
+def texts(root):
+    return {path: path.read_bytes() for path in [root / "README.md", *sorted((root / "docs").rglob("*.*"))]}
+
+
+def rows(text):
+    """The first table of a text: first cell → cells."""
+    lines = [line for line in text.splitlines() if line.startswith("| P1-")]
+    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
+    return {cell[0].strip(): [c.strip() for c in cell] for cell in reversed(cells)}
+
+
+def change(root, claim, **entries):
+    path = root / "outputs" / "reports" / "paper1" / "claims.json"
+    judged = json.loads(path.read_text())
+    next(record for record in judged if record["id"] == claim).update(entries)
+    records.write_json(path, judged)
+
+
+def test_the_texts_hold_the_numbers_of_the_report_and_nothing_else_changes(root):
+    change(root, "P1-C16", estimate=0.5, low=0.25, high=0.75, verdict="contradicted")
+    assert publish.main([], root) == 0
+    readme, page = ((root / name).read_text() for name in ("README.md", "docs/paper1.md"))
+    table = rows(readme)
+    assert sorted(table) == sorted(claim.id for claim in claims.load(1))
+    assert table["P1-C16"][2].endswith("0.5 [0.25, 0.75]")
+    assert table["P1-C16"][-1] == "**contradicted**"
+    assert "cluster_literal has no finished cell" in table["P1-C1"][1]
+    assert table["P1-C1"][-1] == "**not run**"
+    assert "2026-01-01 to 2026-01-03 at `0123abc`; profile default, 3 cells." in readme
+    assert readme.startswith(README[: README.index("old")])
+    assert readme.endswith("<!-- /results -->\n\nafter\n")
+    assert "\nold\n" not in readme
+    assert "P1-L5" in page[page.index("<!-- ledger:paper1 -->") : page.index("<!-- /ledger -->")]
+    assert (root / "docs/figures/paper1/F1.png").read_bytes() == b"picture"
+
+
+def test_every_row_has_as_many_cells_as_its_header(root):
+    publish.main([], root)
+    for table in re.findall(r"(?:^\|.*\n)+", (root / "docs/paper1.md").read_text(), re.MULTILINE):
+        assert len({len(re.split(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+def test_the_same_report_gives_the_same_texts(root, capsys):
+    publish.main([], root)
+    before = texts(root)
+    assert "3 of 3 files changed" in capsys.readouterr().out
+    assert publish.main(["1"], root) == 0
+    assert "0 of 3 files changed" in capsys.readouterr().out
+    assert texts(root) == before
+
+
+def test_papers_share_the_readme(root):
+    two = README.replace("paper1", "paper2")
+    (root / "README.md").write_text(README + two)
+    (root / "docs/paper2.md").write_text(two + "<!-- ledger:paper2 -->\n<!-- /ledger -->\n")
+    (root / "outputs/reports/paper2").mkdir()
+    records.write_json(root / "outputs/reports/paper2/claims.json", [])
+    assert publish.main([], root) == 0
+    readme = (root / "README.md").read_text()
+    assert readme.index("P1-C16") < readme.index("results:paper2") < readme.index("No cell has been run.")
+
+
+@pytest.mark.parametrize(
+    ("broken", "arguments", "says"),
+    [
+        (lambda root: (root / "outputs/reports/paper1/claims.json").unlink(), [], "make reproduce-paper1"),
+        (lambda root: (root / "README.md").write_text("none"), [], "README.md: needs the lines <!-- results:"),
+        (lambda root: (root / "docs/paper1.md").write_text(README), [], "needs the lines <!-- ledger:paper1 -->"),
+        (lambda root: (root / "outputs/reports/paper1/figures/F1.png").unlink(), [], "F1.png: is shown by paper1.md"),
+        (lambda root: (root / "outputs/reports/paper1/claims.json").write_text("{"), [], "is damaged"),
+        (lambda root: None, ["4"], "paper=4: has no page; papers that have: 1"),
+        (lambda root: None, ["outputs=nowhere"], "is missing"),
+    ],
+)
+def test_what_cannot_be_published_is_told_in_one_line_and_nothing_is_written(root, capsys, broken, arguments, says):
+    broken(root)
+    before = texts(root)
+    assert publish.main(arguments, root) == 2
+    said = capsys.readouterr()
+    assert says in said.err
+    assert said.err.count("\n") == 1
+    assert texts(root) == before
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("paper*.md")), ids=lambda page: page.stem)
+def test_the_repositorys_own_texts_have_their_markers(page):
+    paper = int(page.stem.removeprefix("paper"))
+    for path, kinds in ((ROOT / "README.md", ["results"]), (page, ["results", "ledger"])):
+        for kind in kinds:
+            assert publish.fill(path.read_text(encoding="utf-8"), kind, paper, "", path.name)
+
+
+def test_closed_forms_the_code_refers_to_are_derived_on_the_page():
+    page = (ROOT / "docs/paper1.md").read_text(encoding="utf-8")
+    derived = set(re.findall(r"^\*\*(O\d),", page, re.MULTILINE))
+    sources = [*(ROOT / "src").rglob("*.py"), *(ROOT / "conf").rglob("*1.yaml")]
+    named = {name for file in sources for name in re.findall(r"\bO[1-9]\b", file.read_text(encoding="utf-8"))}
+    assert named
+    assert named <= derived
