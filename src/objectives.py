@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import binary_cross_entropy, softplus
 
+from src.allowed import ConfigError, Count, NonNegative, Positive, Share
+from src.attacks.fgsm import fgsm
+from src.tensors import spectra
+from src.tensors.network import TensorNetwork
 from src.types import Batch, Model, Objective, Params, ScaledGrad, Task
 
 _EXACT_TAIL = 30.0  # log(softplus(−q)) = −q to 1e-13 relative for q beyond this
+
+Forward = Callable[[Params, Tensor], Tensor]
+LogLosses = Callable[[Forward, Params, Batch], Tensor]
+"""The logarithm of every example's loss, ``[M, N]``."""
 
 
 def log_exponential_loss(q: Tensor) -> Tensor:
@@ -28,25 +37,161 @@ def log_logistic_loss(q: Tensor) -> Tensor:
     return torch.where(q > _EXACT_TAIL, -q, softplus(-q.clamp(max=_EXACT_TAIL)).log())
 
 
+def log_saturating_loss(outputs: Tensor, y: Tensor) -> Tensor:
+    """The logistic loss of a sigmoid rounded to single precision, as the released code of Wang et al. (2023) has it.
+
+    Beyond an output of about 17 the sigmoid is exactly 1: the loss is 0 for y = 1 and 100 for y = −1, and both
+    gradients are exactly 0. A loss of 0 becomes the smallest positive number.
+    """
+    sigmoid = torch.sigmoid(outputs.float())
+    loss = binary_cross_entropy(sigmoid, ((y.float() + 1) / 2).expand_as(sigmoid), reduction="none")
+    return loss.clamp(min=torch.finfo(torch.float32).tiny).to(outputs).log()
+
+
 def exponential(task: Task, model: Model) -> Objective:
     """L = (1/N) Σ e^{−q_i}; −∇ log L = Σ p_i y_i ∇N(x_i) with p = softmax(−q)."""
-    return _mean_risk(model, log_exponential_loss)
+    return _mean_risk(model, _on_margins(log_exponential_loss))
 
 
 def logistic(task: Task, model: Model) -> Objective:
     """L = (1/N) Σ log(1 + e^{−q_i})."""
-    return _mean_risk(model, log_logistic_loss)
+    return _mean_risk(model, _on_margins(log_logistic_loss))
 
 
-def _mean_risk(model: Model, log_loss: Callable[[Tensor], Tensor]) -> Objective:
+def adversarial(
+    task: Task,
+    model: Model,
+    *,
+    eps: Share = 16 / 255,
+    norm: Literal["linf", "l2"] = "linf",
+    steps: Count = 1,
+    step: Positive = 1.0,
+    box: list[float] | None = [0.0, 1.0],  # noqa: B006 (read only)
+    clean: NonNegative = 0.0,
+    saturating: bool = False,
+    tubal_nuclear: NonNegative = 0.0,
+) -> Objective:
+    """L = (1/N) Σ [ℓ(y_i N(x_i')) + clean·ℓ(y_i N(x_i))] + λ Σ_l ‖W^l‖_*, logistic ℓ, at attacked inputs x'.
+
+    Args:
+        task: its inputs must lie in the box.
+        model: any network; a ``TensorNetwork`` for a penalty.
+        eps: radius of the ball of attacks.
+        norm: of the ball.
+        steps: of the attack, from x: one of length ε is FGSM.
+        step: their length, in units of eps.
+        box: lowest and highest value of an input, or null.
+        clean: weight of the clean risk; the released code of experiment A.1 has 1.
+        saturating: the released code's loss, a sigmoid rounded to single precision, in training and attack.
+        tubal_nuclear: λ, the weight of the layers' tubal nuclear norms, of which a subgradient is taken.
+    """
+    box = _checked_box(task, box)
+
+    def log_loss(outputs: Tensor, y: Tensor) -> Tensor:
+        return log_saturating_loss(outputs, y) if saturating else log_logistic_loss(y * outputs)
+
+    def log_losses(forward: Forward, params: Params, batch: Batch) -> Tensor:
+        x, y = _of_members(params, batch)
+
+        def attacked_outputs(params: Params, inputs: Tensor) -> Tensor:
+            outputs = forward(params, inputs)
+            # y·(−y·loss) = −loss: an attack that sees the saturating loss loses its gradient where that does.
+            return -y * log_saturating_loss(outputs, y).exp() if saturating else outputs
+
+        attacked = fgsm(attacked_outputs, _detached(params), x, y, eps, norm=norm, steps=steps, step=step, box=box)
+        losses = log_loss(forward(params, attacked), y)
+        if clean > 0:
+            losses = torch.logaddexp(losses, math.log(clean) + log_loss(forward(params, x), y))
+        return losses
+
+    return _mean_risk(model, log_losses, tubal_nuclear)
+
+
+def trades(
+    task: Task,
+    model: Model,
+    *,
+    eps: Share = 16 / 255,
+    norm: Literal["linf", "l2"] = "linf",
+    steps: Count = 10,
+    step: Positive = 0.25,
+    box: list[float] | None = [0.0, 1.0],  # noqa: B006 (read only)
+    beta: Positive = 6.0,
+) -> Objective:
+    """L = (1/N) Σ ℓ(y_i N(x_i)) + β·KL(p(x_i) ‖ p(x_i')), p the sigmoid (Zhang et al., 2019, for two classes).
+
+    The attack moves the output across 0, away from what the network says at x; that raises the divergence too, whose
+    gradient is zero at x. ``eps`` … ``box`` are those of ``adversarial``.
+    """
+    box = _checked_box(task, box)
+
+    def log_losses(forward: Forward, params: Params, batch: Batch) -> Tensor:
+        x, y = _of_members(params, batch)
+        outputs = forward(params, x)
+        said = torch.where(outputs.detach() < 0, -1.0, 1.0).to(y)
+        attacked = forward(
+            params, fgsm(forward, _detached(params), x, said, eps, norm=norm, steps=steps, step=step, box=box)
+        )
+        # KL(p ‖ p') = A(−q') − A(−q) − A'(−q)(q − q') with A = softplus; exchanging the classes changes nothing
+        q, q_attacked = said * outputs, said * attacked
+        divergence = softplus(-q_attacked) - softplus(-q) - torch.sigmoid(-q) * (q - q_attacked)
+        log_divergence = divergence.clamp(min=torch.finfo(q.dtype).tiny).log()
+        return torch.logaddexp(log_logistic_loss(y * outputs), math.log(beta) + log_divergence)
+
+    return _mean_risk(model, log_losses)
+
+
+def _on_margins(log_loss: Callable[[Tensor], Tensor]) -> LogLosses:
+    return lambda forward, params, batch: log_loss(batch.y * forward(params, batch.x))
+
+
+def _mean_risk(model: Model, log_losses: LogLosses, tubal_nuclear: float = 0.0) -> Objective:
+    # A tensor network takes its weights to the transform domain once for all uses of a step.
+    is_tensor = isinstance(model, TensorNetwork)
+    prepare, forward = (model.hat, model.forward) if is_tensor else (lambda params: params, model.apply)
+    if tubal_nuclear > 0 and not is_tensor:
+        raise ConfigError("objective.tubal_nuclear", tubal_nuclear, "needs a network of tensors: model=tnn")
+
     def objective(params: Params, batch: Batch) -> tuple[Tensor, ScaledGrad]:
         leaves = {name: leaf.detach().requires_grad_() for name, leaf in params.items()}
         with torch.enable_grad():
-            q = batch.y * model.apply(leaves, batch.x)
-            log_risk = log_loss(q).logsumexp(-1) - math.log(q.shape[-1])
+            prepared = prepare(leaves)
+            losses = log_losses(forward, prepared, batch)
+            log_risk = losses.logsumexp(-1) - math.log(losses.shape[-1])
+            if tubal_nuclear > 0:
+                log_risk = torch.logaddexp(log_risk, (tubal_nuclear * tubal_nuclear_norm(model, prepared)).log())
             # The members share no parameter: the gradient of the sum is every member's own gradient.
             grads = torch.autograd.grad(log_risk.sum(), tuple(leaves.values()))
         log_risk = log_risk.detach()
         return log_risk, ScaledGrad(dict(zip(leaves, grads, strict=True)), log_scale=log_risk)
 
     return objective
+
+
+def tubal_nuclear_norm(network: TensorNetwork, hat: Params) -> Tensor:
+    """Σ_l ‖W^l‖_* over the t-layers, ``[M]``, of parameters in the transform domain."""
+    multiplicity = network.transform.multiplicity
+    return sum(spectra.tubal_nuclear(spectra.singular_values(w), multiplicity) for w in network.layers(hat).values())
+
+
+def _of_members(params: Params, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Inputs ``[M, N, ...]`` and labels ``[M, N]``: an attack is on one member."""
+    members = len(next(iter(params.values())))
+    if batch.y.ndim == 2:
+        return batch.x, batch.y
+    return batch.x.expand(members, *batch.x.shape), batch.y.expand(members, -1)
+
+
+def _detached(params: Params) -> Params:
+    """For an attack, which asks for no gradient of the parameters."""
+    return {name: leaf.detach() for name, leaf in params.items()}
+
+
+def _checked_box(task: Task, box: list[float] | None) -> list[float] | None:
+    if box is None:
+        return None
+    if len(box) != 2 or not box[0] < box[1]:
+        raise ConfigError("objective.box", box, "must be a lower and a higher number, or null")
+    if task.x.min() < box[0] or task.x.max() > box[1]:
+        raise ConfigError("objective.box", box, f"must hold all inputs, {task.x.min():g} to {task.x.max():g}")
+    return box

@@ -11,8 +11,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = [
     {"allowed", "types", "randomness"},
+    {"tensors"},
     {"data", "models", "optimizers", "attacks", "oracles"},
-    {"objectives", "measurements", "stopping"},
+    {"objectives", "measurements", "stopping", "batches"},
     {"training"},
     {"config", "records", "checkpoint", "provenance", "tracking", "intervals"},
     {"grid", "explain", "cell"},
@@ -22,7 +23,7 @@ LAYERS = [
     {"run"},
 ]
 LEVEL = {part: level for level, layer in enumerate(LAYERS) for part in layer}
-SIDEWAYS_FORBIDDEN = LAYERS[1]
+SIDEWAYS_FORBIDDEN = LAYERS[2]
 
 
 def part_of(path: Path) -> str:

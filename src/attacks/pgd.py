@@ -78,8 +78,8 @@ def pgd(
         lower = margin < least
         best, least = torch.where(_as(lower, delta), delta, best), torch.where(lower, margin, least)
         if count < steps:
-            delta = delta - _as(step * eps, delta) * _steepest(gradient, norm)
-            delta, outside = _project(delta, outside, eps, norm)
+            delta = delta - _as(step * eps, delta) * steepest(gradient, norm)
+            delta, outside = project(delta, outside, eps, norm)
             delta = _clamp(delta, x, box)
 
     least, which = least.unflatten(1, (restarts, points)).min(1)
@@ -100,7 +100,7 @@ def margin_and_gradient(
     return margin.detach(), gradient
 
 
-def _steepest(gradient: Tensor, norm: Norm) -> Tensor:
+def steepest(gradient: Tensor, norm: Norm) -> Tensor:
     """The unit step of steepest ascent; no step where the gradient is zero."""
     if norm == "linf":
         return gradient.sign()
@@ -108,7 +108,7 @@ def _steepest(gradient: Tensor, norm: Norm) -> Tensor:
     return torch.where(length > 0, gradient / length, 0.0)
 
 
-def _project(delta: Tensor, outside: Tensor, eps: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
+def project(delta: Tensor, outside: Tensor, eps: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
     """The nearest point of the ball to (delta, outside)."""
     if norm == "linf":
         return delta.clamp(-_as(eps, delta), _as(eps, delta)), outside

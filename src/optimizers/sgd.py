@@ -1,0 +1,74 @@
+"""Stochastic gradient descent, whose time is T = Σ η; with a proximal step and balls for the layers of a t-NN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from src.allowed import ConfigError, Count, NonNegative, Positive
+from src.optimizers.schedule import Rate, descend, first_step, power_law
+from src.tensors.network import TensorNetwork
+from src.tensors.products import thresholded
+from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
+
+
+def build(
+    task: Task,
+    model: Model,
+    *,
+    lr: Rate = 0.02,
+    tubal_nuclear: NonNegative = 0.0,
+    proximal_every: Count = 10,
+    ball: Positive | None = None,
+) -> UpdateRule:
+    """θ ← θ − η ∇L(θ), with the true gradient of the batch; after k steps the gradient-flow time is kη.
+
+    Args:
+        task: not used.
+        model: a ``TensorNetwork`` for the options below.
+        lr: η, one for all seeds or one for each.
+        tubal_nuclear: λ of the penalty λ Σ_l ‖W^l‖_*, whose proximal step W ← argmin ½‖· − W‖_F² + kηλ‖·‖_* is taken
+            after every k-th step and makes the layers exactly of low tubal rank.
+        proximal_every: k.
+        ball: B; after every step each t-layer is projected on ‖W^l‖_F ≤ B, factors by equal factors.
+
+    Raises:
+        ConfigError: for a proximal step of layers that are kept as factors or under a transform that is not
+            orthogonal, or a ball without t-layers.
+    """
+    is_tensor = isinstance(model, TensorNetwork)
+    if tubal_nuclear > 0 and not (is_tensor and model.mapped is not None and model.transform.orthogonal):
+        allowed = "needs whole layers and an orthogonal transform: model=tnn model.rank=null"
+        raise ConfigError("optimizer.tubal_nuclear", tubal_nuclear, allowed)
+    if ball is not None and not (is_tensor and model.transform.orthogonal):
+        raise ConfigError("optimizer.ball", ball, "needs a network of tensors and an orthogonal transform: model=tnn")
+    rate = power_law(lr, exponent=0.0, t0=1.0, degree=None)
+
+    def init(params: Params) -> State:
+        return {"step": first_step(params, rate)}
+
+    def update(params: Params, state: State, log_risk: Tensor, grad: ScaledGrad) -> tuple[Params, State]:
+        eta, step = rate(state["step"]), state["step"] + 1
+        # ∇L = e^{log_scale}·direction
+        params = descend(params, grad.direction, eta * grad.log_scale.exp())
+        if tubal_nuclear > 0 and int(step[0]) % proximal_every == 0:
+            threshold = (proximal_every * tubal_nuclear * eta).unsqueeze(-1)
+            params = model.mapped(params, lambda hat: thresholded(hat, threshold))
+        if ball is not None:
+            params = model.scaled(params, within(ball, layer_norms(model, params)))
+        return params, {"step": step}
+
+    return UpdateRule(init, update)
+
+
+def layer_norms(network: TensorNetwork, params: Params) -> Params:
+    """‖W^l‖_F ``[M]`` of every t-layer."""
+    layers = network.layers(network.hat(params))
+    return {name: network.transform.inverse(hat).flatten(1).norm(dim=1) for name, hat in layers.items()}
+
+
+def within(ball: float, norms: Mapping[str, Tensor]) -> Params:
+    """The factors that bring norms above ``ball`` down to it."""
+    return {name: torch.where(norm > ball, ball / norm, 1.0) for name, norm in norms.items()}

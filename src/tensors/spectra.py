@@ -1,0 +1,59 @@
+"""Norms and ranks of a tensor, read off the slices of T̂ = M(T), ``[..., slices, D, d]``.
+
+They are those of the block-diagonal matrix blkdiag(T̂(:,:,1..c)). With M orthogonal, its F-norm is that of T. The
+``multiplicity`` ``[slices]`` is the transform's. Results are ``[...]``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def singular_values(hat: Tensor) -> Tensor:
+    """``[..., slices, min(D, d)]``, falling within a slice; differentiable."""
+    return torch.linalg.svdvals(hat)
+
+
+def energies(hat: Tensor, multiplicity: Tensor) -> Tensor:
+    """‖T̂(:,:,i)‖_F² of every slice, counted as often as it stands in the block-diagonal matrix: ``[..., slices]``."""
+    squares = hat.real.square() + hat.imag.square() if hat.is_complex() else hat.square()
+    return multiplicity.to(squares) * squares.sum((-2, -1))
+
+
+def frobenius(hat: Tensor, multiplicity: Tensor) -> Tensor:
+    """‖T̂‖_F."""
+    return energies(hat, multiplicity).sum(-1).sqrt()
+
+
+def spectral(sigma: Tensor) -> Tensor:
+    """t-spectral norm: the largest singular value of any slice."""
+    return sigma.amax((-2, -1))
+
+
+def tubal_nuclear(sigma: Tensor, multiplicity: Tensor) -> Tensor:
+    """Tubal nuclear norm ‖T‖_* = Σᵢ ‖T̂(:,:,i)‖_*, without a factor 1/c. Its gradient is UᵢVᵢᵀ in every slice."""
+    return (multiplicity.to(sigma) * sigma.sum(-1)).sum(-1)
+
+
+def tubal_rank(sigma: Tensor, tolerance: float = 1e-3) -> Tensor:
+    """Tubal rank maxᵢ rank T̂(:,:,i), int64; singular values up to ``tolerance``·‖T‖_sp count as 0."""
+    return (sigma > tolerance * spectral(sigma)[..., None, None]).sum(-1).amax(-1)
+
+
+def stable_rank(sigma: Tensor, multiplicity: Tensor) -> Tensor:
+    """‖T̂‖_F²/‖T‖_sp², between 1 and Σᵢ rank T̂(:,:,i)."""
+    energy = multiplicity.to(sigma) * sigma.square().sum(-1)
+    return energy.sum(-1) / spectral(sigma).square()
+
+
+def slice_stable_rank(sigma: Tensor, multiplicity: Tensor) -> Tensor:
+    """The mean over slices of ‖T̂(:,:,i)‖_F²/‖T̂(:,:,i)‖_sp², between 1 and min(D, d)."""
+    weight = multiplicity.to(sigma)
+    return (weight * sigma.square().sum(-1) / sigma[..., 0].square()).sum(-1) / weight.sum()
+
+
+def top_slice_energy(sigma: Tensor, multiplicity: Tensor) -> Tensor:
+    """The largest share of ‖T̂‖_F² in one slice, 1/c when all are alike."""
+    energy = sigma.square().sum(-1)
+    return energy.amax(-1) / (multiplicity.to(sigma) * energy).sum(-1)
