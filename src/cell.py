@@ -16,10 +16,10 @@ import yaml
 from torch import Tensor
 from tqdm import tqdm
 
-from src import checkpoint, provenance, records, stopping, tracking, training
+from src import batches, checkpoint, provenance, records, stopping, tracking, training
 from src import config as configuration
 from src.allowed import ConfigError
-from src.types import Batch, Measurement, Model, Objective, Params, Snapshot, Task, UpdateRule
+from src.types import Measurement, Model, Objective, Params, Snapshot, Task, UpdateRule
 
 Say = Callable[[str], None]
 
@@ -204,7 +204,7 @@ def _started(
         dtype=config["dtype"],
         device=str(parts.task.x.device),
         threads=config["threads"],
-        data_files=parts.task.facts.get("files", {}),
+        data_files=parts.task.facts.get("sha256", {}),
     )
     earlier = records.read_json(cell / "provenance.json") if saved else None
     if earlier:
@@ -218,8 +218,7 @@ def _train(
 ) -> list[dict[str, Any]]:
     """Train to the end; returns the final rows, one per member."""
     task, steps, record = parts.task, config["steps"], cell / "metrics.jsonl"
-    batch = Batch(task.x, task.y)
-    batches = lambda step: batch  # noqa: E731  gradient flow sees all examples at every step
+    batches_of = batches.build(task, config["seeds"], config["batch_size"])
     begin = started or training.start(_members_init(parts, config["seeds"]), parts.rule, parts.stop)
     marks = stopping.log_spaced(steps, config["snapshots"])
     matched_log_risk = -math.inf if config["matched_loss"] is None else math.log(config["matched_loss"])
@@ -227,20 +226,20 @@ def _train(
     bar = tqdm(total=steps, initial=begin.step, desc=cell.name, unit="step", leave=False, disable=None, position=1)
     with bar:
         for progress in training.train(
-            begin, parts.objective, parts.rule, batches, parts.stop, steps, matched_log_risk
+            begin, parts.objective, parts.rule, batches_of, parts.stop, steps, matched_log_risk
         ):
             bar.update(progress.step - bar.n)
             over = training.over(progress, steps)
             marked = progress.step in marks or progress.step in progress.matched_at
             if marked and not over and progress is not started:
-                view = training.snapshot(progress, parts.objective, parts.rule, batches)
+                view = training.snapshot(progress, parts.objective, parts.rule, batches_of)
                 rows = measure(view, progress, config["seeds"], parts.measurements, final=False)
                 written = records.append(record, rows)
                 mirror.log(rows)
             if over or time.monotonic() - saved_at >= config["checkpoint_every"]:
                 checkpoint.save(cell / "checkpoint.pt", progress, written)
                 saved_at = time.monotonic()
-        view = training.snapshot(progress, parts.objective, parts.rule, batches)
+        view = training.snapshot(progress, parts.objective, parts.rule, batches_of)
         rows = measure(view, progress, config["seeds"], parts.measurements + parts.last, final=True)
         records.append(record, rows)
         mirror.log(rows)

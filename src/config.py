@@ -52,6 +52,7 @@ class Settings:
     seeds: list[int]
     steps: Count
     snapshots: Count
+    batch_size: Count | None
     matched_loss: Positive | None
     stop: dict
     data: dict
