@@ -37,7 +37,7 @@ def build(
 ) -> TensorNetwork:
     """A t-NN on images ``[..., d, c]``: the rows are the entries of a vector whose scalars are tubes of length c.
 
-    Leaves: ``w1 [M, c, width, d]``, …, ``v [M, c, width]`` (the paper's w) and ``b [M]``; with a ``rank`` layer 1 is
+    Leaves: ``w1 [M, c, width, d]``, …, ``v [M, c, width]`` (the paper's w) and ``b [M, 1]``; with a ``rank`` layer 1 is
     ``w1_left [M, c, width, rank]`` *_M ``w1_right [M, c, rank, d]``. Without the ``bias`` homogeneous of degree
     depth + 1, or 2·depth + 1 with a ``rank``.
 
@@ -87,7 +87,7 @@ def build(
             h = unit.inverse(h).relu()
         # ReLU is positively homogeneous, so the s of all t-products stands before the sum: A *_M B = s·(A *_O B).
         outputs = s**products * (hat["v"].flatten(1).unsqueeze(1) @ h.flatten(-3, -2)).squeeze(-2)
-        return outputs + hat["b"].unsqueeze(-1) if bias else outputs
+        return outputs + hat["b"] if bias else outputs
 
     def layers(hat: Params) -> Params:
         if rank is None:
@@ -118,7 +118,7 @@ def build(
                 params[leaf] = unit.forward(drawn) if in_transform_domain else drawn
         params["v"] = _kaiming(seeds, "v", (c, width), fan_in=c * width)
         if bias:
-            params["b"] = _kaiming(seeds, "b", (), fan_in=c * width)
+            params["b"] = _kaiming(seeds, "b", (1,), fan_in=c * width)
         factors = {layer: torch.full((len(seeds),), gain, dtype=torch.float64) for layer in shapes}
         if init == "norm_matched" and rank is not None:
             for layer, product in layers(hat(params)).items():
