@@ -17,7 +17,7 @@ import pandas
 
 from src.allowed import Range
 from src.claims_file import Claim, Part, load, shown
-from src.estimates import NoNumberError, estimate, require, select
+from src.estimates import NoNumberError, estimate, evaluate, require, select
 
 __all__ = ["judge", "load", "told", "verdict_of"]
 
@@ -148,10 +148,10 @@ def _missing(part: Part, frames: Mapping[str, pandas.DataFrame]) -> list[str]:
 def _judge_group(part: Part, name: tuple, rows: pandas.DataFrame, role: tuple) -> dict[str, Any]:
     """The number of one group with its interval, and what it says."""
     group = ", ".join(f"{column} = {value}" for column, value in zip(part.each, name, strict=True))
-    converged = rows["converged"].astype(bool)
-    found = {"group": group, "n": len(rows), "converged": float(converged.mean())}
-    found |= {"estimate": None, "low": None, "high": None}
+    found = {"group": group, "n": len(rows), "converged": None, "estimate": None, "low": None, "high": None}
     try:
+        converged = evaluate(rows, part.converged).astype(bool)
+        found["converged"] = float(converged.mean())
         value, low, high = estimate(part, rows, (*role, group))
     except NoNumberError as error:
         return found | _without_number(error, part)

@@ -27,8 +27,10 @@ STATISTICS = {
     "slope": "log–log least-squares slope",
     "rate": "pooled rate",
     "ratio": "ratio of medians",
+    "lead": "best row over the best of the others, in the worst seed",
+    "clearance": "worst row over the best of the others, in the worst seed",
 }
-COMPANIONS = {"slope": "against", "rate": "of", "ratio": "versus"}
+COMPANIONS = {"slope": "against", "rate": "of", "ratio": "versus", "lead": "versus", "clearance": "versus"}
 """What a statistic needs beside ``value``: the abscissa, the number of trials, the rows it is compared with."""
 
 
@@ -44,11 +46,12 @@ class Part:
         experiments: whose rows are read, together.
         against: abscissa of a ``slope``.
         of: number of trials of a ``rate``.
-        versus: condition selecting the rows a ``ratio`` is relative to.
+        versus: condition selecting the rows a ``ratio`` is relative to, or those a ``lead`` is held over.
         each: columns; the number is taken in every group of equal values, and the worst group decides.
         criterion: closed range the number must lie in, or None: told only.
         needs: how many distinct values of a column the rows must have, ``{"data_k": 4}``.
         members: how many members every cell must have.
+        converged: pandas condition that says which members have converged.
         needs_converged: whether too many unconverged members leave the part undecided.
     """
 
@@ -64,6 +67,7 @@ class Part:
     criterion: Range | None = None
     needs: Mapping[str, int] = field(default_factory=dict)
     members: int = 3
+    converged: str = "converged"
     needs_converged: bool = True
 
     @property
@@ -146,7 +150,7 @@ def read_part(entry: Any, experiments: tuple[str, ...], place: str) -> Part:
     known = {"experiment"} | {each.name for each in fields(Part)} - {"experiments"}
     check_keys(entry, known, {"says", "value", "criterion"}, place)
     checked: dict[str, Any] = {"says": text(entry["says"], f"{place}.says"), "experiments": experiments}
-    for key in ("value", "where", "against", "of", "versus"):
+    for key in ("value", "where", "against", "of", "versus", "converged"):
         if key in entry:
             checked[key] = _expression(entry[key], f"{place}.{key}")
     if "experiment" in entry:
@@ -167,9 +171,11 @@ def read_part(entry: Any, experiments: tuple[str, ...], place: str) -> Part:
     if part.statistic not in STATISTICS:
         allowed = f"unknown{nearest(str(part.statistic), STATISTICS)}; known: {', '.join(STATISTICS)}"
         raise ConfigError(f"{place}.statistic", part.statistic, allowed)
-    for statistic, companion in COMPANIONS.items():
-        if (part.statistic == statistic) != (getattr(part, companion) is not None):
-            raise ConfigError(f"{place}.{companion}", getattr(part, companion), f"goes with statistic: {statistic}")
+    for companion in set(COMPANIONS.values()):
+        takers = [statistic for statistic, needed in COMPANIONS.items() if needed == companion]
+        if (part.statistic in takers) != (getattr(part, companion) is not None):
+            allowed = f"goes with statistic: {', '.join(takers)}"
+            raise ConfigError(f"{place}.{companion}", getattr(part, companion), allowed)
     return part
 
 

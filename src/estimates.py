@@ -51,6 +51,9 @@ def estimate(part: Part, rows: pandas.DataFrame, role: tuple) -> Estimate:
     if part.statistic in ("min", "max"):
         worst = float(OVER_MEMBERS[part.statistic](value[None]))
         return Estimate(worst, worst, worst)
+    if part.statistic in ("lead", "clearance"):
+        worst = _lead(rows, value, of="max" if part.statistic == "lead" else "min")
+        return Estimate(worst, worst, worst)
     if rows.duplicated(["cell", "member", "versus"]).any():
         raise NoNumberError(f"'{part.where}' selects several steps of one member")
     if part.statistic == "rate":
@@ -79,6 +82,18 @@ def estimate(part: Part, rows: pandas.DataFrame, role: tuple) -> Estimate:
     if part.statistic == "share":
         low, high = np.clip((low, high), 0, 1).tolist()
     return Estimate(centre, low, high)
+
+
+def _lead(rows: pandas.DataFrame, value: np.ndarray, of: str) -> float:
+    """Best (``of="max"``) or worst of the rows over the best of those they are compared with, in the worst seed."""
+    values = rows.assign(value=value).groupby(["seed", "versus"])["value"].agg(["min", "max"]).unstack("versus")
+    own, others = values[of].get(False), values["max"].get(True)
+    if own is None or others is None or own.isna().any() or others.isna().any():
+        raise NoNumberError("a seed has nothing to compare with")
+    leads = (own / others).where(others > 0, np.inf)
+    if not np.isfinite(worst := float(leads.where(own > 0, 0).min())):
+        raise NoNumberError("none of the others is positive")
+    return worst
 
 
 def select(rows: pandas.DataFrame, condition: str) -> pandas.DataFrame:

@@ -134,6 +134,27 @@ def test_slope_rate_ratio_and_share():
     assert 0 <= share["low"] < share["high"] <= 1
 
 
+def test_lead_and_clearance_are_those_of_the_worst_seed():
+    frame = rows(v=[3.0, 4.0, 6.0, 1.0, 2.0, 4.0], seed=[0, 1, 2] * 2)  # k = 2 leads k = 8 by 3, 2 and 1.5
+    lead = verdict(frame, Range(low=1.5), statistic="lead", where="k == 2", versus="k == 8")
+    assert (lead["verdict"], lead["estimate"]) == ("reproduced", 1.5)
+    assert verdict(frame, Range(low=1.6), statistic="lead", where="k == 2", versus="k == 8")["verdict"] == "contradicted"
+    more = pandas.concat([frame, rows(v=2.5, seed=[0, 1, 2] * 2).query("k == 2").assign(cell="c")])
+    assert verdict(more, statistic="lead", where="k == 2", versus="k == 8")["estimate"] == 1.5
+    assert verdict(more, statistic="clearance", where="k == 2", versus="k == 8")["estimate"] == 2.5 / 4
+    assert verdict(frame.assign(v=-1.0), statistic="lead", where="k == 2", versus="k == 8")["estimate"] == 0
+    alone = verdict(frame.query("k == 2 or seed > 0"), statistic="lead", where="k == 2", versus="k == 8")
+    assert (alone["verdict"], alone["reason"]) == ("undecided", "a seed has nothing to compare with")
+
+
+def test_a_part_says_what_converged_means():
+    frame = rows(v=0.5, kappa=[0.9, 0.9, 0.9, 0.9, 0.9, 0.1]).assign(converged=False)
+    assert "6 of 6 members have not converged" in verdict(frame)["reason"]
+    assert "1 of 6 members have not converged" in verdict(frame, converged="kappa >= 0.6")["reason"]
+    assert verdict(frame, converged="kappa > 0")["verdict"] == "reproduced"
+    assert "was not measured" in verdict(frame, converged="kapa > 0")["reason"]
+
+
 def test_a_part_told_only_does_not_count():
     told = Part(says="told", value="v", experiments=("e",))
     good = Part(says="good", value="v", experiments=("e",), criterion=Range(high=1.0))
