@@ -60,7 +60,7 @@ def margin_table(frame: pandas.DataFrame) -> pandas.DataFrame:
 
 def hybrids(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F4: κ in max{r'·msp(W), ‖u‖_∞} as a function of r', one curve for each ratio r of base rates."""
-    final = _with_curve(frame, "kappa_hyb_curve")
+    final = _with_curve(named(frame), "kappa_hyb_curve")
     points = final.explode(["hyb_ratio", "kappa_hyb_curve"]).astype({"hyb_ratio": float, "kappa_hyb_curve": float})
     data = spread(points, "hyb_ratio", "kappa_hyb_curve", "optimizer_ratio")
     figure, (axes,) = canvas(height=2.9)
