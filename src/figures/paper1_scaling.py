@@ -77,7 +77,7 @@ def flip_collapse(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     for axes in (above, below):
         axes.axvline(1, color="0.25", lw=1, ls="--")
         axes.set(ylabel="share of points flipped", ylim=(-0.03, 1.03))
-    above.set(xlim=(0.8, 1.2))
+    above.set(xlim=(0.8, 1.2), xticks=[0.8, 0.9, 1, 1.1, 1.2])
     below.set(xlabel="‖z‖ / closed-form radius")
     if len(sigmas):
         below.legend(title="sweep over noise", title_fontsize=7.5, handlelength=1.5)
