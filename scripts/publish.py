@@ -4,8 +4,8 @@
 
 Between ``<!-- results:paperN -->`` and ``<!-- /results -->`` go the verdicts, in docs/paperN.md with every number
 behind them; between ``<!-- ledger:paperN -->`` and ``<!-- /ledger -->`` the ledger; into docs/figures/paperN/ the
-figures a text shows. Without PAPER, every paper with a page. The same report gives the same texts. Exit code 2: there
-is no report, or a text has no place for it; then nothing is written.
+figures a text shows. Without PAPER, every paper with a page and a report. The same report gives the same texts. Exit
+code 2: there is no report, or a text has no place for it; then nothing is written.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> int:
         known = [page.stem.removeprefix("paper") for page in pages]
         if unknown := [paper for paper in papers if paper not in known]:
             raise ConfigError("paper", unknown[0], f"has no page; papers that have: {', '.join(known) or 'none'}")
+        reported = [paper for paper in known if (root / outputs / "reports" / f"paper{paper}").exists()]
         files: dict[Path, bytes] = {}
-        for paper in papers or known:
+        for paper in papers or reported or known:
             files |= published(root, int(paper), root / outputs, files)
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -89,13 +90,13 @@ def fill(text: str, kind: str, paper: int, block: str, name: str) -> str:
     """``text`` with ``block`` between the markers of its kind and paper.
 
     Raises:
-        ConfigError: naming the file when it has no such markers.
+        ConfigError: naming the file when it has no such markers, or has them twice.
     """
     opening, closing = f"<!-- {kind}:paper{paper} -->", f"<!-- /{kind} -->"
-    before, found, rest = text.partition(opening)
+    before, _, rest = text.partition(opening)
     _, closed, after = rest.partition(closing)
-    if not found or not closed:
-        raise ConfigError("text", name, f"needs the lines {opening} and {closing}")
+    if text.count(opening) != 1 or not closed:
+        raise ConfigError("text", name, f"needs the lines {opening} and {closing}, once")
     return f"{before}{opening}\n{block}\n{closing}{after}"
 
 

@@ -93,11 +93,20 @@ def test_papers_share_the_readme(root):
     assert readme.index("P1-C16") < readme.index("results:paper2") < readme.index("No cell has been run.")
 
 
+def test_a_paper_without_a_report_is_left_as_it_is_unless_it_is_asked_for(root, capsys):
+    (root / "docs/paper2.md").write_text("none")
+    assert publish.main([], root) == 0
+    assert publish.main(["2"], root) == 2
+    assert "make reproduce-paper2" in capsys.readouterr().err
+    assert (root / "docs/paper2.md").read_text() == "none"
+
+
 @pytest.mark.parametrize(
     ("broken", "arguments", "says"),
     [
         (lambda root: (root / "outputs/reports/paper1/claims.json").unlink(), [], "make reproduce-paper1"),
         (lambda root: (root / "README.md").write_text("none"), [], "README.md: needs the lines <!-- results:"),
+        (lambda root: (root / "README.md").write_text(README + README), [], "and <!-- /results -->, once"),
         (lambda root: (root / "docs/paper1.md").write_text(README), [], "needs the lines <!-- ledger:paper1 -->"),
         (lambda root: (root / "outputs/reports/paper1/figures/F1.png").unlink(), [], "F1.png: is shown by paper1.md"),
         (lambda root: (root / "outputs/reports/paper1/claims.json").write_text("{"), [], "is damaged"),
