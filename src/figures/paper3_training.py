@@ -38,14 +38,16 @@ def margin_vs_loss(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 def _at_losses(frame: pandas.DataFrame, column: str) -> pandas.DataFrame:
     """``column`` at the losses of ``GRID``, per member: log-linear between the rows of a new lowest loss."""
-    found = []
+    found = [pandas.DataFrame({"x": [], "y": [], "converged": []})]
     for (cell, member), rows in frame.groupby(["cell", "member"]):
         rows = rows.sort_values("step")
         x = -rows["log_risk"].to_numpy(dtype=float) / np.log(10)
         y = rows[column].to_numpy(dtype=float)
         lower = (x > np.maximum.accumulate(np.r_[-np.inf, x[:-1]])) & (y > 0)
         x, y = x[lower], y[lower]
-        within = GRID[(x.min() <= GRID) & (x.max() >= GRID)] if len(x) else GRID[:0]
+        if len(x) == 0:  # it never fitted
+            continue
+        within = GRID[(x.min() <= GRID) & (x.max() >= GRID)]
         values = {"x": within, "y": np.exp(np.interp(within, x, np.log(y)))}
         converged = bool(rows["converged"].iloc[-1])
         found.append(pandas.DataFrame(values).assign(cell=cell, member=member, converged=converged))

@@ -6,7 +6,7 @@ import pytest
 
 from src.figures import paper3, paper3_norms, style
 from src.figures.paper3_rows import NORMS, OPTIMIZERS, OWN
-from src.figures.paper3_training import GRID
+from src.figures.paper3_training import GRID, margin_vs_loss
 
 STEPS, SEEDS = (0, 1, 10, 50, 100, 400), (101, 102, 103)
 COMPARED = ("ngd", "nmd", "signum", "adam", "muon", "muon_signum", "muon_adam")
@@ -135,6 +135,14 @@ def test_margins_are_read_at_equal_losses(drawn):
         assert scale.stack().between(largest, largest + 0.1).all()
         complete = scale[part["n"] == len(SEEDS)]
         np.testing.assert_allclose(complete - complete.iloc[0], 0, atol=1e-9)
+
+
+def test_an_optimizer_that_never_fits_has_no_line(frames):
+    rows = frames["muon_margin"].copy()
+    rows.loc[rows["optimizer_name"] == "adam", [f"gamma_{norm}" for norm in NORMS]] = -1.0
+    with style.look():
+        _, data = margin_vs_loss(rows)
+    assert set(data["series"]) == {OPTIMIZERS[name] for name in COMPARED if name != "adam"}
 
 
 def test_angles_are_those_of_the_sketches_and_growth_that_of_the_norm(drawn, frames):
