@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from src.allowed import ConfigError, Count
-from src.data.images import FOLDER, Images, checked_bytes, two_classes
+from src.data.images import FOLDER, Images, Subset, checked_bytes, two_classes
 from src.types import Task
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
@@ -34,7 +34,7 @@ def build(
     pool: bool = True,
     scale: Literal["unit", "pixels"] = "unit",
     layout: Literal["vector", "matrix"] = "vector",
-    subset_seed: int | None = None,
+    subset_seed: Subset = None,
 ) -> Task:
     """Automobile (+1) against airplane (−1); ``x`` is ``[M, n, d]`` with d = 768 pooled or 3072.
 

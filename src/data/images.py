@@ -1,4 +1,4 @@
-"""From labelled images to a task of two classes: shared by MNIST and CIFAR-10."""
+"""From labelled images to a task of two classes: shared by MNIST, Fashion-MNIST and CIFAR-10."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,10 @@ from src.randomness import permutation
 from src.types import Task
 
 FOLDER = Path(__file__).resolve().parents[2] / "data"
+
+
+Subset = int | Literal["first"] | None
+"""Where a training set comes from: one drawn from this seed, the first of the file, or each member's own."""
 
 
 class Images(NamedTuple):
@@ -41,6 +46,13 @@ def checked_bytes(path: Path, sha256: str, *, missing: str) -> bytes:
     return content
 
 
+def idx_array(content: bytes) -> np.ndarray:
+    """An idx file of bytes: 0, 0, 8 (uint8), number of axes, then big-endian sizes, then the data."""
+    axes = content[3]
+    sizes = np.frombuffer(content, ">u4", count=axes, offset=4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(sizes).copy()
+
+
 def two_classes(
     seeds: Sequence[int],
     train: Images,
@@ -53,13 +65,14 @@ def two_classes(
     pool: bool,
     scale: Literal["unit", "pixels"],
     layout: Literal["vector", "matrix"],
-    subset_seed: int | None,
+    subset_seed: Subset,
     facts: dict[str, Any],
 ) -> Task:
     """Labels +1 for the classes ``positive``, −1 for ``negative``; ``n`` training images drawn without replacement.
 
-    Member i draws its images from ``seeds[i]``, or all members the same from ``subset_seed``. All there are need not
-    be drawn: they are shared, in the order of the file, and so are the ``n_test`` test images (None: all there are).
+    Member i draws its images from ``seeds[i]``, or all members the same from ``subset_seed``, or take the first of the
+    file. All there are need not be drawn: they are shared, in the order of the file, and so are the ``n_test`` test
+    images (None: all there are).
 
     Args:
         seeds: of the members.
@@ -72,7 +85,7 @@ def two_classes(
         pool: average over 2×2 pixels.
         scale: ``pixels`` in [0, 1], or every image divided by its ℓ2 norm (``unit``).
         layout: an image is a ``vector``, or a ``matrix``, with its channels stacked if there are any.
-        subset_seed: draws one training set for all members.
+        subset_seed: draws one training set for all members; ``first``: it is the first n of the file.
         facts: goes into the task, beside ``index`` ``[M, n]`` or ``[n]``, the places of the images in the file.
 
     Raises:
@@ -89,7 +102,9 @@ def two_classes(
     def draw(seed: int, role: str, count: int, of: Tensor) -> Tensor:
         return of if count == len(of) else of[permutation(seed, role, len(of))[:count]]
 
-    if subset_seed is not None or n == len(pool_of):
+    if subset_seed == "first":
+        index = pool_of[:n]
+    elif subset_seed is not None or n == len(pool_of):
         index = draw(subset_seed or 0, "images", n, pool_of)
     else:
         index = torch.stack([draw(seed, "images", n, pool_of) for seed in seeds])

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from src.allowed import Count
-from src.data.images import FOLDER, Images, checked_bytes, two_classes
+from src.data.images import FOLDER, Images, Subset, checked_bytes, idx_array, two_classes
 from src.types import Task
 
 SHA256 = {
@@ -33,7 +33,7 @@ def build(
     pool: bool = True,
     scale: Literal["unit", "pixels"] = "unit",
     layout: Literal["vector", "matrix"] = "vector",
-    subset_seed: int | None = None,
+    subset_seed: Subset = None,
 ) -> Task:
     """``x`` is ``[M, n, d]`` (``[n, d]`` when shared), d = 196 pooled or 784; as matrices ``[..., 14, 14]`` or 28×28.
 
@@ -46,7 +46,7 @@ def build(
         pool: average over 2×2 pixels.
         scale: pixels in [0, 1], or every image divided by its ℓ2 norm (unit).
         layout: an image as a vector or as a matrix.
-        subset_seed: one training set for all members, drawn from this seed.
+        subset_seed: one training set for all members, drawn from this seed; ``first``: the first n of the file.
 
     Raises:
         ConfigError: for digits or sizes that cannot be, and for a file that is missing or damaged.
@@ -75,8 +75,4 @@ def read(part: Literal["train", "t10k"]) -> Images:
 
 
 def _idx(path: Path) -> np.ndarray:
-    """A gzipped idx file of bytes: 0, 0, 8 (uint8), number of axes, then big-endian sizes, then the data."""
-    content = gzip.decompress(checked_bytes(path, SHA256[path.name], missing="it is part of the repository"))
-    axes = content[3]
-    sizes = np.frombuffer(content, ">u4", count=axes, offset=4)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(sizes).copy()
+    return idx_array(gzip.decompress(checked_bytes(path, SHA256[path.name], missing="it is part of the repository")))

@@ -66,6 +66,13 @@ def test_a_shared_subset_does_not_depend_on_the_seeds():
     assert not torch.equal(one.x, mnist.build([0], n=40, subset_seed=2, **EVERY).x)
 
 
+def test_the_first_of_the_file():
+    first = mnist.build([0, 1], positive=[7], negative=[3], n=30, subset_seed="first", **EVERY)
+    labels = mnist.read("train").labels
+    assert first.facts["index"].tolist() == [i for i in range(1000) if labels[i] in (3, 7)][:30]
+    assert torch.equal(first.y, torch.where(labels[first.facts["index"]] == 7, 1.0, -1.0).double())
+
+
 def test_all_there_are_is_the_file_itself():
     task = mnist.build([0, 1], positive=[0], negative=[1], n=5923 + 6742, **EVERY)
     assert task.x.shape == (5923 + 6742, 196)

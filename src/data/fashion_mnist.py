@@ -1,0 +1,99 @@
+"""Fashion-MNIST: ten kinds of clothes in MNIST's format, two of them (or any split) against each other.
+
+It is not in the repository. What is checked is the content, so any copy of the four files will do: the authors'
+(https://github.com/zalandoresearch/fashion-mnist), or Debian's package dataset-fashion-mnist.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from src.allowed import ConfigError, Count
+from src.data.images import FOLDER, Images, Subset, idx_array, two_classes
+from src.types import Task
+
+SHA256 = {
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+"""Of the files' content, not compressed."""
+CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+
+
+def build(
+    seeds: Sequence[int],
+    *,
+    positive: list[int] = [8],  # noqa: B006 (read only)
+    negative: list[int] = [6],  # noqa: B006
+    n: Count = 256,
+    n_test: Count | None = 2000,
+    pool: bool = False,
+    scale: Literal["unit", "pixels"] = "pixels",
+    layout: Literal["vector", "matrix"] = "matrix",
+    subset_seed: Subset = None,
+    folder: str | None = None,
+) -> Task:
+    """Bags (+1) against shirts (−1) as matrices 28×28 with pixels in [0, 1].
+
+    Args:
+        seeds: as in ``mnist.build``, and so are the arguments that are not listed here.
+        positive: indices into ``CLASSES``.
+        negative: likewise.
+        n: training images, up to 6000 for every class.
+        n_test: test images.
+        pool: average over 2×2 pixels.
+        scale: pixels in [0, 1], or every image divided by its ℓ2 norm (unit).
+        layout: an image as a vector or as a matrix.
+        subset_seed: one training set for all members.
+        folder: where the four ``*-ubyte.gz`` files are; null is ``data/fashion_mnist`` of the repository.
+
+    Raises:
+        ConfigError: when a file is missing or damaged, and for classes or sizes that cannot be.
+    """
+    place = Path(folder) if folder else FOLDER / "fashion_mnist"
+    return two_classes(
+        seeds,
+        read(place, "train"),
+        read(place, "t10k"),
+        positive=positive,
+        negative=negative,
+        n=n,
+        n_test=n_test,
+        pool=pool,
+        scale=scale,
+        layout=layout,
+        subset_seed=subset_seed,
+        facts={"sha256": SHA256},
+    )
+
+
+@cache
+def read(folder: Path, part: Literal["train", "t10k"]) -> Images:
+    """All images of the training or the test part, from files whose content has been checked."""
+    pixels, labels = (_idx(folder / f"{part}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
+    return Images(torch.from_numpy(pixels), torch.from_numpy(labels).long())
+
+
+def _idx(path: Path) -> np.ndarray:
+    where = "from https://github.com/zalandoresearch/fashion-mnist or Debian's dataset-fashion-mnist"
+    if not path.exists():
+        allowed = f"needs {path.name} in data/fashion_mnist or data.folder; get it {where}"
+        raise ConfigError("data.name", "fashion_mnist", allowed)
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error):
+        content = b""
+    if hashlib.sha256(content).hexdigest() != SHA256[path.name.removesuffix(".gz")]:
+        raise ConfigError("data.name", "fashion_mnist", f"{path.name} is damaged; get it again {where}")
+    return idx_array(content)
