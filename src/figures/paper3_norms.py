@@ -53,7 +53,9 @@ def margin_table(frame: pandas.DataFrame) -> pandas.DataFrame:
             **columns, loss=("loss", "median"), step=("step", "median"), train=("train_error", "median"),
             test=("test_error", "median"), aligned=("converged", "mean"), networks=("member", "size"),
         )  # fmt: skip
-        tables.append(table.reset_index().drop(columns="rank").assign(at=moment))
+        table = table.reset_index().drop(columns="rank")
+        table.insert(1, "at", moment)
+        tables.append(table)
     names = {"loss": "log₁₀ loss", "train": "train error", "test": "test error", "aligned": "share with κ own ≥ 0.6"}
     return pandas.concat(tables).rename(columns=names)
 
