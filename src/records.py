@@ -1,14 +1,16 @@
 """The files of one cell: the truth that W&B mirrors and claims are judged on. No torch here.
 
-``outputs/<experiment>/<cell>/`` holds ``config.yaml`` (resolved), ``provenance.json``, ``metrics.jsonl`` (append-only,
-one row per measured step and member), ``summary.json``, ``checkpoint.pt``, ``run.log`` and, written last,
-``status.json``. The rows hold no clock and no path: the same cell gives the same bytes whenever it is run.
+``outputs/<experiment>/<cell>/`` holds ``config.yaml`` (resolved), ``provenance.json``, ``metrics.jsonl`` (one row per
+measured step and member; appended to, and cut back only to a checkpoint), ``summary.json``, ``checkpoint.pt``,
+``run.log`` and, written last, ``status.json``. The rows hold no clock and no path: the same cell gives the same bytes
+whenever it is run.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import time
@@ -19,7 +21,7 @@ from typing import Any
 import pandas
 import yaml
 
-from src.allowed import ConfigError
+from src.allowed import ANEW, ConfigError
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -39,8 +41,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(path.stem, path, "is damaged; remove it, or pass force=true to run the cell anew") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(path.stem, path, f"is damaged ({_first_line(error)}); {ANEW}") from error
 
 
 def status(cell: Path) -> dict[str, Any]:
@@ -53,7 +55,7 @@ def status(cell: Path) -> dict[str, Any]:
     if found is None:
         return {"state": "missing"}
     if not isinstance(found, dict) or "state" not in found:
-        raise ConfigError("status", cell / "status.json", "is damaged; remove it, or pass force=true")
+        raise ConfigError("status", cell / "status.json", f"is damaged; {ANEW}")
     return found
 
 
@@ -64,6 +66,15 @@ def finished(cell: Path) -> bool:
         ConfigError: when its status is damaged.
     """
     return status(cell)["state"] == "done"
+
+
+def count_finished(cells: Iterable[Path]) -> int:
+    """How many of the cells are done; damaged ones are not."""
+    count = 0
+    for cell in cells:
+        with contextlib.suppress(ConfigError):
+            count += finished(cell)
+    return count
 
 
 @contextlib.contextmanager
@@ -85,8 +96,10 @@ def set_aside(cell: Path) -> Path | None:
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f"-{time.time_ns() % 10**6:06d}"
     aside = cell.parent / ".superseded" / f"{cell.name}-{stamp}"
     aside.mkdir(parents=True)
-    for file in cell.iterdir():
-        if file.name != ".lock":  # whoever waits for the cell waits on this very file
+    # The status goes first: killed on the way, the cell is an unstarted one. Whoever waits for it waits on its lock.
+    files = sorted(cell.iterdir(), key=lambda file: (file.name != "status.json", file.name != "checkpoint.pt"))
+    for file in files:
+        if file.name != ".lock":
             file.rename(aside / file.name)
     return aside
 
@@ -112,40 +125,79 @@ def rewind(path: Path, length: int) -> None:
         raise ConfigError(
             "metrics",
             path,
-            f"is damaged: {size} bytes where the checkpoint says {length}; pass force=true to run the cell anew",
+            f"is damaged ({size} bytes where the checkpoint says {length}); {ANEW}",
         )
     if size:
         os.truncate(path, length)
+
+
+def fingerprint(cell: Path) -> str:
+    """sha256 of the record; a finished cell's status keeps it, so that a lost row is noticed."""
+    return hashlib.sha256((cell / "metrics.jsonl").read_bytes()).hexdigest()
 
 
 def rows(cell: Path) -> list[dict[str, Any]]:
     """All rows of a cell.
 
     Raises:
-        ConfigError: naming the first damaged line.
+        ConfigError: when the record is missing, damaged or, for a finished cell, not the one that was finished.
     """
     path = cell / "metrics.jsonl"
-    found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise ConfigError(
-                "metrics", path, f"line {number} is damaged; pass force=true to run the cell anew"
-            ) from error
+    try:
+        expected = status(cell).get("record")
+        if expected and fingerprint(cell) != expected:
+            raise ValueError("other rows than when the cell was finished")
+        found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if not all(isinstance(row, dict) for row in found):
+            raise ValueError("a line that is no row")
+    except (OSError, ValueError) as error:
+        raise ConfigError("metrics", path, f"is damaged ({_first_line(error)}); {ANEW}") from error
     return found
 
 
+def config_of(cell: Path) -> dict[str, Any]:
+    """The resolved config of a cell.
+
+    Raises:
+        ConfigError: when it is missing or damaged.
+    """
+    path = cell / "config.yaml"
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict) or "name" not in config:
+            raise ValueError("not a config")
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError("config", path, f"is damaged ({_first_line(error)}); {ANEW}") from error
+    return config
+
+
 def frame(cells: Iterable[Path]) -> pandas.DataFrame:
-    """One row per cell, member and measured step; config keys are columns with underscores for dots (``data_k``)."""
+    """One row per cell, member and measured step; config keys are columns with underscores for dots (``data_k``).
+
+    Raises:
+        ConfigError: for a damaged cell.
+    """
     found = []
     for cell in cells:
-        config = yaml.safe_load((cell / "config.yaml").read_text(encoding="utf-8"))
+        config = config_of(cell)
         shared = {"cell": cell.name, "experiment": config["name"], **flatten(config)}
         cell_rows = rows(cell)
         steps_taken = max((row["step"] for row in cell_rows), default=0)
-        found += [{**shared, "steps_taken": steps_taken, **row} for row in cell_rows]
+        last = {row["member"]: row for row in cell_rows if row["final"]}
+        found += [shared | {"steps_taken": steps_taken} | row | _cosine(row, last) for row in cell_rows]
     return pandas.DataFrame(found)
+
+
+def _cosine(row: Mapping[str, Any], last: Mapping[int, Mapping[str, Any]]) -> dict[str, float]:
+    """cos(θ_t, θ_T) = 1 − ‖s_t − s_T‖²/2, from the sketches of ``src/measurements/direction.py`` if there are any."""
+    if "direction_sketch" not in row or row["member"] not in last:
+        return {}
+    here, there = row["direction_sketch"], last[row["member"]]["direction_sketch"]
+    return {"cosine_to_last": 1 - sum((a - b) ** 2 for a, b in zip(here, there, strict=True)) / 2}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
