@@ -17,7 +17,7 @@ from torch.nn.functional import binary_cross_entropy, softplus
 from src.allowed import ConfigError, Count, NonNegative, Positive, Share
 from src.attacks.fgsm import fgsm
 from src.tensors import spectra
-from src.tensors.network import TensorNetwork
+from src.tensors.network import TensorNetwork, prepared
 from src.types import Batch, Model, Objective, Params, ScaledGrad, Task
 
 _EXACT_TAIL = 30.0  # log(softplus(−q)) = −q to 1e-13 relative for q beyond this
@@ -146,20 +146,17 @@ def _on_margins(log_loss: Callable[[Tensor], Tensor]) -> LogLosses:
 
 
 def _mean_risk(model: Model, log_losses: LogLosses, tubal_nuclear: float = 0.0) -> Objective:
-    # A tensor network takes its weights to the transform domain once for all uses of a step.
-    is_tensor = isinstance(model, TensorNetwork)
-    prepare, forward = (model.hat, model.forward) if is_tensor else (lambda params: params, model.apply)
-    if tubal_nuclear > 0 and not is_tensor:
+    if tubal_nuclear > 0 and not isinstance(model, TensorNetwork):
         raise ConfigError("objective.tubal_nuclear", tubal_nuclear, "needs a network of tensors: model=tnn")
 
     def objective(params: Params, batch: Batch) -> tuple[Tensor, ScaledGrad]:
         leaves = {name: leaf.detach().requires_grad_() for name, leaf in params.items()}
         with torch.enable_grad():
-            prepared = prepare(leaves)
-            losses = log_losses(forward, prepared, batch)
+            forward, hat = prepared(model, leaves)
+            losses = log_losses(forward, hat, batch)
             log_risk = losses.logsumexp(-1) - math.log(losses.shape[-1])
             if tubal_nuclear > 0:
-                log_risk = torch.logaddexp(log_risk, (tubal_nuclear * tubal_nuclear_norm(model, prepared)).log())
+                log_risk = torch.logaddexp(log_risk, (tubal_nuclear * tubal_nuclear_norm(model, hat)).log())
             # The members share no parameter: the gradient of the sum is every member's own gradient.
             grads = torch.autograd.grad(log_risk.sum(), tuple(leaves.values()))
         log_risk = log_risk.detach()

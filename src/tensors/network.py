@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from src.allowed import ConfigError
 from src.tensors.transforms import Transform
-from src.types import Params
+from src.types import Model, Params
 
 
 class TensorNetwork(NamedTuple):
@@ -32,3 +33,17 @@ class TensorNetwork(NamedTuple):
     layers: Callable[[Params], Params]
     scaled: Callable[[Params, Params], Params]
     mapped: Callable[[Params, Callable[[Tensor], Tensor]], Params] | None
+
+
+def prepared(model: Model, params: Params) -> tuple[Callable[[Params, Tensor], Tensor], Params]:
+    """``(forward, hat)`` with ``forward(hat, x) = model.apply(params, x)``: weights are transformed once for many x."""
+    if isinstance(model, TensorNetwork):
+        return model.forward, model.hat(params)
+    return model.apply, params
+
+
+def tensor_network(model: Model, reader: str) -> TensorNetwork:
+    """The model itself; a ConfigError on behalf of the measurement ``reader`` for networks without t-layers."""
+    if not isinstance(model, TensorNetwork):
+        raise ConfigError("measurements", reader, "reads the t-layers of model=tnn, of no other network")
+    return model

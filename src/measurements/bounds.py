@@ -1,0 +1,72 @@
+"""Values of generalisation bounds for t-NNs, in the form in which we recall them.
+
+We could not compare these forms with the theorems of Wang et al. (2023): constants and logarithms are set to 1, so
+their ratios mean something and their values do not. See docs/paper2.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from src.allowed import Share
+from src.tensors import spectra
+from src.tensors.network import tensor_network
+from src.types import Measurement, Model, Snapshot, Task
+
+
+def build(
+    task: Task, model: Model, *, eps: Share = 16 / 255, norm: Literal["linf", "l2"] = "linf", tolerance: Share = 1e-3
+) -> Measurement:
+    """Columns, each a bound on the gap between the risks on training and on test set, of a 1-Lipschitz loss.
+
+    ``bound_standard`` = B_x B_w ∏_l B_l (√(2 log 2·(L + 1)) + 1)/√N for the standard risk;
+    ``bound_adversarial`` = (B_x + Cξ) B_w ∏_l B_l √(c Σ_l d_{l−1}d_l)/√N for the adversarial one;
+    ``bound_low_rank``, the same with c Σ_l r_l(d_{l−1} + d_l) for layers of tubal rank r_l;
+    ``parameters_full`` and ``parameters_low_rank``, these two sums.
+    B_x = max ‖x‖_F, B_w = ‖w‖ and B_l = s·‖W^l‖_F (M = s·O), as measured; Cξ is the largest F-norm of a perturbation.
+
+    Args:
+        task: its training set.
+        model: a t-NN.
+        eps: ξ, radius of the attack.
+        norm: of the ball.
+        tolerance: singular values up to this share of the largest count as 0 in r_l.
+
+    Raises:
+        ConfigError: for a network without t-layers.
+    """
+    network = tensor_network(model, "bounds")
+    examples = task.y.shape[-1]
+    largest_input = float(task.x.flatten(-2).norm(dim=-1).max())
+    d, c = task.x.shape[-2:]
+    reach = eps * (math.sqrt(c * d) if norm == "linf" else 1.0)
+
+    def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
+        with torch.no_grad():
+            layers = network.layers(network.hat(snapshot.params))
+            product = snapshot.params["v"].flatten(1).norm(dim=1).double()
+            full, low = torch.zeros_like(product), torch.zeros_like(product)
+            for hat in layers.values():
+                product = product * network.scale * network.transform.inverse(hat).flatten(1).norm(dim=1).double()
+                rows, columns = hat.shape[-2:]
+                rank = spectra.tubal_rank(spectra.singular_values(hat), tolerance)
+                full += c * rows * columns
+                low += c * rank * (rows + columns)
+        root = math.sqrt(examples)
+        adversarial = (largest_input + reach) * product / root
+        depth = math.sqrt(2 * math.log(2) * (len(layers) + 1)) + 1
+        columns = {
+            "bound_standard": largest_input * product * depth / root,
+            "bound_adversarial": adversarial * full.sqrt(),
+            "bound_low_rank": adversarial * low.sqrt(),
+            "parameters_full": full,
+            "parameters_low_rank": low,
+        }
+        return {name: values.cpu() for name, values in columns.items()}
+
+    return measure
