@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,6 +58,8 @@ def reproduce(words: Sequence[str], overrides: Sequence[str], only_report: bool)
     """Run what is unfinished of the paper ``words[0]``, unless only the report is wanted, and conclude it."""
     if not words or not words[0].isdigit():
         raise ConfigError("paper", words[0] if words else "?", "must be the number of a paper")
+    if chosen := next((word for word in overrides if word.lstrip("+~").startswith("experiment")), None):
+        raise ConfigError("experiment", chosen.split("=", 1)[-1], "runs alone with python -m src.run +experiment=NAME")
     paper = int(words[0])
     sweeps = [planned(name, overrides) for name in grid.experiments(paper)]
     if not only_report:
@@ -76,22 +81,43 @@ def run(sweeps: Sequence[Sweep], overrides: Sequence[str]) -> None:
     cells = [configuration.folder(config) for sweep in sweeps for config in sweep.unfinished]
     context = multiprocessing.get_context("spawn")
     with (
-        ProcessPoolExecutor(min(os.cpu_count() or 1, len(sweeps)), context, initializer=_one_thread) as pool,
+        ProcessPoolExecutor(min(os.cpu_count() or 1, len(sweeps)), context, _prepare, (os.getpid(),)) as pool,
         tqdm(total=len(cells), unit="cell", disable=None) as bar,
     ):
         waiting = {pool.submit(_sweep, s.experiment, list(overrides), _log(s)): s for s in sweeps}
-        while waiting:
-            ended, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-            for future in ended:
-                sweep = waiting.pop(future)
-                code, seconds = future.result()
-                fate = "done" if code == 0 else f"FAILED, see {_log(sweep)}"
-                entry.say(f"{sweep.experiment}: {len(sweep.unfinished)} cell(s), {seconds:.0f} s, {fate}")
-            bar.update(sum((cell / "summary.json").exists() for cell in cells) - bar.n)
+        try:
+            while waiting:
+                ended, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    _tell(waiting.pop(future), future)
+                bar.update(records.count_finished(cells) - bar.n)
+        except KeyboardInterrupt:
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
 
 
-def _one_thread() -> None:
+def _prepare(parent: int) -> None:
+    """A worker uses one thread, dies of an interrupt at once, and does not outlive its parent: cells can take it."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _tell(sweep: Sweep, ended: Future) -> None:
+    """One line on how a sweep ended."""
+    try:
+        code, seconds = ended.result()
+        fate = f"{seconds:.0f} s, " + ("done" if code == 0 else f"FAILED, see {_log(sweep)}")
+    except BrokenProcessPool:
+        fate = "a worker was killed (out of memory?); the same command goes on where it stopped"
+    entry.say(f"{sweep.experiment}: {len(sweep.unfinished)} cell(s), {fate}")
 
 
 def _sweep(experiment: str, overrides: list[str], log: Path) -> tuple[int, float]:

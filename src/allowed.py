@@ -35,6 +35,11 @@ Positive = Annotated[float, Range(0, open_low=True)]
 NonNegative = Annotated[float, Range(0)]
 Fraction = Annotated[float, Range(0, 1, open_high=True)]
 Share = Annotated[float, Range(0, 1)]
+Seed = Annotated[int, Range(0, 2**63 - 1)]
+
+
+ANEW = "force=true runs the cell anew and keeps its files aside"
+"""What to do about a damaged file."""
 
 
 class ConfigError(ValueError):
@@ -42,7 +47,14 @@ class ConfigError(ValueError):
 
     def __init__(self, key: str, value: Any, allowed: str):
         super().__init__(f"{key}={_shown(value)}: {allowed}")
-        self.key = key
+        self.key, self.value, self.allowed = key, value, allowed
+
+    def __reduce__(self):
+        return ConfigError, (self.key, self.value, self.allowed)  # so that a worker process can raise it
+
+
+class CellError(RuntimeError):
+    """A cell that could not be run to its end, with the reason as text. Its log holds the traceback."""
 
 
 def _shown(value: Any) -> str:

@@ -18,14 +18,10 @@ from tqdm import tqdm
 
 from src import batches, checkpoint, provenance, records, stopping, tracking, training
 from src import config as configuration
-from src.allowed import ConfigError
+from src.allowed import CellError, ConfigError
 from src.types import Measurement, Model, Objective, Params, Snapshot, Task, UpdateRule
 
 Say = Callable[[str], None]
-
-
-class CellError(RuntimeError):
-    """A cell that could not be run to its end, with the reason as text. Its log holds the traceback."""
 
 
 class Parts(NamedTuple):
@@ -49,25 +45,54 @@ def run(config: Mapping[str, Any], command: str, tags: Sequence[str] = (), say: 
         ConfigError: for a config that cannot be run, or damaged or unwritable files. Nothing is lost.
         CellError: for anything else that went wrong.
     """
-    cell = configuration.folder(config)
+    cell, asked = configuration.folder(config), _now()
     if not config["force"] and records.finished(cell):
         say(f"{cell.name}: finished before, skipped")
         return cell
     torch.set_num_threads(config["threads"])
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms would import the compiler: a second
-    parts = assemble(config)
+    try:
+        parts = assemble(config)
+    except ConfigError:
+        raise
+    except Exception as error:  # numbers that no machine can hold, say
+        raise _failed(cell, error) from error
+    _made(cell)
+    with records.held(cell, say):
+        if config["force"] and _is_stale(cell, asked):
+            records.set_aside(cell)
+        elif records.finished(cell):
+            say(f"{cell.name}: finished by another process, skipped")
+            return cell
+        _run_held(cell, config, parts, command, tags)
+    return cell
+
+
+def _is_stale(cell: Path, asked: str) -> bool:
+    """Whether ``force`` has still to set the cell's files aside: not if it did, and was interrupted or overtaken."""
+    try:
+        status = records.status(cell)
+    except ConfigError:
+        return True
+    if status["state"] == "done":
+        return status["ended"] < asked
+    return not status.get("forced", False)
+
+
+def _made(cell: Path) -> None:
     try:
         cell.mkdir(parents=True, exist_ok=True)
-        with records.held(cell, say):
-            if config["force"]:
-                records.set_aside(cell)
-            elif records.finished(cell):
-                say(f"{cell.name}: finished by another process, skipped")
-                return cell
-            _run_held(cell, config, parts, command, tags)
     except OSError as error:
-        raise ConfigError("outputs", config["outputs"], f"cannot be written: {error.strerror}") from error
-    return cell
+        raise ConfigError("outputs", cell, f"cannot be written: {error.strerror}") from error
+
+
+def _failed(cell: Path, error: Exception) -> CellError:
+    """Record the failure; the error that tells of it."""
+    reason = f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
+    _made(cell)
+    _note(cell / "run.log", traceback.format_exc())
+    records.write_json(cell / "status.json", {"state": "failed", "reason": reason, "ended": _now()})
+    return CellError(f"{cell.name} failed: {reason} (see {cell / 'run.log'})")
 
 
 def check(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -77,8 +102,11 @@ def check(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         ConfigError: for an unknown key, a wrong type or a value out of range.
     """
     arguments = {group: configuration.arguments(group, config[group]) for group in configuration.COMPONENT_GROUPS}
-    for name, options in config["measurements"].items():
-        path, options = f"measurements.{name}", dict(options or {})
+    for name, given in config["measurements"].items():
+        path = f"measurements.{name}"
+        if not isinstance(given, dict | None):
+            raise ConfigError(path, given, "must be a mapping of options, {} for none")
+        options = dict(given or {})
         moment = options.pop("at", "every")
         if moment not in ("every", "last"):
             raise ConfigError(f"{path}.at", moment, "must be one of every, last")
@@ -117,9 +145,7 @@ def assemble(config: Mapping[str, Any]) -> Parts:
 
 
 def placed(task: Task, device: str, dtype: str) -> Task:
-    """The task on a device (``auto``: a GPU if there is one) in a precision; class indices stay integers."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    """The task on a device in a precision; class indices stay integers."""
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device", device, "no CUDA device here; use device=cpu or device=auto")
 
@@ -137,7 +163,7 @@ def _run_held(cell: Path, config: Mapping[str, Any], parts: Parts, command: str,
     started = _started(cell, config, parts, command)
     mirror, exit_code = _mirror(cell, config, tags), 1
     try:
-        records.write_json(cell / "status.json", {"state": "running", "since": _now()})
+        records.write_json(cell / "status.json", {"state": "running", "since": _now(), "forced": config["force"]})
         _note(log, f"resumed at step {started.step}" if started else "started")
         rows = _train(cell, config, parts, started, mirror)
         members = [{k: v for k, v in row.items() if not isinstance(v, list)} for row in rows]
@@ -149,19 +175,17 @@ def _run_held(cell: Path, config: Mapping[str, Any], parts: Parts, command: str,
             "converged": sum(row["converged"] for row in rows),
             "diverged": sum(row["diverged"] for row in rows),
             "members": len(rows),
+            "record": records.fingerprint(cell),
             "seconds": round(time.monotonic() - began, 2),
             "ended": _now(),
         }
         records.write_json(cell / "status.json", outcome)
         _note(log, f"done: {outcome}")
         exit_code = 0
-    except (ConfigError, OSError):
+    except ConfigError:
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-        _note(log, traceback.format_exc())
-        records.write_json(cell / "status.json", {"state": "failed", "reason": reason, "ended": _now()})
-        raise CellError(f"{cell.name} failed: {reason} (see {log})") from error
+        raise _failed(cell, error) from error
     finally:
         mirror.finish(exit_code)
 
@@ -190,9 +214,7 @@ def described(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in ("outputs", "force", "report", "profiles")}
 
 
-def _started(
-    cell: Path, config: Mapping[str, Any], parts: Parts, command: str
-) -> training.Progress | None:
+def _started(cell: Path, config: Mapping[str, Any], parts: Parts, command: str) -> training.Progress | None:
     """The progress to resume from, with the record cut back to it; otherwise a fresh, described cell and None."""
     saved = checkpoint.load(cell / "checkpoint.pt", parts.task.x.device)
     records.rewind(cell / "metrics.jsonl", saved[1] if saved else 0)
@@ -274,7 +296,7 @@ def measure(
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _note(log: Path, text: str) -> None:

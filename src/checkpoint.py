@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from src.allowed import ConfigError
+from src.allowed import ANEW, ConfigError
 from src.training import Progress
 
 
@@ -34,6 +34,4 @@ def load(path: Path, device: torch.device) -> tuple[Progress, int] | None:
         saved = torch.load(path, map_location=device, weights_only=True)
         return Progress(**saved["progress"]), int(saved["record_bytes"])
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, OSError) as error:
-        raise ConfigError(
-            "checkpoint", path, "is damaged; remove it to run the cell from the start, or pass force=true"
-        ) from error
+        raise ConfigError("checkpoint", path, f"is damaged; {ANEW}") from error

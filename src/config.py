@@ -13,6 +13,7 @@ import importlib
 import inspect
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +24,7 @@ from typing import Annotated, Any, Literal
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.allowed import ConfigError, Count, NonNegative, Positive, Range, nearest
+from src.allowed import ConfigError, Count, NonNegative, Positive, Range, Seed, nearest
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 COMPONENT_GROUPS = ("data", "model", "objective", "optimizer")
@@ -49,7 +50,7 @@ class Settings:
     profiles: dict
     size: dict | None
     vary: dict
-    seeds: list[int]
+    seeds: list[Seed]
     steps: Count
     snapshots: Count
     batch_size: Count | None
@@ -101,11 +102,33 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
         raise ConfigError(key, "?", str(error).splitlines()[0]) from error
     config.pop("hydra", None)
     checked = check("", config, Settings)
-    if not checked["seeds"]:
-        raise ConfigError("seeds", [], "needs at least one seed")
+    _check_names(checked)
+    _check_seeds(checked)
+    if checked["device"] == "auto":  # resolved here, since a GPU's last digits are not a CPU's
+        import torch
+
+        checked["device"] = "cuda" if torch.cuda.is_available() else "cpu"
     checked["stop"] = check("stop", checked["stop"], Stop)
     checked["tracking"] = check("tracking", checked["tracking"], Tracking)
     return checked
+
+
+def _check_names(config: Mapping[str, Any]) -> None:
+    """The parts of a cell's path are plain names: nothing is written outside ``outputs``."""
+    for key in ("name", "label"):
+        if config[key] is not None and not re.fullmatch(r"\w[\w.=+,-]*", config[key]):
+            raise ConfigError(key, config[key], "must be a name of letters, digits and _ . = + -")
+    if not config["outputs"].strip():
+        raise ConfigError("outputs", config["outputs"], "must be a folder")
+
+
+def _check_seeds(config: Mapping[str, Any]) -> None:
+    seeds = config["seeds"]
+    if not seeds:
+        raise ConfigError("seeds", seeds, "needs at least one seed")
+    per_member = any(isinstance(value, list) for value in config["optimizer"].values())
+    if len(set(seeds)) < len(seeds) and not per_member:
+        raise ConfigError("seeds", seeds, "a seed stands twice: its members would be copies, not replicates")
 
 
 def identity(config: Mapping[str, Any]) -> str:
@@ -144,6 +167,8 @@ def component(group: str, name: str) -> Callable:
 
 def arguments(group: str, node: Mapping[str, Any]) -> dict[str, Any]:
     """Checked keyword arguments for the component that ``node['name']`` names."""
+    if "name" not in node:
+        raise ConfigError(f"{group}.name", "?", f"missing; choose with {group}=OPTION")
     rest = {key: value for key, value in node.items() if key != "name"}
     return check(group, rest, component(group, node["name"]), also=("name",))
 

@@ -21,7 +21,7 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
         return f"{written}: write it with a plus, +{written}"
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         group, option = found.groups()
-        known = sorted(path.stem for path in (configuration.CONF / group).glob("*.yaml"))
+        known = re.findall(r"^\t(\S+)$", str(error), re.MULTILINE)  # Hydra lists them, its own groups' too
         return f"{group}={option}: unknown option{nearest(option, known)}; known: {', '.join(known)}"
     if found := re.search(r"Could not (?:override|delete|append|find).*?'([^']+)'", text):
         key = found.group(1).lstrip("+")

@@ -48,21 +48,38 @@ def experiments(paper: int) -> list[str]:
     return found
 
 
+def all_experiments() -> list[str]:
+    """The names of all experiments."""
+    return sorted(path.stem for path in (configuration.CONF / "experiment").glob("*.yaml"))
+
+
 def profile_only(*, profile: configuration.Profile) -> None:
     """Schema of the one key the sizes of an experiment hang on."""
 
 
 def expand(overrides: Sequence[str]) -> list[dict[str, Any]]:
     """The checked configs of every cell of ``overrides``, e.g. ``["+experiment=cluster_width", "profile=smoke"]``."""
+    _refuse_sweeps_over_experiments(overrides)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configuration.CONF), version_base="1.3"):
-        whole = compose("config", overrides=_first_of_sweeps(overrides), return_hydra_config=True)
+        try:
+            whole = compose("config", overrides=_first_of_sweeps(overrides), return_hydra_config=True)
+        except ValueError as error:  # a group set to a number or to null
+            raise ConfigError("overrides", list(overrides), str(error)) from error
         # asked first, since nothing sized by an unknown profile would resolve
         configuration.check("", {"profile": whole.profile}, profile_only)
         params = OmegaConf.to_container(whole.hydra.sweeper.params, resolve=True) if whole.hydra.sweeper.params else {}
         parsed = OverridesParser.create().parse_overrides([f"{k}={v}" for k, v in params.items()] + list(overrides))
         (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
         return [configuration.plain(compose("config", overrides=job)) for job in jobs]
+
+
+def _refuse_sweeps_over_experiments(overrides: Sequence[str]) -> None:
+    """The grid is laid out by one experiment in one size: several at a time would each get the first one's."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if override.key_or_group in ("experiment", "profile") and override.is_sweep_override():
+            one = "one at a time; a shell loop runs several"
+            raise ConfigError(override.key_or_group, override.input_line.split("=", 1)[1], one)
 
 
 def _first_of_sweeps(overrides: Sequence[str]) -> list[str]:

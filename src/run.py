@@ -7,12 +7,12 @@ whether or not every cell succeeded. Exit code 0: all cells are done; 1: a cell 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -24,10 +24,15 @@ from tqdm import tqdm
 
 from src import claims_file, grid, records
 from src import config as configuration
-from src.allowed import ConfigError
+from src.allowed import CellError, ConfigError, nearest
 from src.explain import explain
 
+INSPECT = {"--help", "-h", "--hydra-help", "--version", "--resolve"}
+INSPECT_WITH_VALUE = {"--cfg", "-c", "--info", "-i", "--package", "-p", "--shell-completion", "-sc"}
+"""Hydra's flags that show something and run nothing."""
+
 _failures: list[Exception] = []
+"""Of the cells that Hydra's basic launcher ran in this process."""
 
 
 def say(line: str) -> None:
@@ -43,7 +48,7 @@ def _job(cfg: DictConfig) -> None:
         command = " ".join(["python -m src.run", *map(shlex.quote, HydraConfig.get().overrides.task)])
         config = configuration.plain(cfg)
         cell.run(config, command, _claims_on(config), say)
-    except (ConfigError, cell.CellError) as error:
+    except (ConfigError, CellError) as error:
         say(str(error))
         if "basic" not in HydraConfig.get().launcher._target_:
             raise  # a cluster must see that its job failed
@@ -64,10 +69,41 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code."""
-    overrides = [word for word in arguments if not word.startswith("-")]
-    if any(word.startswith("-") and word not in ("-m", "--multirun") for word in arguments):
-        return guarded(lambda: _hydra(arguments), overrides)  # --help, --cfg, --info, …: Hydra's own business
+    flags, overrides = _split(arguments)
+    if flags:
+        return guarded(lambda: _inspect(flags, overrides), overrides)
     return guarded(lambda: _sweep(overrides), overrides)
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Flags, each with its value, and overrides. ``--multirun`` is what we always do."""
+    flags, overrides, words = [], [], list(arguments)
+    while words:
+        word = words.pop(0)
+        if word in ("-m", "--multirun"):
+            continue
+        if not word.startswith("-"):
+            overrides.append(word)
+            continue
+        flags.append(word)
+        if word in INSPECT_WITH_VALUE and words and not re.search("[=+~]", words[0]):
+            flags.append(words.pop(0))
+    return flags, overrides
+
+
+def _inspect(flags: Sequence[str], overrides: Sequence[str]) -> int:
+    """``--help``, ``--cfg job``, ``--info …``: Hydra shows, after we have checked what it is to show."""
+    for flag in flags:
+        name = flag.split("=")[0]
+        if name.startswith("-") and name not in INSPECT | INSPECT_WITH_VALUE:
+            known = ", ".join(sorted(flag for flag in INSPECT | INSPECT_WITH_VALUE if flag.startswith("--")))
+            raise ConfigError(name, "?", f"unknown flag{nearest(name, INSPECT | INSPECT_WITH_VALUE)}; known: {known}")
+    if any(flag in ("--cfg", "-c") for flag in flags):
+        grid.expand(overrides)
+    try:
+        return _hydra([*flags, *overrides])
+    except ValueError as error:
+        raise ConfigError("flags", " ".join(flags), str(error)) from error
 
 
 def guarded(action: Callable[[], int], overrides: Sequence[str]) -> int:
@@ -79,22 +115,29 @@ def guarded(action: Callable[[], int], overrides: Sequence[str]) -> int:
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         say(str(error) if isinstance(error, ConfigError) else explain(error, overrides))
         return 2
+    except OSError as error:
+        say(f"outputs={error.filename}: cannot be written or read: {error.strerror}")
+        return 2
     except KeyboardInterrupt:
         say("interrupted; the same command goes on where this one stopped")
         return 130
 
 
 def _sweep(overrides: Sequence[str]) -> int:
+    if not overrides:
+        raise ConfigError("experiment", "?", f"choose with +experiment=NAME: {', '.join(grid.all_experiments())}")
     configs = grid.expand(overrides)
     unfinished = [c for c in configs if c["force"] or not records.finished(configuration.folder(c))]
     say(f"{configs[0]['name']}: {len(configs)} cell(s), {len(configs) - len(unfinished)} finished before")
     if unfinished:
         _run(unfinished, overrides)
-    if any(isinstance(error, ConfigError) for error in _failures):
+    mistaken = any(isinstance(error, ConfigError) for error in _failures)
+    if mistaken and not records.count_finished(map(configuration.folder, configs)):
         return 2
     from src import conclude  # pandas and SciPy take their time to import, too
 
-    return conclude.experiment(configs, overrides, say)
+    code = conclude.experiment(configs, overrides, say)
+    return 2 if mistaken else code
 
 
 def _run(configs: Sequence[dict[str, Any]], overrides: Sequence[str]) -> None:
@@ -103,13 +146,11 @@ def _run(configs: Sequence[dict[str, Any]], overrides: Sequence[str]) -> None:
 
     for config in configs:
         cell.check(config)
-    outputs = Path(configs[0]["outputs"])
     try:
-        outputs.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError("outputs", outputs, f"cannot be written: {error.strerror}") from error
-    with _sweep_bar(configs):
-        _hydra(["--multirun", *overrides])
+        with _sweep_bar(configs):
+            _hydra(["--multirun", *overrides])
+    except CellError:
+        pass  # told by the job; the other jobs have run, and the report is drawn from what there is
 
 
 def _hydra(arguments: Sequence[str]) -> int:
@@ -130,7 +171,7 @@ def _sweep_bar(configs: Sequence[dict[str, Any]]) -> Iterator[None]:
 
     def watch(bar: tqdm) -> None:
         while not over.wait(0.5):
-            bar.update(sum((cell / "summary.json").exists() for cell in cells) - bar.n)
+            bar.update(records.count_finished(cells) - bar.n)
 
     with tqdm(total=len(cells), desc=configs[0]["name"], unit="cell", position=0, leave=False) as bar:
         watcher = threading.Thread(target=watch, args=(bar,), daemon=True)

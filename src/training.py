@@ -1,6 +1,6 @@
 """The one training loop of the suite.
 
-It holds no files and prints nothing: it yields its ``Progress`` after every step, and ``run.py`` decides what to
+It holds no files and prints nothing: it yields its ``Progress`` after every step, and ``cell.py`` decides what to
 measure, to write and to save. All there is to resume a run is one ``Progress``.
 """
 
@@ -77,13 +77,12 @@ def train(
         log_risk, grad = objective(progress.params, batches(progress.step))
         newly = (progress.matched_at < 0) & (log_risk <= matched_log_risk)
         progress = progress._replace(matched_at=torch.where(newly, progress.step, progress.matched_at))
-        if progress.step % stop.every == 0:
+        if progress.step % stop.every == 0 or progress.step == steps:
             view = snapshot(progress, objective, rule, batches)
             converged, stop_state = stop.update(view, progress.stop_state)
+            diverged = progress.diverged | ~view.log_risk.isfinite()
             progress = progress._replace(
-                converged=progress.converged | converged & ~progress.diverged,
-                diverged=progress.diverged | ~view.log_risk.isfinite(),
-                stop_state=stop_state,
+                converged=progress.converged | converged & ~diverged, diverged=diverged, stop_state=stop_state
             )
         yield progress
 

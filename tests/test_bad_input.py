@@ -33,6 +33,19 @@ WRONG = {
     "unclosed bracket": ("seeds=[1,2", "quote"),
     "deleted key that is not there": ("~measurements.nope", "unknown key"),
     "a file where the outputs should be": ("outputs=pyproject.toml", "cannot be written"),
+    "a group without an option": ("data=null", "must be a string"),
+    "options that are no mapping": ("measurements.kkt=5", "must be a mapping"),
+    "a component without a name": ("~data.name", "choose with data=OPTION"),
+    "a missing group": ("~data", "missing"),
+    "a name that leaves the outputs": ("name=../elsewhere", "must be a name"),
+    "a label that is a path": ("label=a/b", "must be a name"),
+    "a seed that stands twice": ("seeds=[3,3]", "copies, not replicates"),
+    "a seed beyond all": ("seeds=[99999999999999999999999]", "must be an integer >= 0"),
+    "two experiments": ("+experiment=cluster_width,cluster_noise", "one at a time"),
+    "two profiles": ("profile=smoke,default", "one at a time"),
+    "unknown launcher": ("hydra/launcher=joblb", "did you mean 'joblib'"),
+    "unknown flag": ("--force", "unknown flag"),
+    "a flag that would run past all checks": ("--run", "unknown flag"),
     "a mistake in the last cell of a sweep": ("model.width=6,7,-1", "model.width=-1: must be an integer >= 1"),
 }
 
@@ -78,3 +91,49 @@ def test_a_failed_cell_is_exit_code_one_and_the_others_run(tmp_path, capfd, monk
     assert said.count("width six is unlucky") == 2, "told when it happens, and again at the end"
     assert "1 of 2 cells done" in said
     assert "Traceback" not in said
+
+
+def test_no_arguments_at_all_tells_the_experiments(capfd):
+    assert entry.run([]) == 2
+    assert "choose with +experiment=NAME: " in capfd.readouterr().err
+
+
+def test_inspection_is_checked_too(capfd, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["run"])
+    assert entry.run(["+experiment=cluster_width", "--cfg", "job", "+data.sgima=3"]) == 0
+    assert entry.run(["+experiment=cluster_width", "--cfg", "job", "data.sgima=3"]) == 2
+    assert "did you mean 'sigma'" in capfd.readouterr().err
+
+
+FINISHED = {
+    "a lost row": ("metrics.jsonl", lambda text: text.rsplit("\n", 2)[0] + "\n"),
+    "an empty record": ("metrics.jsonl", lambda text: ""),
+    "a line that is no row": ("metrics.jsonl", lambda text: text + "3\n"),
+    "a row too many": ("metrics.jsonl", lambda text: text + '{"step": 3}\n'),
+    "half a config": ("config.yaml", lambda text: "data: {"),
+    "a status that is a number": ("status.json", lambda text: "5"),
+}
+
+
+@pytest.mark.parametrize("name", FINISHED)
+def test_damage_to_a_finished_cell_is_told_in_one_line(name, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["run"])
+    command = [word for word in SMALL if "report" not in word] + [f"outputs={tmp_path}", "steps=20"]
+    assert entry.run(command) == 0
+    capfd.readouterr()
+    file, damage = FINISHED[name]
+    (path,) = tmp_path.glob(f"cluster_width/*/{file}")
+    path.write_text(damage(path.read_text()))
+    assert entry.run(command) == 2
+    complaint = capfd.readouterr().err.strip().splitlines()[-1]
+    assert "is damaged" in complaint
+    assert "force=true runs the cell anew" in complaint
+    assert entry.run([*command, "force=true"]) == 0, "and what it advises helps"
+
+
+def test_a_folder_of_reports_that_is_a_file(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["run"])
+    (tmp_path / "reports").write_text("in the way")
+    command = [word for word in SMALL if "report" not in word] + [f"outputs={tmp_path}", "steps=20"]
+    assert entry.run(command) == 2
+    assert "cannot be written" in capfd.readouterr().err

@@ -90,7 +90,8 @@ def test_resume_after_kills_at_random_steps_is_bit_for_bit(tmp_path, monkeypatch
     monkeypatch.setattr(cells.training, "train", original)
     cell, _ = run(config)
     assert bytes_of(cell) == bytes_of(whole)
-    assert "resumed at step" in (cell / "run.log").read_text() or config["checkpoint_every"]
+    if config["checkpoint_every"] == 0:
+        assert "resumed at step" in (cell / "run.log").read_text()
 
 
 def test_sigkill_while_training_then_the_same_command(tmp_path, whole):
@@ -130,6 +131,45 @@ def test_force_runs_anew_and_keeps_the_old_files(tmp_path, whole):
     run(tiny(tmp_path, "force=true"))
     (kept,) = (cell.parent / ".superseded").iterdir()
     assert bytes_of(kept) == bytes_of(cell) == bytes_of(whole)
+
+
+def test_a_kill_while_files_are_set_aside_leaves_an_unstarted_cell(tmp_path, monkeypatch, whole):
+    cell, _ = run(tiny(tmp_path))
+    rename, moved = type(cell).rename, []
+
+    def third_time_killed(path, target):
+        moved.append(path)
+        if len(moved) == 3:
+            raise Killed
+        return rename(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(cell), "rename", third_time_killed)
+        with pytest.raises(Killed):
+            records.set_aside(cell)
+    assert records.status(cell)["state"] == "missing"
+    run(tiny(tmp_path))
+    assert bytes_of(cell) == bytes_of(whole)
+
+
+def test_a_killed_force_goes_on_where_it_stopped(tmp_path, monkeypatch, whole):
+    cell, _ = run(tiny(tmp_path))
+    original = cells.training.train
+
+    def mortal(*args):
+        for count, progress in enumerate(original(*args)):
+            if count == 90:
+                raise Killed
+            yield progress
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cells.training, "train", mortal)
+        with pytest.raises(Killed):
+            run(tiny(tmp_path, "force=true", "checkpoint_every=0"))
+    run(tiny(tmp_path, "force=true"))
+    assert "resumed at step 90" in (cell / "run.log").read_text()
+    assert bytes_of(cell) == bytes_of(whole)
+    assert len(list((cell.parent / ".superseded").iterdir())) == 1
 
 
 @pytest.mark.parametrize("name", ["status.json", "checkpoint.pt", "metrics.jsonl"])
