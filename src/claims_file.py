@@ -27,10 +27,11 @@ STATISTICS = {
     "slope": "log–log least-squares slope",
     "rate": "pooled rate",
     "ratio": "ratio of medians",
+    "paired": "median over seeds of the ratio within a seed",
     "lead": "best row over the best of the others, in the worst seed",
     "clearance": "worst row over the best of the others, in the worst seed",
 }
-COMPANIONS = {"slope": "against", "rate": "of", "ratio": "versus", "lead": "versus", "clearance": "versus"}
+COMPANIONS = {"slope": "against", "rate": "of"} | dict.fromkeys(("ratio", "paired", "lead", "clearance"), "versus")
 """What a statistic needs beside ``value``: the abscissa, the number of trials, the rows it is compared with."""
 
 
@@ -46,7 +47,7 @@ class Part:
         experiments: whose rows are read, together.
         against: abscissa of a ``slope``.
         of: number of trials of a ``rate``.
-        versus: condition selecting the rows a ``ratio`` is relative to, or those a ``lead`` is held over.
+        versus: condition selecting the rows that a ratio is relative to or a lead is held over.
         each: columns; the number is taken in every group of equal values, and the worst group decides.
         criterion: closed range the number must lie in, or None: told only.
         needs: how many distinct values of a column the rows must have, ``{"data_k": 4}``.

@@ -63,6 +63,9 @@ def estimate(part: Part, rows: pandas.DataFrame, role: tuple) -> Estimate:
         return Estimate(errors / points, *clopper_pearson(errors, points))
 
     columns, statistic, cell = value[None], OVER_MEMBERS.get(part.statistic), list(rows["cell"])
+    if part.statistic == "paired":
+        own, others = _by_seed(rows, value, "mean", "mean")
+        columns, statistic, cell = (own / others).to_numpy()[None], OVER_MEMBERS["median"], ["seeds"] * len(own)
     if part.statistic == "slope":
         columns = np.stack([value, numbers(rows, part.against)])
         if lacking := int((columns <= 0).sum()):
@@ -86,14 +89,22 @@ def estimate(part: Part, rows: pandas.DataFrame, role: tuple) -> Estimate:
 
 def _lead(rows: pandas.DataFrame, value: np.ndarray, of: str) -> float:
     """Best (``of="max"``) or worst of the rows over the best of those they are compared with, in the worst seed."""
-    values = rows.assign(value=value).groupby(["seed", "versus"])["value"].agg(["min", "max"]).unstack("versus")
-    own, others = values[of].get(False), values["max"].get(True)
-    if own is None or others is None or own.isna().any() or others.isna().any():
-        raise NoNumberError("a seed has nothing to compare with")
+    own, others = _by_seed(rows, value, of, "max")
     leads = (own / others).where(others > 0, np.inf)
     if not np.isfinite(worst := float(leads.where(own > 0, 0).min())):
         raise NoNumberError("none of the others is positive")
     return worst
+
+
+def _by_seed(
+    rows: pandas.DataFrame, value: np.ndarray, of: str, of_others: str
+) -> tuple[pandas.Series, pandas.Series]:
+    """One number for each seed from the rows, and one from the rows they are compared with."""
+    grouped = rows.assign(value=value).groupby(["versus", "seed"])["value"]
+    own, others = grouped.agg(of).get(False), grouped.agg(of_others).get(True)
+    if own is None or others is None or set(own.index) != set(others.index):
+        raise NoNumberError("a seed has nothing to compare with")
+    return own, others
 
 
 def select(rows: pandas.DataFrame, condition: str) -> pandas.DataFrame:

@@ -134,6 +134,15 @@ def test_slope_rate_ratio_and_share():
     assert 0 <= share["low"] < share["high"] <= 1
 
 
+def test_a_paired_ratio_does_not_feel_how_seeds_differ():
+    frame = rows(v=[10.0, 1.0, 100.0, 5.0, 0.5, 50.5], seed=[0, 1, 2] * 2)
+    halved = {"where": "k == 8", "versus": "k == 2", "criterion": Range(0.49, 0.52)}
+    assert verdict(frame, statistic="ratio", **halved)["verdict"] == "undecided"
+    paired = verdict(frame, statistic="paired", **halved)
+    assert (paired["verdict"], paired["estimate"]) == ("reproduced", 0.5)
+    assert paired["low"] < paired["high"]
+
+
 def test_lead_and_clearance_are_those_of_the_worst_seed():
     frame = rows(v=[3.0, 4.0, 6.0, 1.0, 2.0, 4.0], seed=[0, 1, 2] * 2)  # k = 2 leads k = 8 by 3, 2 and 1.5
     lead = verdict(frame, Range(low=1.5), statistic="lead", where="k == 2", versus="k == 8")
