@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src import claims, claims_file, ledger, records, report, tracking
+from src import claims, claims_file, ledger, provenance, records, report, tracking
 from src import config as configuration
 
 Say = Callable[[str], None]
@@ -50,6 +50,7 @@ def _conclude(
     done = {name: cells for name, cells in done.items() if cells}
     total, finished = sum(map(len, sweeps.values())), sum(map(len, done.values()))
     _tell_failures(sweeps, say)
+    _tell_changed_code([cell for cells in done.values() for cell in cells], say)
     if finished and number is not None and config["report"]:
         folder = Path(config["outputs"]) / "reports" / _name(title, config["profile"], overrides)
         frames = {name: records.frame(cells) for name, cells in done.items()}
@@ -71,6 +72,15 @@ def _tell_failures(sweeps: Mapping[str, Sequence[dict[str, Any]]], say: Say) -> 
         for cell in map(configuration.folder, configs):
             if (status := records.status(cell))["state"] == "failed":
                 say(f"FAILED {cell}: {status['reason']}")
+
+
+def _tell_changed_code(cells: Sequence[Path], say: Say) -> None:
+    """Say which cells were computed by other code than the present one: finished is not the same as current."""
+    changed = {cell: provenance.changed_since((records.read_json(cell / "provenance.json") or {}).get("code", {}))
+               for cell in cells}  # fmt: skip
+    if count := sum(map(bool, changed.values())):
+        files = ", ".join(sorted({name for names in changed.values() for name in names})[:4])
+        say(f"note: {count} of {len(cells)} cells were computed before {files} changed; force=true runs them anew")
 
 
 def _name(title: str, profile: str, overrides: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
@@ -43,7 +44,30 @@ def collect(
         "torch": _torch_build(),
         "packages": dict(_packages()),
         "data": dict(data_files),
+        "code": {name: _short_hash(ROOT / name) for name in _loaded_sources()},
     }
+
+
+def changed_since(code: Mapping[str, str]) -> list[str]:
+    """The files of ``collect(…)["code"]`` that are no longer what they were: other numbers may come out of them."""
+    return [name for name, known in code.items() if _short_hash(ROOT / name) != known]
+
+
+NUMBERS_COME_FROM = re.compile(
+    r"src\.(data|models|optimizers|attacks|measurements|oracles|tensors|objectives|batches|training|stopping|randomness)\b"
+)
+
+
+def _loaded_sources() -> list[str]:
+    """The source files numbers come from, of those this process has loaded."""
+    loaded = [module for name, module in sys.modules.items() if NUMBERS_COME_FROM.match(name)]
+    files = {Path(module.__file__) for module in loaded if getattr(module, "__file__", None)}
+    return sorted(str(file.relative_to(ROOT)) for file in files if file.stat().st_size)
+
+
+@cache
+def _short_hash(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.exists() else None
 
 
 def git(root: Path) -> dict[str, Any] | None:

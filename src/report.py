@@ -263,7 +263,7 @@ def _provenance(cells: Iterable[Path]) -> list[tuple[str, str]]:
     found: dict[str, Counter[str]] = {}
     for cell in cells:
         for key, value in records.flatten(records.read_json(cell / "provenance.json") or {}).items():
-            if key not in ("command", "resumed"):
+            if key not in ("command", "resumed") and not key.startswith("code_"):
                 text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
                 found.setdefault(key, Counter())[text] += 1
     facts = []

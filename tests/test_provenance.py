@@ -113,3 +113,18 @@ def test_a_checkout_without_commits_has_no_sha(tmp_path):
 def test_collecting_does_not_load_torch():
     code = f"import sys; from src.provenance import collect; collect(**{FACTS!r}); print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True) == "False\n"
+
+
+def test_code_that_changed_since_is_named(tmp_path, monkeypatch):
+    code = provenance.collect(**FACTS)["code"]
+    assert not provenance.changed_since(code)
+    assert provenance.changed_since({**code, "src/types.py": "0" * 12}) == ["src/types.py"]
+    assert provenance.changed_since({"src/no_longer_there.py": "0" * 12}) == ["src/no_longer_there.py"]
+
+
+def test_code_is_what_numbers_come_from(tmp_path):
+    code = "import src.training, src.optimizers.gd, src.report; from src import provenance as p; print(p._loaded_sources())"
+    files = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
+    assert "src/training.py" in files
+    assert "src/optimizers/gd.py" in files
+    assert "report" not in files
