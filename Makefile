@@ -7,7 +7,7 @@ RUN     := $(VENV)/bin/python
 ARGS    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint smoke reproduce-paper1 report docs clean
+.PHONY: help setup test lint smoke reproduce reproduce-paper1 reproduce-paper3 bench report docs clean
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 20
@@ -27,10 +27,18 @@ lint: setup  ## check the style
 	$(VENV)/bin/ruff check .
 
 smoke: PROFILE := smoke
-smoke: reproduce-paper1  ## every experiment at its smallest, in seconds
+smoke: reproduce  ## every experiment at its smallest, in seconds
+
+reproduce: reproduce-paper1 reproduce-paper3  ## all papers
 
 reproduce-paper1: setup  ## Frei, Vardi, Bartlett & Srebro (2023): cells, verdicts, figures, page
 	$(RUN) scripts/reproduce.py 1 profile=$(PROFILE) $(ARGS)
+
+reproduce-paper3: setup  ## Gronich & Vardi (2026): cells, verdicts, figures, page
+	$(RUN) scripts/reproduce.py 3 profile=$(PROFILE) $(ARGS)
+
+bench: setup  ## what a step costs, as ratios on this machine
+	$(RUN) scripts/bench.py $(ARGS)
 
 report: setup  ## rebuild the pages from the results there are
 	$(RUN) scripts/reproduce.py 1 --only-report profile=$(PROFILE) $(ARGS)

@@ -64,7 +64,14 @@ def reproduce(words: Sequence[str], overrides: Sequence[str], only_report: bool)
     sweeps = [planned(name, overrides) for name in grid.experiments(paper)]
     if not only_report:
         run(sorted((s for s in sweeps if s.unfinished), key=lambda s: -s.cost), overrides)
-    return conclude.paper(paper, {s.experiment: s.configs for s in sweeps}, overrides, entry.say)
+    there = {s.experiment: s.configs for s in sweeps if not left_out(s)}
+    return conclude.paper(paper, there, overrides, entry.say)
+
+
+def left_out(sweep: Sweep) -> bool:
+    """Whether it is optional and has no finished cell: its data cannot be had here, and claims on it are not run."""
+    cells = map(configuration.folder, sweep.configs)
+    return sweep.configs[0]["optional"] and not any(map(records.finished, cells))
 
 
 def planned(experiment: str, overrides: Sequence[str]) -> Sweep:
@@ -115,6 +122,8 @@ def _tell(sweep: Sweep, ended: Future) -> None:
     try:
         code, seconds = ended.result()
         fate = f"{seconds:.0f} s, " + ("done" if code == 0 else f"FAILED, see {_log(sweep)}")
+        if code and left_out(sweep):
+            fate = f"left out: {_log(sweep).read_text().splitlines()[-1]}"
     except BrokenProcessPool:
         fate = "a worker was killed (out of memory?); the same command goes on where it stopped"
     entry.say(f"{sweep.experiment}: {len(sweep.unfinished)} cell(s), {fate}")

@@ -49,7 +49,8 @@ def _job(cfg: DictConfig) -> None:
         config = configuration.plain(cfg)
         cell.run(config, command, _claims_on(config), say)
     except (ConfigError, CellError) as error:
-        say(str(error))
+        if str(error) not in map(str, _failures):  # what keeps every cell from running is told once
+            say(str(error))
         if "basic" not in HydraConfig.get().launcher._target_:
             raise  # a cluster must see that its job failed
         _failures.append(error)
