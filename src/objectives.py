@@ -71,7 +71,7 @@ def adversarial(
     saturating: bool = False,
     tubal_nuclear: NonNegative = 0.0,
 ) -> Objective:
-    """L = (1/N) Σ [ℓ(y_i N(x_i')) + clean·ℓ(y_i N(x_i))] + λ Σ_l ‖W^l‖_*, logistic ℓ, at attacked inputs x'.
+    """L = (1/N) Σ [ℓ(y_i N(x_i')) + clean·ℓ(y_i N(x_i))] + λ Σ_l ‖M(W^l)‖_*, logistic ℓ, at attacked inputs x'.
 
     Args:
         task: its inputs must lie in the box.
@@ -166,9 +166,9 @@ def _mean_risk(model: Model, log_losses: LogLosses, tubal_nuclear: float = 0.0) 
 
 
 def tubal_nuclear_norm(network: TensorNetwork, hat: Params) -> Tensor:
-    """Σ_l ‖W^l‖_* over the t-layers, ``[M]``, of parameters in the transform domain."""
-    multiplicity = network.transform.multiplicity
-    return sum(spectra.tubal_nuclear(spectra.singular_values(w), multiplicity) for w in network.layers(hat).values())
+    """Σ_l ‖M(W^l)‖_* over the t-layers, ``[M]``, of parameters in the transform domain: s·‖Ŵ‖_* with M = s·O."""
+    multiplicity, layers = network.transform.multiplicity, network.layers(hat).values()
+    return network.scale * sum(spectra.tubal_nuclear(spectra.singular_values(w), multiplicity) for w in layers)
 
 
 def _of_members(params: Params, batch: Batch) -> tuple[Tensor, Tensor]:

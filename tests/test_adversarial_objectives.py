@@ -63,7 +63,9 @@ def test_penalty_adds_the_tubal_nuclear_norms(options):
 
     def risk(leaves):
         losses = softplus(-task.y * model.apply(leaves, worst)).mean(-1)
-        return losses + 0.02 * objectives.tubal_nuclear_norm(model, model.hat(leaves))
+        layers = model.layers(model.hat(leaves)).values()
+        nuclear = sum((model.transform.multiplicity * torch.linalg.svdvals(hat).sum(-1)).sum(-1) for hat in layers)
+        return losses + 0.02 * model.scale * nuclear
 
     check(objectives.adversarial(task, model, eps=EPS, tubal_nuclear=0.02), risk, params, batch)
 

@@ -26,7 +26,7 @@ def build(
 
     ``bound_standard`` = B_x B_w ∏_l B_l (√(2 log 2·(L + 1)) + 1)/√N for the standard risk;
     ``bound_adversarial`` = (B_x + Cξ) B_w ∏_l B_l √(c Σ_l d_{l−1}d_l)/√N for the adversarial one;
-    ``bound_low_rank``, the same with c Σ_l r_l(d_{l−1} + d_l) for layers of tubal rank r_l;
+    ``bound_low_rank``, the same with c Σ_l r_l(d_{l−1} + d_l) for layers of tubal rank r_l, smaller only at low rank;
     ``parameters_full`` and ``parameters_low_rank``, these two sums.
     B_x = max ‖x‖_F, B_w = ‖w‖ and B_l = s·‖W^l‖_F (M = s·O), as measured; Cξ is the largest F-norm of a perturbation.
 

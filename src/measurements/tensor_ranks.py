@@ -16,10 +16,10 @@ from src.types import Measurement, Model, Snapshot, Task
 def build(task: Task, model: Model, *, tolerance: Fraction = 1e-3, spectrum: bool = False) -> Measurement:
     """Columns for every t-layer l, of Ŵ = O(W) with slices Ŵᵢ; O is orthogonal but for the released code's.
 
-    ``fnorm_l`` = ‖W‖_F; ``specnorm_l`` = ‖W‖_sp = maxᵢ σ₁(Ŵᵢ); ``nuclear_l`` = Σᵢ ‖Ŵᵢ‖_*; ``srank_l`` = ‖Ŵ‖_F²/‖W‖_sp²,
-    the stable rank; ``slice_srank_l``, its mean over slices; ``tubal_rank_l`` = maxᵢ rank Ŵᵢ; ``top_slice_l``, the
-    largest share of ‖Ŵ‖_F² in one slice; ``rho_l`` = ‖W‖_sp/‖W‖_F, which the released code calls the square root of the
-    effective rank and which is 1/√srank. Over all layers: ``norm_product`` = ‖w‖ ∏ ‖W‖_F with the last layer's w, and
+    ``fnorm_l`` = ‖W‖_F, ``specnorm_l`` = ‖W‖_sp = maxᵢ σ₁(Ŵᵢ), ``nuclear_l`` = Σᵢ ‖Ŵᵢ‖_*; ``srank_l`` = ‖Ŵ‖_F²/‖W‖_sp²,
+    the stable rank, and ``slice_srank_l``, its mean over slices; ``tubal_rank_l`` = maxᵢ rank Ŵᵢ; ``top_slice_l``, the
+    largest share of ‖Ŵ‖_F² in one slice; ``rho_l`` = ‖W‖_sp/‖W‖_F = 1/√srank, which the released code calls the square
+    root of the effective rank. Over all layers: ``norm_product`` = ‖w‖ ∏ ‖W‖_F with the last layer's w, and
     ``harmonic_ratio``, the harmonic mean of ‖W‖_F/‖W‖_sp (Theorem 10's quantity, as we recall it).
 
     Args:

@@ -29,8 +29,8 @@ def build(
         task: not used.
         model: a ``TensorNetwork`` for the options below.
         lr: η, one for all seeds or one for each.
-        tubal_nuclear: λ of the penalty λ Σ_l ‖W^l‖_*, whose proximal step W ← argmin ½‖· − W‖_F² + kηλ‖·‖_* is taken
-            after every k-th step and makes the layers exactly of low tubal rank.
+        tubal_nuclear: λ of the penalty λ Σ_l ‖M(W^l)‖_*, whose proximal step W ← argmin ½‖· − W‖_F² + kηλ‖M(·)‖_* is
+            taken after every k-th step and makes the layers exactly of low tubal rank.
         proximal_every: k.
         ball: B; after every step each t-layer is projected on ‖W^l‖_F ≤ B, factors by equal factors.
 
@@ -54,7 +54,8 @@ def build(
         # ∇L = e^{log_scale}·direction
         params = descend(params, grad.direction, eta * grad.log_scale.exp())
         if tubal_nuclear > 0 and int(step[0]) % proximal_every == 0:
-            threshold = (proximal_every * tubal_nuclear * eta).unsqueeze(-1)
+            # With M = s·O and Ŵ = O(W): ‖M(W)‖_* = s·‖Ŵ‖_*.
+            threshold = (proximal_every * tubal_nuclear * model.scale * eta).unsqueeze(-1)
             params = model.mapped(params, lambda hat: thresholded(hat, threshold))
         if ball is not None:
             params = model.scaled(params, within(ball, layer_norms(model, params)))

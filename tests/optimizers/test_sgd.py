@@ -58,7 +58,7 @@ def test_proximal_step_every_k_takes_k_times_the_threshold():
     often = after(sgd.build(task, model, lr=0.1, tubal_nuclear=0.05, proximal_every=1), 4)
     seldom = after(sgd.build(task, model, lr=0.1, tubal_nuclear=0.05, proximal_every=4), 4)
     torch.testing.assert_close(often, seldom)
-    torch.testing.assert_close(often, (torch.linalg.svdvals(params["w1"]) - 4 * 0.1 * 0.05).clamp(min=0))
+    torch.testing.assert_close(often, (torch.linalg.svdvals(params["w1"]) - 4 * 0.1 * 0.05 * model.scale).clamp(min=0))
 
 
 @pytest.mark.parametrize("rank", [None, 2])
