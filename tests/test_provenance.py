@@ -123,7 +123,7 @@ def test_code_that_changed_since_is_named(tmp_path, monkeypatch):
 
 
 def test_code_is_what_numbers_come_from(tmp_path):
-    code = "import src.training, src.optimizers.gd, src.report; from src import provenance as p; print(p._loaded_sources())"
+    code = "import src.training, src.optimizers.gd, src.report, src.provenance as p; print(p._loaded_sources())"
     files = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
     assert "src/training.py" in files
     assert "src/optimizers/gd.py" in files
