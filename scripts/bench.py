@@ -53,6 +53,7 @@ def alternating(one: Callable[[], None], other: Callable[[], None]) -> float:
 
 
 def seconds(work: Callable[[], None]) -> float:
+    """CPU time."""
     began = time.process_time()
     work()
     return time.process_time() - began

@@ -1,0 +1,69 @@
+"""Paper 3 from the command line to verdicts, at its smallest."""
+
+import sys
+from math import log
+
+import pytest
+
+from src import claims, records
+from src import run as entry
+
+OVERRIDES = ["profile=smoke", "tracking.mode=disabled"]
+
+
+def run(experiment, outputs, *overrides):
+    return entry.run([f"+experiment={experiment}", *OVERRIDES, f"outputs={outputs}", *overrides])
+
+
+@pytest.fixture(autouse=True)
+def command_line(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["run"])
+
+
+def rows_of(outputs, experiment):
+    return records.frame(sorted(path.parent for path in (outputs / experiment).glob("*/status.json")))
+
+
+def test_seven_optimizers_and_the_claims_on_them(tmp_path):
+    assert run("muon_margin", tmp_path, "report=false") == 0
+    rows = rows_of(tmp_path, "muon_margin")
+    final = rows[rows["final"]]
+    assert sorted(final["optimizer_name"]) == ["adam", "muon", "muon_adam", "muon_signum", "ngd", "nmd", "signum"]
+    assert final["kappa_own"].between(0, 1).all()
+    resting = [claim for claim in claims.load(3) if "muon_margin" in claim.experiments]
+    verdicts = claims.judge(resting, {"muon_margin": rows})
+    assert len(verdicts) >= 7
+    assert {verdict["verdict"] for verdict in verdicts} <= {"undecided", "not run"}, "one seed decides nothing"
+
+
+def test_a_row_where_the_loss_is_first_reached(tmp_path):
+    assert run("muon_margin", tmp_path, "optimizer=adam", "seeds=[7,8]", "optimizer.lr=0.2", "matched_loss=0.1",
+               "report=false") == 0  # fmt: skip
+    rows = rows_of(tmp_path, "muon_margin")
+    matched = rows[rows["matched"]]
+    assert sorted(matched["seed"]) == [7, 8]
+    assert set(rows["optimizer_lr"]) == {0.2}
+    for _, row in matched.iterrows():
+        mine = rows[rows["member"] == row["member"]]
+        assert row["log_risk"] <= log(0.1) < mine[mine["step"] < row["step"]]["log_risk"].min()
+    assert (rows.groupby(["member", "step"]).size() == 1).all()
+
+
+def test_linear_models_against_their_exact_optima(tmp_path):
+    assert run("linear_margin", tmp_path, "optimizer=nmd,muon", "report=false") == 0
+    rows = rows_of(tmp_path, "linear_margin")
+    final = rows[rows["final"]]
+    assert sorted(zip(final["data_name"], final["optimizer_name"], strict=True)) == [
+        ("mnist", "muon"), ("mnist", "nmd"), ("separable", "muon"), ("separable", "nmd"),
+    ]  # fmt: skip
+    for norm in ("l2", "linf", "msp"):
+        assert (final[f"ratio_{norm}"] <= 1 + 1e-6).all()
+
+
+def test_data_that_cannot_be_had_is_one_line(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("src.data.cifar10.FOLDER", tmp_path / "nowhere")
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    assert run("cifar_margin", tmp_path, "report=false") == 2
+    said = [line for line in capfd.readouterr().err.splitlines() if "data.name" in line]
+    assert len(said) == 1
+    assert "cifar-10-binary.tar.gz" in said[0]
