@@ -34,6 +34,7 @@ def build(
     eps: Share = 16 / 255,
     eps_l2: Positive = 1.0,
     attacks: list[Literal["fgsm", "pgd10", "pgd40", "l2"]] = ["fgsm"],  # noqa: B006 (read only)
+    restarts: Count | None = None,
     box: list[float] | None = [0.0, 1.0],  # noqa: B006
     train_points: Count | None = None,
     test_points: Count | None = None,
@@ -48,9 +49,10 @@ def build(
         task: its training and test set.
         model: any network.
         eps: radius of the ℓ∞ attacks: ``fgsm`` (one step of length ε), ``pgd10`` and ``pgd40`` (steps of 2.5/10 and
-            2.5/40 ε from x, the best point met).
+            2.5/40 ε, the best point met).
         eps_l2: radius of ``l2``, 40 steps in an ℓ2 ball.
         attacks: which of them.
+        restarts: random starts of the attacks of many steps, the best for each example; null starts at x.
         box: lowest and highest value of an input, or null.
         train_points: only the first so many of the training set; null takes all.
         test_points: likewise of the test set.
@@ -64,7 +66,7 @@ def build(
     if box is not None and (len(box) != 2 or not box[0] < box[1]):
         raise ConfigError("measurements.adversarial.box", box, "must be a lower and a higher number, or null")
     attackers = {"clean": lambda forward, params, x, y: x}
-    attackers |= {name: _attacker(name, eps, eps_l2, box) for name in attacks}
+    attackers |= {name: _attacker(name, eps, eps_l2, restarts, box) for name in attacks}
     sets = {
         "train": (task.x, task.y, train_points),
         "test": (task.x_test, task.y_test, test_points),
@@ -97,14 +99,17 @@ def accuracy(forward: Forward, params: Params, x: Tensor, y: Tensor, attacker: A
     return (_margins(forward, params, x, y, attacker) > 0).double().mean(-1)
 
 
-def _attacker(name: str, eps: float, eps_l2: float, box: list[float] | None) -> Attacker:
+def _attacker(name: str, eps: float, eps_l2: float, restarts: int | None, box: list[float] | None) -> Attacker:
     if name == "fgsm":
         return partial(fgsm, eps=eps, box=box)
     steps = 10 if name == "pgd10" else 40
     norm, radius = ("l2", eps_l2) if name == "l2" else ("linf", eps)
 
     def attacked(forward: Forward, params: Params, x: Tensor, y: Tensor) -> Tensor:
-        return x + pgd(forward, params, x, y, radius, steps=steps, step=TRAVEL / steps, norm=norm, box=box).delta
+        # The same random starts for every member: what is measured of one does not depend on its company.
+        starts = {} if restarts is None else {"seeds": [0] * len(y), "restarts": restarts}
+        found = pgd(forward, params, x, y, radius, steps=steps, step=TRAVEL / steps, norm=norm, box=box, **starts)
+        return x + found.delta
 
     return attacked
 

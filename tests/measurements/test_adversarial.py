@@ -52,6 +52,17 @@ def test_stronger_attacks_leave_less(monkeypatch):
         torch.testing.assert_close(again[name], values)
 
 
+def test_more_restarts_are_stronger_and_members_do_not_see_each_other():
+    task, model, snapshot = setting()
+    once, often = (measured(task, model, snapshot, attacks=["pgd10", "l2"], restarts=k) for k in (1, 6))
+    for name in ("train_pgd10_loss", "train_l2_loss"):
+        assert (often[name] > once[name]).all()
+    second = Snapshot(0, {name: leaf[1:] for name, leaf in snapshot.params.items()}, torch.zeros(1))
+    alone = measured(task._replace(x=task.x[1:], y=task.y[1:]), model, second, attacks=["pgd10", "l2"], restarts=6)
+    for name, values in alone.items():
+        torch.testing.assert_close(values[0], often[name][1])
+
+
 def test_only_the_first_points():
     task, model, snapshot = setting()
     few = measured(task, model, snapshot, train_points=5, test_points=4)
