@@ -18,7 +18,7 @@ def build(
     task: Task,
     model: Model,
     *,
-    lr: Rate = 0.25,
+    lr: Rate = 0.3,
     hidden: LayerNorm = "spectral",
     last: LayerNorm = "linf",
     hidden_radius: Positive = 1.0,
