@@ -111,8 +111,7 @@ def build(
     def draw(seeds: Sequence[int]) -> Params:
         params = {}
         for layer, (rows, columns) in shapes.items():
-            inner = columns if rank is None else rank
-            sizes = [(rows, inner), (inner, columns)] if rank is not None else [(rows, columns)]
+            sizes = [(rows, columns)] if rank is None else [(rows, rank), (rank, columns)]
             for leaf, size in zip(parts[layer], sizes, strict=True):
                 drawn = _kaiming(seeds, leaf, (c, *size), fan_in=size[1] * c)
                 params[leaf] = unit.forward(drawn) if in_transform_domain else drawn
