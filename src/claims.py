@@ -3,21 +3,23 @@
 The verdict on a part follows from its interval alone: ``reproduced`` when all of it meets the criterion,
 ``contradicted`` when none of it does, ``undecided`` when it straddles the bound. Before that, something can stand in
 the way: no finished cell bears on it (``not run``); a column was not measured, a swept key has too few values, a cell
-too few members, a value is not finite, too many members are unconverged (``undecided``). A claim is as good as its
-worst part.
+too few seeds, a value is not finite, too many members are unconverged (``undecided``). Of an experiment of which cells
+are missing, or a row where the others have one, nothing counts as reproduced: what is left may be what went well. A
+claim is as good as its worst part.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import pandas
 
 from src.allowed import Range
-from src.claims_file import Claim, Part, load, shown
-from src.estimates import NoNumberError, estimate, evaluate, require, select
+from src.claims_file import WORST, Claim, Part, load, shown
+from src.estimates import NoNumberError, estimate, evaluate, require, select, unseen
 
 __all__ = ["judge", "load", "told", "verdict_of"]
 
@@ -29,35 +31,42 @@ UNCONVERGED_ALLOWED = 0.1
 """Share of unconverged members a part may rest on; they stay in its number, which would else be a choice."""
 
 
-def judge(claims: Sequence[Claim], frames: Mapping[str, pandas.DataFrame]) -> list[dict[str, Any]]:
+def judge(
+    claims: Sequence[Claim],
+    frames: Mapping[str, pandas.DataFrame],
+    planned: Mapping[str, int] = MappingProxyType({}),
+) -> list[dict[str, Any]]:
     """The verdict on every claim.
 
     Args:
         claims: from :func:`load`.
         frames: experiment → frame of ``records.frame``; experiments that have not been run may be missing.
+        planned: experiment → how many cells it has when all are finished; without it, as many as there are.
 
     Returns:
         Per claim ``{id, paper, statement, formula, source, experiment, published, says, criterion, estimate, low,
-        high, n, converged, verdict, reason, cells, parts}``. The numbers are those of the part that decides: the
-        first with the worst verdict. ``n`` counts members, ``converged`` is the share of them that did, ``reason``
-        is one sentence, empty for a reproduced claim.
+        high, n, converged, statistic, verdict, reason, cells, parts}``. The numbers are those of the part that
+        decides: the first with the worst verdict. ``n`` counts members, ``converged`` is the share of them that did,
+        ``reason`` is empty for a reproduced claim.
     """
-    return [_judge_claim(claim, frames) for claim in claims]
+    return [_judge_claim(claim, frames, planned) for claim in claims]
 
 
 def told(part: Part, frames: Mapping[str, pandas.DataFrame], name: str) -> dict[str, Any]:
     """The record of a number that stands alone and is not judged, as those in ``parts`` of :func:`judge`."""
-    return _judge_part(part, frames, (name,))
+    return _judge_part(part, frames, {}, (name,))
 
 
-def _judge_claim(claim: Claim, frames: Mapping[str, pandas.DataFrame]) -> dict[str, Any]:
-    parts = [_judge_part(part, frames, (claim.id, index)) for index, part in enumerate(claim.parts)]
+def _judge_claim(
+    claim: Claim, frames: Mapping[str, pandas.DataFrame], planned: Mapping[str, int]
+) -> dict[str, Any]:
+    parts = [_judge_part(part, frames, planned, (claim.id, index)) for index, part in enumerate(claim.parts)]
     counting = [record for record, part in zip(parts, claim.parts, strict=True) if part.criterion is not None]
     deciding = min(counting, key=lambda part: WORST_FIRST.index(part["verdict"]))
     verdict = deciding["verdict"]
     if verdict == NOT_RUN and any(part["verdict"] == REPRODUCED for part in counting):
         verdict = UNDECIDED
-    shared = ("says", "criterion", "estimate", "low", "high", "n", "converged", "reason")
+    shared = ("says", "criterion", "estimate", "low", "high", "n", "converged", "statistic", "reason")
     return {
         "id": claim.id,
         "paper": claim.paper,
@@ -87,7 +96,9 @@ def verdict_of(low: float, high: float, criterion: Range) -> str:
     return CONTRADICTED if high < bottom or low > top else UNDECIDED
 
 
-def _judge_part(part: Part, frames: Mapping[str, pandas.DataFrame], role: tuple) -> dict[str, Any]:
+def _judge_part(
+    part: Part, frames: Mapping[str, pandas.DataFrame], planned: Mapping[str, int], role: tuple
+) -> dict[str, Any]:
     record = {
         "says": part.says,
         "experiment": ", ".join(part.experiments),
@@ -106,30 +117,54 @@ def _judge_part(part: Part, frames: Mapping[str, pandas.DataFrame], role: tuple)
         "cells": [],
         "groups": [],
     }
+    lacking = _missing(part, frames, planned)
     try:
-        rows = _rows(part, frames)
+        whole = _whole(part, frames)
+        rows = _rows(part, whole)
+        for condition in filter(None, (part.where, part.versus)):
+            lacking += unseen(whole, condition, at_each_step="step" in part.each)
         record["cells"] = sorted(rows["cell"].unique())
         groups = list(rows.groupby(list(part.each), dropna=False)) if part.each else [((), rows)]
         found = [_judge_group(part, name, group, role) for name, group in groups]
     except NoNumberError as error:
-        return record | _without_number(error, part)
+        return _incomplete(record | _without_number(error, part), lacking)
     deciding = min(found, key=lambda group: (WORST_FIRST.index(group["verdict"]), _slack(group, part.criterion)))
-    if deciding["verdict"] == REPRODUCED and (missing := _missing(part, frames)):
-        deciding = deciding | {"verdict": UNDECIDED, "reason": f"{', '.join(missing)} has no finished cell"}
-    return record | deciding | {"groups": found if part.each else []}
+    return _incomplete(record | deciding, lacking) | {"groups": found if part.each else []}
 
 
-def _rows(part: Part, frames: Mapping[str, pandas.DataFrame]) -> pandas.DataFrame:
-    """The rows a part reads, marked ``versus`` where a ratio is relative to them."""
-    missing = _missing(part, frames)
-    if len(missing) == len(part.experiments):
-        raise NoNumberError(f"{', '.join(missing)} has no finished cell", run=False)
-    there = [frames[name] for name in part.experiments if name not in missing]
+def _missing(part: Part, frames: Mapping[str, pandas.DataFrame], planned: Mapping[str, int]) -> list[str]:
+    """One sentence for every experiment of the part of which cells are missing."""
+    told = []
+    for name in part.experiments:
+        there = frames[name]["cell"].nunique() if name in frames and not frames[name].empty else 0
+        if not there:
+            told.append(f"{name} has no finished cell")
+        elif missing := max(planned.get(name, 0) - there, 0):
+            told.append(f"{missing} of {planned[name]} cells of {name} {'is' if missing == 1 else 'are'} missing")
+    return told
+
+
+def _incomplete(record: dict[str, Any], lacking: Sequence[str]) -> dict[str, Any]:
+    """The record, at best undecided if something is lacking, with what that is."""
+    reasons = [record["reason"], *lacking] if record["reason"] not in lacking else lacking
+    verdict = UNDECIDED if lacking and record["verdict"] == REPRODUCED else record["verdict"]
+    return record | {"verdict": verdict, "reason": "; ".join(filter(None, reasons))}
+
+
+def _whole(part: Part, frames: Mapping[str, pandas.DataFrame]) -> pandas.DataFrame:
+    """All rows of the part's experiments, each network once."""
+    there = [frames[name] for name in part.experiments if name in frames and not frames[name].empty]
+    if not there:
+        raise NoNumberError(f"{part.experiments[0]} has no finished cell", run=False)
     whole = pandas.concat(there, ignore_index=True)
-    if len(there) > 1:  # two experiments may share a cell: the same numbers under the same identity
-        twins = whole.assign(cell=whole["cell"].str.rsplit("-").str[-1]).duplicated(["cell", "member", "step"])
-        whole = whole[~twins]
-    whole = whole.assign(cell=whole["experiment"] + "/" + whole["cell"])
+    # Two experiments may share a cell, and a list of seeds name one twice: the same numbers under the same identity.
+    identity = whole["cell"].str.rsplit("-").str[-1]
+    whole = whole[~whole.assign(cell=identity).duplicated(["cell", "seed", "step"])]
+    return whole.assign(cell=whole["experiment"] + "/" + whole["cell"])
+
+
+def _rows(part: Part, whole: pandas.DataFrame) -> pandas.DataFrame:
+    """The rows a part reads, marked ``versus`` where a ratio is relative to them."""
     rows = select(whole, part.where).assign(versus=False)
     if part.versus:
         rows = pandas.concat([rows, select(whole, part.versus).assign(versus=True)], ignore_index=True)
@@ -141,14 +176,11 @@ def _rows(part: Part, frames: Mapping[str, pandas.DataFrame]) -> pandas.DataFram
     return rows
 
 
-def _missing(part: Part, frames: Mapping[str, pandas.DataFrame]) -> list[str]:
-    return [name for name in part.experiments if name not in frames or frames[name].empty]
-
-
 def _judge_group(part: Part, name: tuple, rows: pandas.DataFrame, role: tuple) -> dict[str, Any]:
     """The number of one group with its interval, and what it says."""
     group = ", ".join(f"{column} = {value}" for column, value in zip(part.each, name, strict=True))
-    found = {"group": group, "n": len(rows), "converged": None, "estimate": None, "low": None, "high": None}
+    found = {"group": group, "statistic": part.statistic, "n": len(rows)}
+    found |= dict.fromkeys(("converged", "estimate", "low", "high"))
     try:
         converged = evaluate(rows, part.converged).astype(bool)
         found["converged"] = float(converged.mean())
@@ -158,15 +190,16 @@ def _judge_group(part: Part, name: tuple, rows: pandas.DataFrame, role: tuple) -
     found |= {"estimate": value} | ({} if math.isnan(low) else {"low": low, "high": high})
     if part.criterion is None:
         return found | {"verdict": TOLD, "reason": ""}
-    members = int(rows.groupby("cell")["member"].nunique().min())
-    if members < part.members:
-        reason = f"a cell has {members} member{'s' if members != 1 else ''}, {part.members} needed"
+    seeds = int(rows.groupby("cell")["seed"].nunique().min())
+    if seeds < part.members:
+        reason = f"a cell has {seeds} seed{'s' * (seeds != 1)}, {part.members} needed"
     elif math.isnan(low):
-        reason = "one member a cell: nothing says how seeds differ"
+        reason = "one seed a cell: nothing says how seeds differ"
     elif part.needs_converged and (~converged).mean() > UNCONVERGED_ALLOWED:
         reason = f"{(~converged).sum()} of {len(rows)} members have not converged"
     else:
-        return found | _compared(low, high, part.criterion, f" for {group}" if group else "")
+        ends = (value, value) if part.statistic in WORST else (low, high)
+        return found | _compared(*ends, part.criterion, f" for {group}" if group else "")
     return found | {"verdict": UNDECIDED, "reason": reason}
 
 

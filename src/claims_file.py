@@ -31,6 +31,8 @@ STATISTICS = {
     "lead": "best row over the best of the others, in the worst seed",
     "clearance": "worst row over the best of the others, in the worst seed",
 }
+WORST = ("min", "max", "lead", "clearance")
+"""Facts about the networks at hand, decided by the worst of them; the others are inferred, with an interval."""
 COMPANIONS = {"slope": "against", "rate": "of"} | dict.fromkeys(("ratio", "paired", "lead", "clearance"), "versus")
 """What a statistic needs beside ``value``: the abscissa, the number of trials, the rows it is compared with."""
 
@@ -51,7 +53,7 @@ class Part:
         each: columns; the number is taken in every group of equal values, and the worst group decides.
         criterion: closed range the number must lie in, or None: told only.
         needs: how many distinct values of a column the rows must have, ``{"data_k": 4}``.
-        members: how many members every cell must have.
+        members: how many members, of different seeds, every cell must have.
         converged: pandas condition that says which members have converged.
         needs_converged: whether too many unconverged members leave the part undecided.
     """

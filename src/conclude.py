@@ -54,7 +54,8 @@ def _conclude(
     if finished and number is not None and config["report"]:
         folder = Path(config["outputs"]) / "reports" / _name(title, config["profile"], overrides)
         frames = {name: records.frame(cells) for name, cells in done.items()}
-        verdicts = claims.judge(wanted, frames)
+        planned = {name: len(set(map(configuration.folder, configs))) for name, configs in sweeps.items()}
+        verdicts = claims.judge(wanted, frames, planned)
         effects = ledger.measure(entries, frames)
         commands = _commands(sweeps, overrides)
         built = report.build(number, folder, frames, done, commands, verdicts, effects, note_absent=note_absent)

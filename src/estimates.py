@@ -10,21 +10,18 @@ import numpy as np
 import pandas
 
 from src.allowed import nearest
-from src.claims_file import STATISTICS, Part
+from src.claims_file import STATISTICS, WORST, Part
 from src.intervals import bootstrap, clopper_pearson, derived, log_log_slope
 
 OVER_MEMBERS = {
     "median": lambda columns: np.median(columns[0], -1),
     "mean": lambda columns: columns[0].mean(-1),
-    "share": lambda columns: columns[0].mean(-1),
-    "min": lambda columns: columns[0].min(-1),
-    "max": lambda columns: columns[0].max(-1),
     "slope": log_log_slope,
 }
 
 
 class Estimate(NamedTuple):
-    """A number with its 95 % interval; an end is NaN when one member a cell leaves it unknown."""
+    """A number with its 95 % interval, or of ``WORST`` with its range over seeds; NaN ends are not known."""
 
     value: float
     low: float
@@ -40,39 +37,42 @@ class NoNumberError(Exception):
 
 
 def estimate(part: Part, rows: pandas.DataFrame, role: tuple) -> Estimate:
-    """The part's statistic of ``rows`` (one row a member). The worst member stands for itself, without an interval.
+    """The part's statistic of ``rows`` (one row a member).
 
-    ``role`` names the number: its resamples are derived from it.
+    A rate and a share have exact bounds; the members of one seed count as one trial of a share, since they resemble
+    each other. The worst member is a fact about the networks at hand, no inference: its ends are the range over seeds
+    of the worst of each, and another seed is no worse with probability n/(n + 1) for n seeds. ``role`` names the
+    number: its resamples are derived from it.
 
     Raises:
         NoNumberError: for a column that is missing, or values without the statistic.
     """
     value = numbers(rows, part.value)
-    if part.statistic in ("min", "max"):
-        worst = float(OVER_MEMBERS[part.statistic](value[None]))
-        return Estimate(worst, worst, worst)
-    if part.statistic in ("lead", "clearance"):
-        worst = _lead(rows, value, of="max" if part.statistic == "lead" else "min")
-        return Estimate(worst, worst, worst)
+    if part.statistic in WORST:
+        return _worst(part.statistic, rows, value)
     if rows.duplicated(["cell", "member", "versus"]).any():
         raise NoNumberError(f"'{part.where}' selects several steps of one member")
     if part.statistic == "rate":
-        errors, points = int(value.sum()), int(numbers(rows, part.of).sum())
+        errors, points = value.sum(), numbers(rows, part.of).sum()
         if not points:
             raise NoNumberError(f"{part.of} is 0")
-        return Estimate(errors / points, *clopper_pearson(errors, points))
+        return Estimate(float(errors / points), *clopper_pearson(errors, points))
+    if part.statistic == "share":
+        share, seeds = value.mean(), rows["seed"].nunique()
+        return Estimate(float(share), *clopper_pearson(share * seeds, seeds))
 
-    columns, statistic, cell = value[None], OVER_MEMBERS.get(part.statistic), list(rows["cell"])
+    columns, statistic = value[None], OVER_MEMBERS.get(part.statistic)
+    cell, seed = list(zip(rows["cell"], rows["versus"], strict=True)), rows["seed"]
     if part.statistic == "paired":
         own, others = _by_seed(rows, value, "mean", "mean")
-        columns, statistic, cell = (own / others).to_numpy()[None], OVER_MEMBERS["median"], ["seeds"] * len(own)
+        columns, statistic = (own / others).to_numpy()[None], OVER_MEMBERS["median"]
+        cell, seed = ["all"] * len(own), own.index
     if part.statistic == "slope":
         columns = np.stack([value, numbers(rows, part.against)])
         if lacking := int((columns <= 0).sum()):
             raise NoNumberError(f"{lacking} values are not positive, so have no logarithm")
     if part.statistic == "ratio":
         versus = rows["versus"].to_numpy()
-        cell = list(zip(cell, versus, strict=True))
 
         def statistic(columns: np.ndarray) -> np.ndarray:  # resampling within cells leaves `versus` in its place
             return np.median(columns[0][..., ~versus], -1) / np.median(columns[0][..., versus], -1)
@@ -81,19 +81,20 @@ def estimate(part: Part, rows: pandas.DataFrame, role: tuple) -> Estimate:
         centre = float(statistic(columns))
     if not np.isfinite(centre):
         raise NoNumberError(f"the {STATISTICS[part.statistic]} is not finite")
-    low, high = bootstrap(statistic, columns, cell, derived(*role))
-    if part.statistic == "share":
-        low, high = np.clip((low, high), 0, 1).tolist()
-    return Estimate(centre, low, high)
+    return Estimate(centre, *bootstrap(statistic, columns, cell, seed, derived(*role)))
 
 
-def _lead(rows: pandas.DataFrame, value: np.ndarray, of: str) -> float:
-    """Best (``of="max"``) or worst of the rows over the best of those they are compared with, in the worst seed."""
-    own, others = _by_seed(rows, value, of, "max")
-    leads = (own / others).where(others > 0, np.inf)
-    if not np.isfinite(worst := float(leads.where(own > 0, 0).min())):
-        raise NoNumberError("none of the others is positive")
-    return worst
+def _worst(statistic: str, rows: pandas.DataFrame, value: np.ndarray) -> Estimate:
+    if statistic in ("min", "max"):
+        of_seeds = pandas.Series(value).groupby(rows["seed"].to_numpy()).agg(statistic)
+    else:  # best (lead) or worst (clearance) of the rows over the best of those they are compared with
+        own, others = _by_seed(rows, value, "max" if statistic == "lead" else "min", "max")
+        of_seeds = (own / others).where(others > 0, np.inf).where(own > 0, 0)
+        of_seeds = of_seeds[np.isfinite(of_seeds)]
+        if of_seeds.empty:
+            raise NoNumberError("none of the others is positive")
+    low, high = float(of_seeds.min()), float(of_seeds.max())
+    return Estimate(high if statistic == "max" else low, low, high)
 
 
 def _by_seed(
@@ -119,6 +120,26 @@ def select(rows: pandas.DataFrame, condition: str) -> pandas.DataFrame:
     return selected
 
 
+def unseen(rows: pandas.DataFrame, condition: str, *, at_each_step: bool = False) -> list[str]:
+    """A sentence if members lack a row where the condition looks for one; otherwise nothing.
+
+    Its terms on ``final`` and ``step`` say when to look, those on columns that are constant in a cell say where. A
+    condition on anything else chooses members by what they did, so that some are left out on purpose.
+    """
+    terms = ast.parse(condition, mode="eval").body
+    terms = terms.values if isinstance(terms, ast.BoolOp) and isinstance(terms.op, ast.And) else [terms]
+    where = [ast.unparse(term) for term in terms if not _columns(term) <= {"final", "step"}]
+    chosen = select(rows, " and ".join(f"({term})" for term in where)) if where else rows
+    columns = sorted(set().union(*(_columns(ast.parse(term)) for term in where)))
+    if columns and (rows.groupby("cell")[columns].nunique(dropna=False) > 1).any(axis=None):
+        return []
+    members = set(zip(chosen["cell"], chosen["member"], strict=True))
+    seen = select(chosen, condition)
+    looks = [look for _, look in seen.groupby("step")] if at_each_step else [seen]
+    lacking = set().union(*(members - set(zip(look["cell"], look["member"], strict=True)) for look in looks))
+    return [f"{len(lacking)} of {len(members)} members have no row with {condition}"] if lacking else []
+
+
 def numbers(rows: pandas.DataFrame, expression: str) -> np.ndarray:
     """The expression as floats, one a row; values that are not finite are counted and told, never averaged."""
     values = np.broadcast_to(np.asarray(evaluate(rows, expression), dtype=float), len(rows))
@@ -129,13 +150,18 @@ def numbers(rows: pandas.DataFrame, expression: str) -> np.ndarray:
 
 def evaluate(rows: pandas.DataFrame, expression: str) -> Any:
     """A pandas expression over the columns of ``rows``."""
-    nodes = list(ast.walk(ast.parse(expression, mode="eval")))
-    called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
-    require([node.id for node in nodes if isinstance(node, ast.Name) and node.id not in called], rows)
+    require(sorted(_columns(ast.parse(expression, mode="eval"))), rows)
     try:
         return rows.eval(expression, engine="python")
     except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
         raise NoNumberError(f"'{expression}' cannot be computed: {error}") from error
+
+
+def _columns(tree: ast.AST) -> set[str]:
+    """The names in an expression, without those of functions."""
+    nodes = list(ast.walk(tree))
+    called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    return {node.id for node in nodes if isinstance(node, ast.Name)} - called
 
 
 def require(columns: Sequence[str], rows: pandas.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""How sure a number is: bootstrap over members, Clopper–Pearson for error rates. No torch here."""
+"""How sure a number is: bootstrap over seeds, Clopper–Pearson for rates and shares. No torch here."""
 
 from __future__ import annotations
 
@@ -25,41 +25,58 @@ def bootstrap(
     statistic: Callable[[np.ndarray], np.ndarray],
     columns: np.ndarray,
     cell: Sequence[object],
+    seed: Sequence[int],
     generator: np.random.Generator,
 ) -> tuple[float, float]:
-    """95 % interval of a statistic of all members, resampling the members (seeds) within each cell.
+    """95 % interval of a statistic of all members, resampling seeds.
+
+    The members of one seed resemble each other across the cells of a sweep (they start from the same draws), so a seed
+    that is drawn is drawn in every cell. Only where the cells have different seeds is each cell resampled by itself.
 
     A percentile interval of few members is too short: resampling n of them shrinks their variance by (n − 1)/n, and
-    a normal quantile stands where Student's should. Both ends are moved away from the estimate by
-    ``√(N/(N − C))·t/z`` for N members in C cells, with N − C degrees of freedom.
+    a normal quantile stands where Student's should. Both ends are moved away from the estimate by ``√(n/ν)·t_ν/z``:
+    n seeds with ν = n − 1 degrees of freedom, or, where cells have seeds of their own, N members in C cells with
+    ν = N − C.
 
     Args:
         statistic: ``[F, ..., N] -> [...]``, over the last axis.
         columns: ``[F, N]``, what the statistic is taken of, one member a column.
         cell: cell of each member, length N.
+        seed: seed of each member, length N, no two alike in a cell.
         generator: source of the resamples.
 
     Returns:
-        ``(low, high)``; ``(nan, nan)`` if no cell has two members, since then nothing says how seeds differ.
+        ``(low, high)``; ``(nan, nan)`` for one seed, or one member in every cell, since then nothing says how seeds
+        differ.
     """
     names, cell_of = np.unique([str(name) for name in cell], return_inverse=True)
-    n, freedom = len(cell_of), len(cell_of) - len(names)
+    seeds, seed_of = np.unique(np.asarray(seed), return_inverse=True)
+    shared = len(cell_of) == len(names) * len(seeds)
+    n, blocks = (len(seeds), 1) if shared else (len(cell_of), len(names))
+    freedom = n - blocks
     if freedom == 0:
         return np.nan, np.nan
-    drawn = np.empty((RESAMPLES, n), dtype=int)
-    for index in range(len(names)):
-        members = np.flatnonzero(cell_of == index)
-        drawn[:, members] = generator.choice(members, (RESAMPLES, len(members)))
+    drawn = np.empty((RESAMPLES, len(cell_of)), dtype=int)
+    if shared:
+        member = np.empty((len(names), len(seeds)), dtype=int)  # which member a cell has of a seed
+        member[cell_of, seed_of] = np.arange(len(cell_of))
+        drawn[:] = member[cell_of, generator.integers(len(seeds), size=(RESAMPLES, len(seeds)))[:, seed_of]]
+    else:
+        for index in range(len(names)):
+            members = np.flatnonzero(cell_of == index)
+            drawn[:, members] = generator.choice(members, (RESAMPLES, len(members)))
     tail = (1 - LEVEL) / 2
     estimate = statistic(columns)
     low, high = np.quantile(statistic(columns[:, drawn]), [tail, 1 - tail])
-    # s = √(N/(N−C)) · t_{N−C}(97.5 %) / z(97.5 %)
+    # s = √(n/ν) · t_ν(97.5 %) / z(97.5 %)
     stretch = np.sqrt(n / freedom) * stdtrit(freedom, 1 - tail) / stdtrit(np.inf, 1 - tail)
     return float(estimate + stretch * (low - estimate)), float(estimate + stretch * (high - estimate))
 
 
-def clopper_pearson(errors: int, points: int) -> tuple[float, float]:
-    """Exact bounds of a rate, each holding with 95 %: ``errors = 0`` of 1000 gives (0, 0.003).
+def clopper_pearson(errors: float, points: float) -> tuple[float, float]:
+    """Exact bounds of a rate, each holding with 95 %: ``errors = 0`` of 1000 gives (0, 0.003), 5 of 5 (0.55, 1).
+
+    Counts need not be whole, e.g. where a share is a mean over several draws for each point.
 
     >>> [round(end, 5) for end in clopper_pearson(0, 1000)]
     [0.0, 0.00299]

@@ -21,10 +21,12 @@ from typing import Any, NamedTuple
 import pandas
 
 from src import records
+from src.claims_file import WORST
 
 HERE = Path(__file__).resolve().parent
 NUMBER = ["criterion", "estimate", "low", "high", "n", "converged", "verdict", "reason"]
-CLAIM_COLUMNS = ["id", "says", *NUMBER, "paper", "statement", "formula", "source", "experiment", "published"]
+CLAIM_COLUMNS = ["id", "says", "statistic", *NUMBER, "paper", "statement", "formula", "source", "experiment"]
+CLAIM_COLUMNS += ["published"]
 PART_COLUMNS = ["id", "says", "group", *NUMBER, "experiment", "statistic", "value", "beside", "where"]
 
 
@@ -112,15 +114,22 @@ def terminal_table(judged: Sequence[Mapping[str, Any]]) -> str:
 def measured(record: Mapping[str, Any]) -> str:
     """Estimate and interval as people read them: as many decimals as the interval has something to say with.
 
+    The worst network has no interval, but a range over seeds, in round brackets.
+
     >>> measured({"estimate": 0.500213, "low": 0.49814, "high": 0.50233})
     '0.5002 [0.4981, 0.5023]'
     >>> measured({"estimate": 0.0, "low": 0.0, "high": 0.00299})
     '0 [0, 0.003]'
+    >>> measured({"estimate": 0.0047, "low": 0.0032, "high": 0.0047, "statistic": "max"})
+    '0.0047 (0.0032 to 0.0047)'
     """
     values = [record["estimate"], record["low"], record["high"]]
     if values[0] is None:
         return "–"
-    if values[1] == values[2]:  # the worst network, or an interval nobody knows
+    if record.get("statistic") in WORST:
+        told = [number(value) for value in values]
+        return told[0] if told[1] == told[2] else f"{told[0]} ({told[1]} to {told[2]})"
+    if values[1] == values[2]:  # no spread, or an interval nobody knows
         return number(values[0])
     decimals = 1 - math.floor(math.log10(values[2] - values[1]))
     told = [f"{round(value, decimals):.7g}" if 0 <= decimals <= 6 else number(value) for value in values]
@@ -228,8 +237,10 @@ def _claims_table(judged: Sequence[Mapping[str, Any]], folder: Path) -> dict[str
         for group in (part["groups"] or [{}])
     ]
     caption = (
-        "Every number behind the verdicts, one line per group. Intervals: 95 %, bootstrap over seeds within each cell "
-        "(stretched for few seeds), exact bounds for rates; the worst network stands for itself."
+        "Every number behind the verdicts, one line per group. Intervals: 95 %, bootstrap over seeds, each drawn in "
+        "all cells at once and stretched for few seeds; exact bounds (95 % each) for rates of the networks at hand, "
+        "and for shares of networks, where a seed counts once. The worst network is a fact about those at hand, with "
+        "the range over seeds of the worst of each: another seed is no worse with probability n/(n + 1) for n seeds."
     )
     return _saved("T1", "All numbers", caption, pandas.DataFrame(rows, columns=PART_COLUMNS), folder)
 

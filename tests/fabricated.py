@@ -18,14 +18,14 @@ MODEL = {"name": "two_layer_relu", "width": 64, "init": "gaussian", "init_scale"
 SMALL = [  # a few points of every experiment of paper 1
     ("cluster_trajectory", {"model.init_scale": [1e-6, 1e-3]}),
     ("cluster_k_scaling", {"data.k": [2, 4, 8, 16, 32], "data.d": [65536], "data.sigma": [0.1], "data.n": [512]}),
-    ("cluster_d_scaling", {"data.d": [256, 4096, 65536, 2**20], "data.sigma": [0.1]}),
+    ("cluster_d_scaling", {"data.d": [256, 4096, 16384, 65536, 2**20], "data.sigma": [0.1]}),
     ("cluster_width", {"model.width": [4, 16, 64, 1024]}),
     ("cluster_noise", {"data.n": [16, 128], "data.sigma": [1.0, 8.0]}),
     ("cluster_balance", {"data.k": [32], "data.n": [512], "data.negative": [16, 4, 1]}),
     ("cluster_correlation", {"data.means": ["equicorrelated"], "data.rho": [0.0, 0.05, 0.2, 0.5]}),
     ("cluster_attacks", {}),
     ("cluster_robust_start", {"model.init": ["robust"], "data.k": [8, 16]}),
-    ("cluster_literal", {"data.k": [4], "data.d": [40000], "data.sigma": [0.1], "data.n": [450]}),
+    ("cluster_literal", {"data.k": [4], "data.d": [40000], "data.sigma": [0.02, 0.05, 0.1], "data.n": [450]}),
     ("cluster_full_space", {"data.d": [2048], "data.coordinates": ["full", "reduced"]}),
     ("cluster_trainers", {"optimizer.name": ["margin_flow", "ngd", "gd"]}),
 ]
@@ -58,7 +58,8 @@ def sweep(outputs: Path, experiment: str, grid: dict, seeds=(0, 1, 2), **columns
 
 def cell(outputs: Path, config: dict, rows: list[dict], index: int = 0) -> Path:
     """The files of one finished cell."""
-    identity = hashlib.sha256(json.dumps([config["data"], config["model"]]).encode()).hexdigest()[:10]
+    told = json.dumps([config["data"], config["model"], config["optimizer"]])
+    identity = hashlib.sha256(told.encode()).hexdigest()[:10]
     folder = outputs / config["name"] / f"{index:02d}-{identity}"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
@@ -115,6 +116,7 @@ def closed_forms(config: dict, step: int, random: np.random.Generator) -> dict:
         "certificate_over_attack_worst": 0.93,
         "certificate_violations": 0,
         "attack_above_z": 0,
+        "attack_unflipped": 0,
         "certificate_radii": list(radii),
         "robust_certificate_median": 0.497 * sqrt(d),
         "robust_attack_median": sqrt(d / 2) * (1 + 0.001 * random.standard_normal()),

@@ -33,7 +33,8 @@ def load(tmp_path, *entries):
 
 def test_an_effect_is_a_number_told_with_its_interval_and_no_verdict(tmp_path):
     rows = [
-        {"experiment": "steps", "cell": f"s{s}", "member": m, "s": s, "width": s * (3 + m), "converged": True}
+        {"experiment": "steps", "cell": f"s{s}", "member": m, "seed": m, "step": 9, "final": True, "converged": True}
+        | {"s": s, "width": s * (3 + m)}
         for s in (1, 2)
         for m in range(5)
     ]
