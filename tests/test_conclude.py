@@ -1,0 +1,44 @@
+"""What a conclusion makes of a sweep of which some cells are not there."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from src import conclude
+from tests import fabricated
+
+
+@pytest.fixture
+def widths(tmp_path, monkeypatch):
+    """Configs of a finished sweep over the width, each with the folder of its cell."""
+    cells = fabricated.sweep(tmp_path, "cluster_width", {"model.width": [4, 16, 64, 256, 1024]})
+    monkeypatch.setattr(conclude.configuration, "folder", lambda config: config["cell"])
+    shared = {"name": "cluster_width", "paper": 1, "profile": "default", "outputs": str(tmp_path), "report": True}
+    shared |= {"tracking": {"mode": "disabled", "project": "none"}}
+    return [shared | {"cell": cell} for cell in cells]
+
+
+def concluded(configs):
+    said = []
+    code = conclude.experiment(configs, [], said.append)
+    (claim,) = json.loads((Path(configs[0]["outputs"]) / "reports/cluster_width/claims.json").read_text())
+    return code, claim, "\n".join(said)
+
+
+def test_a_claim_is_not_reproduced_by_what_is_left_of_a_sweep(widths):
+    code, claim, said = concluded(widths)
+    assert (code, claim["id"], claim["verdict"]) == (0, "P1-C10", "reproduced")
+    (widths[2]["cell"] / "status.json").write_text('{"state": "failed", "reason": "out of memory"}')
+    code, claim, said = concluded(widths)
+    assert (code, claim["verdict"]) == (1, "undecided")
+    assert claim["reason"] == "1 of 5 cells of cluster_width is missing"
+    assert claim["reason"] in said
+
+
+def test_a_cell_that_a_sweep_names_twice_is_missed_once_or_not_at_all(widths):
+    assert concluded([*widths, widths[0]])[1]["verdict"] == "reproduced"
+
+
+def test_a_sweep_of_ones_own_is_whole_when_its_own_cells_are_there(widths):
+    assert concluded(widths[:4])[1]["verdict"] == "reproduced"
