@@ -1,4 +1,4 @@
-"""Reproduce a paper: its experiments, as many at a time as there are cores, then verdicts, figures and a page.
+"""Reproduce a paper: the cells of its experiments, one per core at a time, then verdicts, figures and a page.
 
     python scripts/reproduce.py PAPER [--only-report] [key=value …]
 
@@ -14,10 +14,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,22 +29,28 @@ sys.path.insert(0, str(ROOT))
 from src import conclude, grid, records  # noqa: E402
 from src import config as configuration  # noqa: E402
 from src import run as entry  # noqa: E402
-from src.allowed import ConfigError  # noqa: E402
+from src.allowed import CellError, ConfigError  # noqa: E402
 
 REPORT_ONLY = "--only-report"
 
 
-class Sweep(NamedTuple):
-    """One experiment of the paper: its cells and those of them that still have to run."""
+class Job(NamedTuple):
+    """One cell: the overrides that compose it, and its config."""
 
-    experiment: str
-    configs: list[dict[str, Any]]
-    unfinished: list[dict[str, Any]]
+    overrides: list[str]
+    config: dict[str, Any]
+
+    @property
+    def cell(self) -> Path:
+        """Its folder."""
+        return configuration.folder(self.config)
 
     @property
     def cost(self) -> float:
-        """Relative work left: seeds · steps · examples · inputs · neurons."""
-        return sum(map(_work, self.unfinished))
+        """Relative work: seeds · steps · examples · inputs · neurons."""
+        data, model = self.config["data"], self.config["model"]
+        inputs = data.get("n", 1) + data.get("k", 1)
+        return len(self.config["seeds"]) * self.config["steps"] * data.get("n", 1) * inputs * model.get("width", 1)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -61,43 +67,47 @@ def reproduce(words: Sequence[str], overrides: Sequence[str], only_report: bool)
     if chosen := next((word for word in overrides if word.lstrip("+~").startswith("experiment")), None):
         raise ConfigError("experiment", chosen.split("=", 1)[-1], "runs alone with python -m src.run +experiment=NAME")
     paper = int(words[0])
-    sweeps = [planned(name, overrides) for name in grid.experiments(paper)]
+    planned = {name: planned_jobs(name, overrides) for name in grid.experiments(paper)}
     if not only_report:
-        run(sorted((s for s in sweeps if s.unfinished), key=lambda s: -s.cost), overrides)
-    there = {s.experiment: s.configs for s in sweeps if not left_out(s)}
+        every = [job for jobs in planned.values() for job in jobs]
+        unfinished = [job for job in every if job.config["force"] or not records.finished(job.cell)]
+        run(sorted(unfinished, key=lambda job: -job.cost))
+    there = {name: [job.config for job in jobs] for name, jobs in planned.items() if not left_out(jobs)}
     return conclude.paper(paper, there, overrides, entry.say)
 
 
-def left_out(sweep: Sweep) -> bool:
+def planned_jobs(experiment: str, overrides: Sequence[str]) -> list[Job]:
+    """The cells of an experiment."""
+    return [Job(*job) for job in grid.jobs([f"+experiment={experiment}", *overrides])]
+
+
+def left_out(jobs: Sequence[Job]) -> bool:
     """Whether it is optional and has no finished cell: its data cannot be had here, and claims on it are not run."""
-    cells = map(configuration.folder, sweep.configs)
-    return sweep.configs[0]["optional"] and not any(map(records.finished, cells))
+    return jobs[0].config["optional"] and not records.count_finished(job.cell for job in jobs)
 
 
-def planned(experiment: str, overrides: Sequence[str]) -> Sweep:
-    """The experiment's cells, and which of them are not finished."""
-    configs = grid.expand([f"+experiment={experiment}", *overrides])
-    open_ = [c for c in configs if c["force"] or not records.finished(configuration.folder(c))]
-    return Sweep(experiment, configs, open_)
-
-
-def run(sweeps: Sequence[Sweep], overrides: Sequence[str]) -> None:
-    """Run the sweeps, the costliest first, in one worker process per core, with one bar over all cells."""
-    if not sweeps:
+def run(jobs: Sequence[Job]) -> None:
+    """Run the cells, the costliest first, one per core at a time, with a bar over them and a line per experiment."""
+    if not jobs:
         return
-    cells = [configuration.folder(config) for sweep in sweeps for config in sweep.unfinished]
-    context = multiprocessing.get_context("spawn")
+    workers = min(os.cpu_count() or 1, len(jobs))
+    open_cells, told = Counter(job.config["name"] for job in jobs), set()
     with (
-        ProcessPoolExecutor(min(os.cpu_count() or 1, len(sweeps)), context, _prepare, (os.getpid(),)) as pool,
-        tqdm(total=len(cells), unit="cell", disable=None) as bar,
+        ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _prepare, (os.getpid(),)) as pool,
+        tqdm(total=len(jobs), unit="cell", disable=None) as bar,
     ):
-        waiting = {pool.submit(_sweep, s.experiment, list(overrides), _log(s)): s for s in sweeps}
+        waiting = {pool.submit(_run_cell, *job): job for job in jobs}
         try:
-            while waiting:
-                ended, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    _tell(waiting.pop(future), future)
-                bar.update(records.count_finished(cells) - bar.n)
+            for future in as_completed(waiting):
+                job = waiting[future]
+                name = job.config["name"]
+                open_cells[name] -= 1
+                bar.update()
+                if (trouble := _trouble(future)) and (name, trouble) not in told:
+                    told.add((name, trouble))  # what keeps every cell from running is told once
+                    entry.say(f"{name}: {trouble}")
+                if not open_cells[name]:
+                    entry.say(f"{name}: {sum(other.config['name'] == name for other in jobs)} cell(s) ended")
         except KeyboardInterrupt:
             for worker in multiprocessing.active_children():
                 worker.terminate()
@@ -117,35 +127,21 @@ def _prepare(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _tell(sweep: Sweep, ended: Future) -> None:
-    """One line on how a sweep ended."""
+def _run_cell(overrides: list[str], config: dict[str, Any]) -> None:
+    from src import cell
+
+    cell.run(config, entry.command(overrides), entry.claims_on(config), say=lambda line: None)
+
+
+def _trouble(ended: Future) -> str | None:
+    """What kept a cell from its end, in one line."""
     try:
-        code, seconds = ended.result()
-        fate = f"{seconds:.0f} s, " + ("done" if code == 0 else f"FAILED, see {_log(sweep)}")
-        if code and left_out(sweep):
-            fate = f"left out: {_log(sweep).read_text().splitlines()[-1]}"
+        ended.result()
     except BrokenProcessPool:
-        fate = "a worker was killed (out of memory?); the same command goes on where it stopped"
-    entry.say(f"{sweep.experiment}: {len(sweep.unfinished)} cell(s), {fate}")
-
-
-def _sweep(experiment: str, overrides: list[str], log: Path) -> tuple[int, float]:
-    """Run one experiment in this process; what it says goes to its log. Returns the exit code and the seconds."""
-    began = time.monotonic()
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as file, redirect_stderr(file), redirect_stdout(file):
-        code = entry.run([f"+experiment={experiment}", *overrides, "report=false"])
-    return code, time.monotonic() - began
-
-
-def _log(sweep: Sweep) -> Path:
-    return Path(sweep.configs[0]["outputs"]) / sweep.experiment / "sweep.log"
-
-
-def _work(config: Mapping[str, Any]) -> float:
-    data, model = config["data"], config["model"]
-    inputs = data.get("n", 1) + data.get("k", 1)
-    return len(config["seeds"]) * config["steps"] * data.get("n", 1) * inputs * model.get("width", 1)
+        return "a worker was killed (out of memory?); the same command goes on where it stopped"
+    except (ConfigError, CellError) as error:
+        return str(error)
+    return None
 
 
 if __name__ == "__main__":

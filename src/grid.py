@@ -59,6 +59,11 @@ def profile_only(*, profile: configuration.Profile) -> None:
 
 def expand(overrides: Sequence[str]) -> list[dict[str, Any]]:
     """The checked configs of every cell of ``overrides``, e.g. ``["+experiment=cluster_width", "profile=smoke"]``."""
+    return [config for _, config in jobs(overrides)]
+
+
+def jobs(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:
+    """Of every cell, the overrides that alone compose it, and its checked config."""
     _refuse_sweeps_over_experiments(overrides)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configuration.CONF), version_base="1.3"):
@@ -70,8 +75,8 @@ def expand(overrides: Sequence[str]) -> list[dict[str, Any]]:
         configuration.check("", {"profile": whole.profile}, profile_only)
         params = OmegaConf.to_container(whole.hydra.sweeper.params, resolve=True) if whole.hydra.sweeper.params else {}
         parsed = OverridesParser.create().parse_overrides([f"{k}={v}" for k, v in params.items()] + list(overrides))
-        (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-        return [configuration.plain(compose("config", overrides=job)) for job in jobs]
+        (laid_out,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+        return [(job, configuration.plain(compose("config", overrides=job))) for job in laid_out]
 
 
 def _refuse_sweeps_over_experiments(overrides: Sequence[str]) -> None:
@@ -85,5 +90,5 @@ def _refuse_sweeps_over_experiments(overrides: Sequence[str]) -> None:
 def _first_of_sweeps(overrides: Sequence[str]) -> list[str]:
     """Overrides for a single composition: of a sweep, its first value."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
-    (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-    return jobs[0]
+    ((first, *_),) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    return first

@@ -45,9 +45,8 @@ def _job(cfg: DictConfig) -> None:
     from src import cell  # torch takes two seconds to import: only a cell that runs pays them
 
     try:
-        command = " ".join(["python -m src.run", *map(shlex.quote, HydraConfig.get().overrides.task)])
         config = configuration.plain(cfg)
-        cell.run(config, command, _claims_on(config), say)
+        cell.run(config, command(HydraConfig.get().overrides.task), claims_on(config), say)
     except (ConfigError, CellError) as error:
         if str(error) not in map(str, _failures):  # what keeps every cell from running is told once
             say(str(error))
@@ -56,7 +55,12 @@ def _job(cfg: DictConfig) -> None:
         _failures.append(error)
 
 
-def _claims_on(config: dict[str, Any]) -> list[str]:
+def command(overrides: Sequence[str]) -> str:
+    """What a person types to get the cell these overrides compose."""
+    return " ".join(["python -m src.run", *map(shlex.quote, overrides)])
+
+
+def claims_on(config: dict[str, Any]) -> list[str]:
     """The ids of the claims that rest on the cell's experiment."""
     if config["paper"] is None:
         return []
