@@ -54,7 +54,7 @@ class Part:
         criterion: closed range the number must lie in, or None: told only.
         needs: how many distinct values of a column the rows must have, ``{"data_k": 4}``.
         members: how many members, of different seeds, every cell must have.
-        converged: pandas condition that says which members have converged.
+        converged: pandas condition that says which members have converged; a claim may give it for all its parts.
         needs_converged: whether too many unconverged members leave the part undecided.
     """
 
@@ -123,14 +123,16 @@ def shown(criterion: Range | None) -> str:
 
 def _claim(entry: dict[str, Any], paper: int, place: str) -> Claim:
     place = str(entry.get("id", place))
-    known = {"id", "statement", "formula", "source", "experiment", "published", "parts"}
-    check_keys(entry, known, known - {"published"}, place)
+    known = {"id", "statement", "formula", "source", "experiment", "published", "converged", "parts"}
+    check_keys(entry, known, known - {"published", "converged"}, place)
     texts = {key: text(entry[key], f"{place}.{key}") for key in ("id", "statement", "formula", "source")}
     experiments = words(entry["experiment"], f"{place}.experiment")
     published = entry.get("published")
     if not isinstance(entry["parts"], list) or not entry["parts"]:
         raise ConfigError(f"{place}.parts", entry["parts"], "must be a list of at least one part")
-    parts = tuple(read_part(part, experiments, f"{place}.parts[{i}]") for i, part in enumerate(entry["parts"]))
+    shared = {"converged": entry["converged"]} if "converged" in entry else {}
+    parts = [shared | part if isinstance(part, dict) else part for part in entry["parts"]]
+    parts = tuple(read_part(part, experiments, f"{place}.parts[{i}]") for i, part in enumerate(parts))
     if all(part.criterion is None for part in parts):
         raise ConfigError(f"{place}.parts", "all told only", "one part at least needs a criterion")
     return Claim(

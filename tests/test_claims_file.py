@@ -31,6 +31,12 @@ def test_a_claim_is_read_with_its_defaults(tmp_path):
     assert part.needs_converged
 
 
+def test_a_claim_says_for_all_its_parts_what_converged_means(tmp_path):
+    own = GOOD["parts"][0] | {"converged": "slack < 1"}
+    (claim,) = load(tmp_path, [GOOD | {"converged": "kappa >= 0.6", "parts": [*GOOD["parts"], own]}])
+    assert [part.converged for part in claim.parts] == ["kappa >= 0.6", "slack < 1"]
+
+
 @pytest.mark.parametrize(
     ("entries", "says"),
     [
