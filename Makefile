@@ -39,9 +39,10 @@ reproduce-paper3: setup  ## Gronich & Vardi (2026): cells, verdicts, figures, pa
 
 bench: setup  ## what a step costs, as ratios on this machine
 	$(RUN) scripts/bench.py $(ARGS)
+	$(RUN) scripts/bench_paper2.py $(ARGS)
 
 report: setup  ## rebuild the pages from the results there are
-	$(RUN) scripts/reproduce.py 1 --only-report profile=$(PROFILE) $(ARGS)
+	for paper in 1 3; do $(RUN) scripts/reproduce.py $$paper --only-report profile=$(PROFILE) $(ARGS) || exit; done
 
 docs: setup  ## fill README.md and docs/ with the numbers of the reports
 	$(RUN) scripts/publish.py $(ARGS)
