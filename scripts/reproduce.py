@@ -118,6 +118,7 @@ def _prepare(parent: int) -> None:
     """A worker uses one thread, dies of an interrupt at once, and does not outlive its parent: cells can take it."""
     os.environ["OMP_NUM_THREADS"] = "1"
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    entry.plain_warnings()
 
     def watch() -> None:
         while os.getppid() == parent:

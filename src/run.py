@@ -11,6 +11,7 @@ import re
 import shlex
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -67,8 +68,14 @@ def claims_on(config: dict[str, Any]) -> list[str]:
     return [claim.id for claim in claims_file.load(config["paper"]) if config["name"] in claim.experiments]
 
 
+def plain_warnings() -> None:
+    """Warnings as one line that names no file."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+
+
 def main() -> None:
     """Run what ``sys.argv`` says and exit."""
+    plain_warnings()
     sys.exit(run(sys.argv[1:]))
 
 
