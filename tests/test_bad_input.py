@@ -43,7 +43,7 @@ WRONG = {
     "a seed beyond all": ("seeds=[99999999999999999999999]", "must be an integer >= 0"),
     "two experiments": ("+experiment=cluster_width,cluster_noise", "one at a time"),
     "two profiles": ("profile=smoke,default", "one at a time"),
-    "unknown launcher": ("hydra/launcher=joblb", "did you mean 'joblib'"),
+    "unknown launcher": ("hydra/launcher=basc", "did you mean 'basic'"),
     "unknown flag": ("--force", "unknown flag"),
     "a flag that would run past all checks": ("--run", "unknown flag"),
     "a mistake in the last cell of a sweep": ("model.width=6,7,-1", "model.width=-1: must be an integer >= 1"),
