@@ -65,23 +65,26 @@ class Killed(BaseException):
     """Not an Exception: like a kill, it leaves the cell as it is."""
 
 
+def mortal(train, budget):
+    """``train`` that is killed after ``budget`` steps."""
+
+    def killed(*args):
+        for count, progress in enumerate(train(*args)):
+            if count == budget:
+                raise Killed
+            yield progress
+
+    return killed
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_resume_after_kills_at_random_steps_is_bit_for_bit(tmp_path, monkeypatch, whole, seed):
     rng = random.Random(seed)
     config = tiny(tmp_path, f"checkpoint_every={rng.choice([0, 0.01])}")
     original = cells.training.train
 
-    def mortal(budget):
-        def train(*args):
-            for count, progress in enumerate(original(*args)):
-                if count == budget:
-                    raise Killed
-                yield progress
-
-        return train
-
     for _ in range(3):
-        monkeypatch.setattr(cells.training, "train", mortal(rng.randrange(1, 120)))
+        monkeypatch.setattr(cells.training, "train", mortal(original, rng.randrange(1, 120)))
         try:
             run(config)
             break
@@ -154,16 +157,8 @@ def test_a_kill_while_files_are_set_aside_leaves_an_unstarted_cell(tmp_path, mon
 
 def test_a_killed_force_goes_on_where_it_stopped(tmp_path, monkeypatch, whole):
     cell, _ = run(tiny(tmp_path))
-    original = cells.training.train
-
-    def mortal(*args):
-        for count, progress in enumerate(original(*args)):
-            if count == 90:
-                raise Killed
-            yield progress
-
     with monkeypatch.context() as patched:
-        patched.setattr(cells.training, "train", mortal)
+        patched.setattr(cells.training, "train", mortal(cells.training.train, 90))
         with pytest.raises(Killed):
             run(tiny(tmp_path, "force=true", "checkpoint_every=0"))
     run(tiny(tmp_path, "force=true"))
@@ -175,16 +170,8 @@ def test_a_killed_force_goes_on_where_it_stopped(tmp_path, monkeypatch, whole):
 @pytest.mark.parametrize("name", ["status.json", "checkpoint.pt", "metrics.jsonl"])
 def test_damaged_files_are_told_in_one_line_and_left_alone(tmp_path, name, monkeypatch):
     config = tiny(tmp_path, "checkpoint_every=0")
-    original = cells.training.train
-
-    def mortal(*args):
-        for count, progress in enumerate(original(*args)):
-            if count == 50:
-                raise Killed
-            yield progress
-
     with monkeypatch.context() as patched:
-        patched.setattr(cells.training, "train", mortal)
+        patched.setattr(cells.training, "train", mortal(cells.training.train, 50))
         with pytest.raises(Killed):
             run(config)
     cell = configuration.folder(config)
