@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,18 @@ def root(x: float, degree: float) -> float:
     return x ** (1 / degree)
 
 
+def epochs(count: float, examples: int, batch_size: int) -> int:
+    """``${epochs:20,${data.n},${batch_size}}`` in YAML: the steps of so many epochs."""
+    return round(count * math.ceil(examples / batch_size))
+
+
+def steps_in(time: float, lr: float) -> int:
+    """``${steps_in:60,${optimizer.lr}}`` in YAML: the steps of gradient descent in a gradient-flow time Σ lr."""
+    return round(time / lr)
+
+
+OmegaConf.register_new_resolver("steps_in", steps_in, replace=True)
+OmegaConf.register_new_resolver("epochs", epochs, replace=True)
 OmegaConf.register_new_resolver("times", times, replace=True)
 OmegaConf.register_new_resolver("root", root, replace=True)
 
