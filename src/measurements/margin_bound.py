@@ -30,7 +30,7 @@ def build(task: Task, model: Model) -> Measurement:
 
     Raises:
         ConfigError: for any other network.
-    """  # noqa: D205
+    """
     network = tensor_network(model, "margin_bound")
     if model.degree is None or not network.transform.orthogonal:
         allowed = "needs a t-NN without bias and an orthogonal transform: model.bias=false"
