@@ -47,10 +47,12 @@ class Job(NamedTuple):
 
     @property
     def cost(self) -> float:
-        """Relative work: seeds · steps · examples · inputs · neurons."""
+        """Relative work: seeds · steps · examples of a step · inputs · neurons · layers."""
         data, model = self.config["data"], self.config["model"]
-        inputs = data.get("n", 1) + data.get("k", 1)
-        return len(self.config["seeds"]) * self.config["steps"] * data.get("n", 1) * inputs * model.get("width", 1)
+        examples = self.config["batch_size"] or data.get("n", 1)
+        inputs = data["n"] + data["k"] if "k" in data else 1  # clusters come in coordinates of their own
+        layers = model.get("width", 1) * model.get("depth", 1)
+        return len(self.config["seeds"]) * self.config["steps"] * examples * inputs * layers
 
 
 def main(arguments: Sequence[str]) -> int:
