@@ -9,10 +9,11 @@ import pandas
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from src.figures.paper2_rows import timed
+from src.figures.paper2_rows import HOLLOW, timed
 from src.figures.style import COLOURS, Plot, Table, canvas, formula, legend, lines, spread
 
-FIT = "Thin lines: least squares over all seeds, drawn from 1/√N = 0."
+FIT = "Thin lines: least squares through the means over seeds, drawn from 1/√N = 0."
+POINTS = f"Markers: median over seeds; bands: smallest to largest seed; {HOLLOW} {FIT}"
 RANKS = ("r = 4", "r = 14", "r = 28")
 COLOUR = dict(zip(RANKS, COLOURS, strict=False))
 
@@ -65,13 +66,14 @@ def released(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 
 def fitted(rows: pandas.DataFrame, column: str, panel: str) -> pandas.DataFrame:
-    """Spread of ``column`` over seeds for every rank, and a straight line fitted to all seeds, from x = 0 on."""
+    """Spread of ``column`` over seeds for every rank, and a straight line through the means, from x = 0 on."""
     tables = []
     for name, part in rows.groupby("series", sort=False):
         tables.append(spread(part, "x", column, name, panel))
         if part["x"].nunique() > 1:
+            mean = part.groupby("x")[column].mean()
+            slope, intercept = np.polyfit(mean.index, mean, 1)
             x = np.array([0, part["x"].max()])
-            slope, intercept = np.polyfit(part["x"], part[column].astype(float), 1)
             tables.append(formula(x, intercept + slope * x, f"fit, {name}", panel))
     return pandas.concat(tables)
 
@@ -141,8 +143,7 @@ PLOTS = (
         "F1",
         "Generalisation gap against 1/√N",
         "Gap between test and training set under FGSM, in loss (above) and accuracy (middle), for factors of tubal "
-        "rank r, at as many epochs for every N; below, in loss, at as many steps for every N. Markers: median over "
-        f"seeds; bands: smallest to largest seed. {FIT}",
+        f"rank r, at as many epochs for every N; below, in loss, at as many steps for every N. {POINTS}",
         "gap ∝ 1/√N",
         "Three panels over one over root N: gap in loss, in accuracy, and in loss at fixed steps, with straight lines.",
         ("tnn_generalization_gap", "tnn_fixed_steps"),
@@ -154,8 +155,7 @@ PLOTS = (
         "The gap as the released code counts it",
         "Training as released. Above, risks as released: means of batches, summed and divided by N, which is the mean "
         "over the batch size. r = 28 has smaller batches than r = 4 and gains their ratio by counting alone; its "
-        "points are drawn divided by it, too. Below: gap in mean loss of the same networks. Markers: median over "
-        f"seeds; bands: smallest to largest seed. {FIT}",
+        f"points are drawn divided by it, too. Below: gap in mean loss of the same networks. {POINTS}",
         "(1/N) Σ_batches mean = mean / batch size",
         "Two panels over one over root N with straight lines: gap as released, and in mean loss.",
         ("tnn_released_gap",),

@@ -7,7 +7,20 @@ import pandas
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from src.figures.paper2_rows import BAND, LAYER, TIME, TRAINING, crossed, key, moving, of_layers, time_axis, timed
+from src.figures.paper2_rows import (
+    BAND,
+    HOLLOW,
+    LAYER,
+    TIME,
+    TRAINING,
+    WINDOW,
+    crossed,
+    key,
+    moving,
+    of_layers,
+    time_axis,
+    timed,
+)
 from src.figures.style import COLOURS, Plot, canvas, legend, lines, log_ticks, spread
 
 SLICES = 28
@@ -136,8 +149,9 @@ PLOTS = (
         "A penalty on the tubal nuclear norm",
         "Stable rank, tubal rank (singular values up to 0.001 of the largest count as 0), test accuracy under FGSM and "
         "F-norm of each t-layer at the end, against the penalty λ by proximal steps. Grey: the median network has an "
-        f"accuracy of at most {COLLAPSED} (dotted); a layer that is exactly 0 has no stable rank. Below: F-norms under "
-        f"the released penalty, which takes subgradient steps, against gradient-flow time. {BAND}",
+        f"accuracy of at most {COLLAPSED} (dotted); {HOLLOW} A layer that is exactly 0 has no stable rank. Below: "
+        "F-norms under the released penalty, which takes subgradient steps, against gradient-flow time. "
+        f"{WINDOW} {BAND}",
         "risk + λ Σ_l ‖M(W^l)‖_*",
         "Five panels: stable rank, tubal rank, accuracy and F-norm over the penalty; F-norms over time.",
         ("tnn_nuclear_norm", "tnn_collapse"),

@@ -7,7 +7,7 @@ import math
 import pandas
 from matplotlib.figure import Figure
 
-from src.figures.paper2_rows import BAND, TRAINING, timed
+from src.figures.paper2_rows import BAND, HOLLOW, TRAINING, timed
 from src.figures.style import MARKERS, Plot, Table, canvas, formula, legend, lines, log_ticks, spread
 
 ATTACKS = {"clean": "clean", "fgsm": "FGSM", "pgd10": "PGD-10", "pgd40": "PGD-40", "l2": "ℓ2"}
@@ -17,7 +17,8 @@ LIMIT = "√2: limit for deep students"
 def teacher(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F9: harmonic mean of ‖W‖_F/‖W‖_sp over the layers of a student, against its depth."""
     rows = timed(frame)
-    final, start = rows[rows["final"]], rows[rows["step"] == 0]
+    final = rows[rows["final"]]
+    start = rows[rows["step"] == 0].drop_duplicates(["model_depth", "seed"])  # the same with and without attack
     order = sorted(final["objective_eps"].astype(float).unique(), reverse=True)
     depths = sorted(final["model_depth"].unique())
     at = {eps: final[final["objective_eps"].astype(float) == eps] for eps in order}
@@ -26,11 +27,12 @@ def teacher(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         *[spread(at[eps], "model_depth", "harmonic_ratio", f"end, {told[eps]}") for eps in order],
         spread(start, "model_depth", "harmonic_ratio", "start"),
         *[spread(at[eps], "model_depth", "ratio_bound", f"bound, {told[eps]}") for eps in order],
-        spread(final, "model_depth", "teacher_ratio", "teacher"),
+        spread(start, "model_depth", "teacher_ratio", "teacher").assign(converged=1.0),
         formula(depths, math.sqrt(2), LIMIT),
     ])  # fmt: skip
     figure, (axes,) = canvas(height=3.4)
     lines(axes, data)
+    axes.set_ylim(1, None)
     log_ticks(axes.yaxis)
     axes.set(xlabel="t-layers of the student", ylabel="harmonic mean of ‖W‖_F / ‖W‖_sp", xticks=depths)
     legend(axes)
@@ -80,7 +82,8 @@ PLOTS = (
         "Students of a teacher of tubal rank 1",
         "Harmonic mean of ‖W‖_F/‖W‖_sp over the t-layers of a student, against its depth: at the start, at the end of "
         "training with and without attack, and the upper bound that the margin reached gives (seeds that misclassify "
-        f"a training example have none). Grey: limit for deep students in the theorem as we recall it. {BAND}",
+        f"a training example have none). Grey: limit for deep students in the theorem as we recall it. {BAND} "
+        f"{HOLLOW.capitalize()}",
         "n / Σ_l (‖W^l‖_sp/‖W^l‖_F) ≤ γ̂^(−1/n)",
         "Harmonic means of norm ratios over the depth of the student, with bounds above and a grey level at root two.",
         ("tnn_teacher",),
