@@ -31,13 +31,9 @@ def gap(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     panels = {panel: (rows, column) for panel, (rows, column) in panels.items() if len(rows)}
     data = pandas.concat([fitted(rows, column, panel) for panel, (rows, column) in panels.items()])
     figure, places = canvas(len(panels), 2.0)
-    for axes, panel in zip(places, panels, strict=True):
+    for axes, (panel, (rows, _)) in zip(places, panels.items(), strict=True):
         _through_zero(axes, data[data["panel"] == panel])
-        axes.set(ylabel=panel.removesuffix(", fixed steps"))
-    titles = {"gap in FGSM loss, fixed steps": steps, "gap in FGSM loss": epochs}
-    for axes, panel in zip(places, panels, strict=True):
-        if panel in titles:
-            axes.set(title=_budget(titles[panel]))
+        axes.set(ylabel=panel.removesuffix(", fixed steps"), title=_budget(rows))
     places[-1].set(xlabel="1/√N")
     legend(places[0], columns=3)
     return figure, data
@@ -86,9 +82,9 @@ def _final(frame: pandas.DataFrame) -> pandas.DataFrame:
 
 def _budget(rows: pandas.DataFrame) -> str:
     """What all these runs have in common: their number of epochs or of steps."""
-    epochs = rows["steps"] * rows["batch_size"] / rows["data_n"]
     if rows["steps"].nunique() == 1:
         return f"{rows['steps'].iloc[0]} steps at every N"
+    epochs = rows["steps"] * rows["batch_size"] / rows["data_n"]
     return f"{epochs.median():.0f} epochs at every N"
 
 

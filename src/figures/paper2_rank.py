@@ -162,8 +162,8 @@ PLOTS = (
         "F7",
         "How much of the layers is needed?",
         "Test accuracy of trained networks on some of the test images, clean and under FGSM, after all t-layers are "
-        "truncated: to a tubal rank (above) and to their largest singular values, whichever slices they are in (below). "
-        f"No training follows. {BAND}",
+        "truncated: to a tubal rank (above) and to their largest singular values, whichever slices they are in "
+        f"(below). No training follows. {BAND}",
         "truncation: the best approximation in F-norm",
         "Two panels of test accuracy over what is kept, on log axes, clean and attacked, for two trainings.",
         ("tnn_truncation",),

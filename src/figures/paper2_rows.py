@@ -17,7 +17,6 @@ BAND = "Lines: median over seeds; bands: smallest to largest seed."
 HOLLOW = "hollow: not every seed classifies 90 % of its training examples."
 TIME = "gradient-flow time t = step · η"
 WINDOW = "Shown from t = T/200 on."
-TRAININGS = {"adversarial": "adversarial", "half_lr": "adversarial, η/2", "standard": "standard"}
 LAYER = dict(zip(("layer 1", "layer 2", "layer 3"), COLOURS, strict=False))
 TRAINING = dict(zip(("adversarial", "standard"), COLOURS, strict=False))
 

@@ -10,7 +10,6 @@ from src.figures.paper2_rows import (
     LAYER,
     TIME,
     TRAINING,
-    TRAININGS,
     WINDOW,
     crossed,
     key,
@@ -63,11 +62,10 @@ def flow(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 def control(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F4: stable ranks and test accuracy under FGSM against t, with adversarial and with standard training."""
     rows = moving(frame[frame["vary_training"].isin(list(TRAINING))])
-    rows = rows.assign(training=rows["vary_training"].map(TRAININGS))
     accuracy = "FGSM test accuracy"
     data = pandas.concat([
-        *[spread(rows, "t", f"srank_{place}", "training", f"srank, {layer}") for place, layer in enumerate(LAYER, 1)],
-        spread(rows, "t", "test_fgsm_accuracy", "training", accuracy),
+        *[spread(rows, "t", f"srank_{i}", "vary_training", f"srank, {layer}") for i, layer in enumerate(LAYER, 1)],
+        spread(rows, "t", "test_fgsm_accuracy", "vary_training", accuracy),
     ])  # fmt: skip
     names = list(data["panel"].unique())
     figure, panels = canvas(len(names), 1.55)
