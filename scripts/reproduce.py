@@ -45,13 +45,6 @@ class Job(NamedTuple):
         """Its folder."""
         return configuration.folder(self.config)
 
-    @property
-    def cost(self) -> float:
-        """Relative work: seeds · steps · examples · inputs · neurons."""
-        data, model = self.config["data"], self.config["model"]
-        inputs = data.get("n", 1) + data.get("k", 1)
-        return len(self.config["seeds"]) * self.config["steps"] * data.get("n", 1) * inputs * model.get("width", 1)
-
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
@@ -71,7 +64,8 @@ def reproduce(words: Sequence[str], overrides: Sequence[str], only_report: bool)
     if not only_report:
         every = [job for jobs in planned.values() for job in jobs]
         unfinished = [job for job in every if job.config["force"] or not records.finished(job.cell)]
-        run(sorted(unfinished, key=lambda job: -job.cost))
+        records.write_plan({job.cell: grid.cost(job.config) for job in every})
+        run(sorted(unfinished, key=lambda job: -grid.cost(job.config)))
     there = {name: [job.config for job in jobs] for name, jobs in planned.items() if not left_out(jobs)}
     return conclude.paper(paper, there, overrides, entry.say)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src import claims, claims_file, ledger, provenance, records, report, tracking
+from src import claims, claims_file, ledger, mirrors, provenance, records, report
 from src import config as configuration
 
 Say = Callable[[str], None]
@@ -60,7 +60,8 @@ def _conclude(
         commands = _commands(sweeps, overrides)
         built = report.build(number, folder, frames, done, commands, verdicts, effects, note_absent=note_absent)
         if built.changed:
-            _mirror(config, folder, title, verdicts)
+            mirrors.tell_report(config, folder, title, verdicts)
+        _tell_verdicts(sweeps, wanted, verdicts)
         say(report.terminal_table(verdicts))
         say(f"report: {built.page}")
     where = Path(config["outputs"]) / (next(iter(sweeps)) if len(sweeps) == 1 else "")
@@ -84,6 +85,21 @@ def _tell_changed_code(cells: Sequence[Path], say: Say) -> None:
         say(f"note: {count} of {len(cells)} cells were computed before {files} changed; force=true runs them anew")
 
 
+def _tell_verdicts(
+    sweeps: Mapping[str, Sequence[dict[str, Any]]],
+    wanted: Sequence[claims_file.Claim],
+    verdicts: Sequence[Mapping[str, Any]],
+) -> None:
+    """Tell W&B, for every finished cell, the verdicts that rest on it and on nothing outside of these sweeps."""
+    whole = {claim.id for claim in wanted if set(claim.experiments) <= set(sweeps)}
+    judged = [record for record in verdicts if record["id"] in whole]
+    for name, configs in sweeps.items():
+        resting = [claim.id for claim in wanted if name in claim.experiments]
+        for config in configs:
+            if records.finished(configuration.folder(config)):
+                mirrors.tell_verdicts(config, resting, judged)
+
+
 def _name(title: str, profile: str, overrides: Sequence[str]) -> str:
     """Folder of a report: what it is on, the profile unless default, and a hash of what else was overridden."""
     own = [word for word in overrides if not word.lstrip("+~").startswith((*INCIDENTAL, "experiment="))]
@@ -96,24 +112,3 @@ def _commands(names: Iterable[str], overrides: Sequence[str]) -> dict[str, str]:
     rest = [shlex.quote(word) for word in overrides if not word.lstrip("+").startswith(("experiment=", "report="))]
     return {name: " ".join(["python -m src.run", f"+experiment={name}", *rest]) for name in names}
 
-
-def _mirror(config: Mapping[str, Any], folder: Path, title: str, verdicts: Sequence[Mapping[str, Any]]) -> None:
-    """One W&B run with the figures, the claims and the page."""
-    mirror = tracking.open_run(
-        config["tracking"]["mode"],
-        config["outputs"],
-        run_id=f"report-{hashlib.sha256(folder.name.encode()).hexdigest()[:10]}",
-        project=config["tracking"]["project"],
-        name=folder.name,
-        group=title,
-        job_type="report",
-        tags=[f"paper{config['paper']}", config["profile"], *(record["id"] for record in verdicts)],
-        config={"profile": config["profile"]},
-    )
-    for figure in sorted((folder / "figures").glob("*.png")):
-        mirror.image(f"figures/{figure.stem}", figure)
-    mirror.table("claims", [{k: v for k, v in record.items() if not isinstance(v, list)} for record in verdicts])
-    mirror.summary({f"verdict/{record['id']}": record["verdict"] for record in verdicts})
-    for name in ("report.html", "claims.json", "ledger.json"):
-        mirror.file(folder / name)
-    mirror.finish()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -77,6 +77,13 @@ def jobs(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:
         parsed = OverridesParser.create().parse_overrides([f"{k}={v}" for k, v in params.items()] + list(overrides))
         (laid_out,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
         return [(job, configuration.plain(compose("config", overrides=job))) for job in laid_out]
+
+
+def cost(config: Mapping[str, Any]) -> float:
+    """Relative work of a cell: seeds · steps · examples · inputs · neurons."""
+    data, model = config["data"], config["model"]
+    inputs = data.get("n", 1) + data.get("k", 1)
+    return len(config["seeds"]) * config["steps"] * data.get("n", 1) * inputs * model.get("width", 1)
 
 
 def _refuse_sweeps_over_experiments(overrides: Sequence[str]) -> None:

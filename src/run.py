@@ -142,6 +142,7 @@ def _sweep(overrides: Sequence[str]) -> int:
     unfinished = [c for c in configs if c["force"] or not records.finished(configuration.folder(c))]
     say(f"{configs[0]['name']}: {len(configs)} cell(s), {len(configs) - len(unfinished)} finished before")
     if unfinished:
+        records.write_plan({configuration.folder(c): grid.cost(c) for c in configs})
         _run(unfinished, overrides)
     mistaken = any(isinstance(error, ConfigError) for error in _failures)
     if mistaken and not records.count_finished(map(configuration.folder, configs)):

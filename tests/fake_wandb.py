@@ -13,7 +13,7 @@ from typing import Any
 
 
 class Server(ThreadingHTTPServer):
-    """What arrived, by run id. ``fault`` is None, "refuse" (401), "error" (500) or "hang", changed at any time."""
+    """What arrived, by run id; artifacts' types by name. ``fault`` is None, "refuse" (401), "error" (500) or "hang", changed at any time."""
 
     daemon_threads = True
     block_on_close = False
@@ -27,6 +27,8 @@ class Server(ThreadingHTTPServer):
         self.runs: dict[str, dict[str, Any]] = defaultdict(dict)
         self.rows: dict[str, list[dict]] = defaultdict(list)
         self.files: dict[str, bytes] = {}
+        self.pending: dict[str, str] = {}
+        self.artifacts: dict[str, str] = {}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: wandb-core leaves without closing its connections."""
@@ -71,8 +73,39 @@ class Handler(BaseHTTPRequestHandler):
             where = f"{self.server.url}/upload/{given['run']}"
             files = [{"name": name, "uploadUrl": f"{where}/{name}"} for name in given["files"]]
             return {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}
+        if "artifact" in operation.lower() or not operation:
+            return self.artifact(operation, given)
         return {"viewer": {"id": "u", "entity": "tester", "username": "tester", "teams": {"edges": []}},
                 "serverInfo": {"features": []}}  # fmt: skip
+
+    def artifact(self, operation: str, given: dict[str, Any]) -> dict[str, Any]:
+        """An artifact's files arrive under ``<artifact>/<file>``, once it is committed its name in ``artifacts``."""
+        given = given.get("input", given)
+        upload = f"{self.server.url}/upload"
+        match operation:
+            case "CreateArtifact":
+                name = given["artifactCollectionName"]
+                self.server.pending[name] = given["artifactTypeName"]
+                artifact = {"id": name, "state": "PENDING", "artifactSequence": {"id": "s", "latestArtifact": None}}
+                return {"createArtifact": {"artifact": artifact}}
+            case "CreateArtifactManifest" | "UpdateArtifactManifest":
+                of = given.get("artifactID") or given["artifactManifestID"]
+                where = {"id": "f", "uploadUrl": f"{upload}/{of}/manifest.json", "uploadHeaders": []}
+                key = operation[0].lower() + operation[1:]
+                return {key: {"artifactManifest": {"id": of, "file": where}}}
+            case "CreateArtifactFiles":
+                found = []
+                for file in given["artifactFiles"]:
+                    place = f"{file['artifactID']}/{file['name']}"
+                    node = {"id": place, "name": file["name"], "displayName": file["name"], "storagePath": place}
+                    node |= {"uploadUrl": f"{upload}/{place}", "uploadHeaders": [], "uploadMultipartUrls": None}
+                    found.append({"node": node | {"artifact": {"id": file["artifactID"]}}})
+                return {"createArtifactFiles": {"files": {"edges": found}}}
+            case "CommitArtifact":
+                name = given["artifactID"]
+                self.server.artifacts[name] = self.server.pending[name]
+                return {"commitArtifact": {"artifact": {"id": name, "digest": "d"}}}
+        return {"project": {"artifact": None, "artifactType": None}}
 
     def answer(self, content: dict[str, Any], status: int = 200) -> None:
         body = json.dumps(content).encode()
