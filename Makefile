@@ -7,7 +7,7 @@ RUN     := $(VENV)/bin/python
 ARGS    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint smoke reproduce reproduce-paper1 reproduce-paper3 bench report docs clean
+.PHONY: help setup test lint smoke reproduce reproduce-paper1 reproduce-paper2 reproduce-paper3 bench report docs clean
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 20
@@ -29,10 +29,13 @@ lint: setup  ## check the style
 smoke: PROFILE := smoke
 smoke: reproduce  ## every experiment at its smallest, in seconds
 
-reproduce: reproduce-paper1 reproduce-paper3  ## all papers
+reproduce: reproduce-paper1 reproduce-paper2 reproduce-paper3  ## all papers
 
 reproduce-paper1: setup  ## Frei, Vardi, Bartlett & Srebro (2023): cells, verdicts, figures, page
 	$(RUN) scripts/reproduce.py 1 profile=$(PROFILE) $(ARGS)
+
+reproduce-paper2: setup  ## Wang et al. (2023): cells, verdicts, figures, page
+	$(RUN) scripts/reproduce.py 2 profile=$(PROFILE) $(ARGS)
 
 reproduce-paper3: setup  ## Gronich & Vardi (2026): cells, verdicts, figures, page
 	$(RUN) scripts/reproduce.py 3 profile=$(PROFILE) $(ARGS)
@@ -42,7 +45,7 @@ bench: setup  ## what a step costs, as ratios on this machine
 	$(RUN) scripts/bench_paper2.py $(ARGS)
 
 report: setup  ## rebuild the pages from the results there are
-	for paper in 1 3; do $(RUN) scripts/reproduce.py $$paper --only-report profile=$(PROFILE) $(ARGS) || exit; done
+	for paper in 1 2 3; do $(RUN) scripts/reproduce.py $$paper --only-report profile=$(PROFILE) $(ARGS) || exit; done
 
 docs: setup  ## fill README.md and docs/ with the numbers of the reports
 	$(RUN) scripts/publish.py $(ARGS)

@@ -26,10 +26,9 @@ def build(task: Task, seeds: Sequence[int], batch_size: int | None) -> Callable[
     if batch_size is None:
         whole = Batch(task.x, task.y)
         return lambda step: whole
-    examples, shared = task.y.shape[-1], task.y.ndim == 1
+    examples, shared, steps = task.y.shape[-1], task.y.ndim == 1, steps_of_epoch(task, batch_size)
     if batch_size > examples:
         raise ConfigError("batch_size", batch_size, f"must be <= {examples}, the training examples")
-    steps = math.ceil(examples / batch_size)
     member = torch.arange(len(seeds), device=task.x.device).unsqueeze(-1)
 
     @lru_cache(maxsize=2)  # one epoch, and the next one at its border
@@ -42,3 +41,8 @@ def build(task: Task, seeds: Sequence[int], batch_size: int | None) -> Callable[
         return Batch(task.x[index], task.y[index]) if shared else Batch(task.x[member, index], task.y[member, index])
 
     return batch
+
+
+def steps_of_epoch(task: Task, batch_size: int | None) -> int:
+    """Steps in which every example is seen once."""
+    return 1 if batch_size is None else math.ceil(task.y.shape[-1] / batch_size)

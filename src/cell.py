@@ -223,6 +223,7 @@ def _train(
     """Train to the end; returns the final rows, one per member."""
     task, steps, record = parts.task, config["steps"], cell / "metrics.jsonl"
     batches_of = batches.build(task, config["seeds"], config["batch_size"])
+    epoch = batches.steps_of_epoch(task, config["batch_size"])
     begin = started or training.start(_members_init(parts, config["seeds"]), parts.rule, parts.stop)
     marks = stopping.log_spaced(steps, config["snapshots"])
     matched_log_risk = -math.inf if config["matched_loss"] is None else math.log(config["matched_loss"])
@@ -230,14 +231,14 @@ def _train(
     bar = tqdm(total=steps, initial=begin.step, desc=cell.name, unit="step", leave=False, disable=None, position=1)
     with bar:
         for progress in training.train(
-            begin, parts.objective, parts.rule, batches_of, parts.stop, steps, matched_log_risk
+            begin, parts.objective, parts.rule, batches_of, parts.stop, steps, matched_log_risk, epoch
         ):
             bar.update(progress.step - bar.n)
             over = training.over(progress, steps)
             marked = progress.step in marks or progress.step in progress.matched_at
             if marked and not over and progress is not started:
                 view = training.snapshot(progress, parts.objective, parts.rule, batches_of)
-                rows = measure(view, progress, config["seeds"], parts.measurements, final=False)
+                rows = measure(view, progress, config, parts.measurements, final=False)
                 written = records.append(record, rows)
                 mirror.log(rows)
             if over or time.monotonic() - saved_at >= config["checkpoint_every"]:
@@ -245,7 +246,7 @@ def _train(
                 _beat(cell, config, {"step": progress.step})
                 saved_at = time.monotonic()
         view = training.snapshot(progress, parts.objective, parts.rule, batches_of)
-        rows = measure(view, progress, config["seeds"], parts.measurements + parts.last, final=True)
+        rows = measure(view, progress, config, parts.measurements + parts.last, final=True)
         records.append(record, rows)
         mirror.log(rows)
     return rows
@@ -256,12 +257,18 @@ def _members_init(parts: Parts, seeds: list[int]) -> Params:
 
 
 def measure(
-    view: Snapshot, progress: training.Progress, seeds: list[int], measurements: list[Measurement], final: bool
+    view: Snapshot,
+    progress: training.Progress,
+    config: Mapping[str, Any],
+    measurements: list[Measurement],
+    final: bool,
 ) -> list[dict[str, Any]]:
     """One row per member: where it stands, how it ended, and every measured column; curves become lists.
 
-    The row of the step at which a member first reached the ``matched_loss`` is flagged ``matched``.
+    The row of the step at which a member first reached the ``matched_loss`` is flagged ``matched``. Trained in
+    batches, ``epoch_risk`` is the mean of the batches' risks over the epoch that ends there, while weights moved.
     """
+    in_epochs = config["batch_size"] is not None
     columns = {name: values.tolist() for measure in measurements for name, values in measure(view).items()}
     return [
         {
@@ -272,9 +279,10 @@ def measure(
             "converged": bool(progress.converged[member]),
             "diverged": bool(progress.diverged[member]),
             "matched": bool(progress.matched_at[member] == view.step),
+            **({"epoch_risk": float(progress.epoch_risk[member])} if in_epochs else {}),
             **{name: values[member] for name, values in columns.items()},
         }
-        for member, seed in enumerate(seeds)
+        for member, seed in enumerate(config["seeds"])
     ]
 
 

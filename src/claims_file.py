@@ -25,6 +25,8 @@ STATISTICS = {
     "max": "largest member",
     "share": "share of members for which it holds",
     "slope": "log–log least-squares slope",
+    "r2": "R² of the least-squares line through the means",
+    "intercept": "intercept of that line as a share of its largest value",
     "rate": "pooled rate",
     "ratio": "ratio of medians",
     "paired": "median over seeds of the ratio within a seed",
@@ -33,7 +35,8 @@ STATISTICS = {
 }
 WORST = ("min", "max", "lead", "clearance")
 """Facts about the networks at hand, decided by the worst of them; the others are inferred, with an interval."""
-COMPANIONS = {"slope": "against", "rate": "of"} | dict.fromkeys(("ratio", "paired", "lead", "clearance"), "versus")
+COMPANIONS = dict.fromkeys(("slope", "r2", "intercept"), "against") | {"rate": "of"}
+COMPANIONS |= dict.fromkeys(("ratio", "paired", "lead", "clearance"), "versus")
 """What a statistic needs beside ``value``: the abscissa, the number of trials, the rows it is compared with."""
 
 
@@ -47,7 +50,7 @@ class Part:
         statistic: one of ``STATISTICS``.
         where: pandas condition that selects rows; ``final`` are the rows at the end of training.
         experiments: whose rows are read, together.
-        against: abscissa of a ``slope``.
+        against: abscissa of a ``slope`` or of a line (``r2``, ``intercept``).
         of: number of trials of a ``rate``.
         versus: condition selecting the rows that a ratio is relative to or a lead is held over.
         each: columns; the number is taken in every group of equal values, and the worst group decides.
@@ -92,6 +95,11 @@ class Claim:
     experiments: tuple[str, ...]
     published: str | None = None
     parts: tuple[Part, ...]
+
+
+def papers(folder: Path = FOLDER) -> list[int]:
+    """The numbers of the papers that have claims."""
+    return sorted(int(path.stem.removeprefix("paper")) for path in folder.glob("paper*.yaml"))
 
 
 def load(paper: int, folder: Path = FOLDER) -> list[Claim]:

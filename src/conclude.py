@@ -52,7 +52,7 @@ def _conclude(
     _tell_failures(sweeps, say)
     _tell_changed_code([cell for cells in done.values() for cell in cells], say)
     if finished and number is not None and config["report"]:
-        folder = Path(config["outputs"]) / "reports" / _name(title, config["profile"], overrides)
+        folder = report.folder_of(Path(config["outputs"]), title, config["profile"], _mark(overrides))
         frames = {name: records.frame(cells) for name, cells in done.items()}
         planned = {name: len(set(map(configuration.folder, configs))) for name, configs in sweeps.items()}
         verdicts = claims.judge(wanted, frames, planned)
@@ -100,11 +100,10 @@ def _tell_verdicts(
                 mirrors.tell_verdicts(config, resting, judged)
 
 
-def _name(title: str, profile: str, overrides: Sequence[str]) -> str:
-    """Folder of a report: what it is on, the profile unless default, and a hash of what else was overridden."""
+def _mark(overrides: Sequence[str]) -> str | None:
+    """A hash of what is overridden, less the incidental; None if that is nothing."""
     own = [word for word in overrides if not word.lstrip("+~").startswith((*INCIDENTAL, "experiment="))]
-    mark = hashlib.sha256(" ".join(sorted(own)).encode()).hexdigest()[:8] if own else None
-    return "-".join(filter(None, [title, profile if profile != "default" else None, mark]))
+    return hashlib.sha256(" ".join(sorted(own)).encode()).hexdigest()[:8] if own else None
 
 
 def _commands(names: Iterable[str], overrides: Sequence[str]) -> dict[str, str]:

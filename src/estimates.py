@@ -11,12 +11,14 @@ import pandas
 
 from src.allowed import nearest
 from src.claims_file import STATISTICS, WORST, Part
-from src.intervals import bootstrap, clopper_pearson, derived, log_log_slope
+from src.intervals import bootstrap, clopper_pearson, derived, line_intercept, line_r2, log_log_slope
 
 OVER_MEMBERS = {
     "median": lambda columns: np.median(columns[0], -1),
     "mean": lambda columns: columns[0].mean(-1),
     "slope": log_log_slope,
+    "r2": line_r2,
+    "intercept": line_intercept,
 }
 
 
@@ -67,10 +69,10 @@ def estimate(part: Part, rows: pandas.DataFrame, role: tuple) -> Estimate:
         own, others = _by_seed(rows, value, "mean", "mean")
         columns, statistic = (own / others).to_numpy()[None], OVER_MEMBERS["median"]
         cell, seed = ["all"] * len(own), own.index
-    if part.statistic == "slope":
+    if part.against is not None:
         columns = np.stack([value, numbers(rows, part.against)])
-        if lacking := int((columns <= 0).sum()):
-            raise NoNumberError(f"{lacking} values are not positive, so have no logarithm")
+    if part.statistic == "slope" and (lacking := int((columns <= 0).sum())):
+        raise NoNumberError(f"{lacking} values are not positive, so have no logarithm")
     if part.statistic == "ratio":
         versus = rows["versus"].to_numpy()
 

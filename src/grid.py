@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,18 @@ def root(x: float, degree: float) -> float:
     return x ** (1 / degree)
 
 
+def epochs(count: float, examples: int, batch_size: int) -> int:
+    """``${epochs:20,${data.n},${batch_size}}`` in YAML: the steps of so many epochs."""
+    return round(count * math.ceil(examples / batch_size))
+
+
+def steps_in(time: float, lr: float) -> int:
+    """``${steps_in:60,${optimizer.lr}}`` in YAML: the steps of gradient descent in a gradient-flow time Σ lr."""
+    return round(time / lr)
+
+
+OmegaConf.register_new_resolver("steps_in", steps_in, replace=True)
+OmegaConf.register_new_resolver("epochs", epochs, replace=True)
 OmegaConf.register_new_resolver("times", times, replace=True)
 OmegaConf.register_new_resolver("root", root, replace=True)
 
@@ -79,11 +92,35 @@ def jobs(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:
         return [(job, configuration.plain(compose("config", overrides=job))) for job in laid_out]
 
 
+def first(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """The first cell's checked config, and what its experiment sweeps: key of the config → values, in their order.
+
+    A swept group counts as the name of its option; what only selects other keys, as the label.
+    """
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(configuration.CONF), version_base="1.3"):
+        whole = compose("config", overrides=list(overrides), return_hydra_config=True)
+        params = OmegaConf.to_container(whole.hydra.sweeper.params, resolve=True) if whole.hydra.sweeper.params else {}
+        parsed = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
+        ((start, *_),) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+        config = configuration.plain(compose("config", overrides=[*start, *overrides]))
+    swept = {}
+    for override in parsed:
+        if not override.is_sweep_override():
+            continue
+        key = override.key_or_group
+        name = key if "." in key else f"{key}.name" if key in configuration.COMPONENT_GROUPS else "label"
+        swept[name] = [yaml.safe_load(value) for value in override.sweep_string_iterator()]
+    return config, {name: values for name, values in swept.items() if len(values) > 1}
+
+
 def cost(config: Mapping[str, Any]) -> float:
-    """Relative work of a cell: seeds · steps · examples · inputs · neurons."""
+    """Relative work of a cell: seeds · steps · examples of a step · inputs · neurons · layers."""
     data, model = config["data"], config["model"]
-    inputs = data.get("n", 1) + data.get("k", 1)
-    return len(config["seeds"]) * config["steps"] * data.get("n", 1) * inputs * model.get("width", 1)
+    examples = config["batch_size"] or data.get("n", 1)
+    inputs = data["n"] + data["k"] if "k" in data else 1  # clusters come in coordinates of their own
+    layers = model.get("width", 1) * model.get("depth", 1)
+    return len(config["seeds"]) * config["steps"] * examples * inputs * layers
 
 
 def _refuse_sweeps_over_experiments(overrides: Sequence[str]) -> None:

@@ -86,6 +86,37 @@ def clopper_pearson(errors: float, points: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def line_r2(y_and_x: np.ndarray) -> np.ndarray:
+    """R² of the least-squares line through the means of y at every x, over the last axis of ``[2, ..., N]``."""
+    mean, _, fitted = _line(y_and_x)
+    residual, total = mean - fitted, mean - mean.mean(-1, keepdims=True)
+    return 1 - (residual * residual).sum(-1) / (total * total).sum(-1)
+
+
+def line_intercept(y_and_x: np.ndarray) -> np.ndarray:
+    """Value at x = 0 of that line, as a share of its value at the largest x: 0 for a law y ∝ x.
+
+    >>> float(line_intercept(np.array([[3.0, 5.0], [1.0, 2.0]])))
+    0.2
+    """
+    _, at_zero, fitted = _line(y_and_x)
+    return at_zero / fitted[..., -1]
+
+
+def _line(y_and_x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means of y at the distinct x, rising; the least-squares line through them at 0; the line at these x.
+
+    Resampling seeds leaves every x in its place, so the x of one resample are those of all.
+    """
+    y, (x, *_) = y_and_x[0], y_and_x[1].reshape(-1, y_and_x.shape[-1])
+    levels = np.unique(x)
+    mean = np.stack([y[..., x == level].mean(-1) for level in levels], -1)
+    centred = levels - levels.mean()
+    slope = (centred * mean).sum(-1, keepdims=True) / (centred * centred).sum()
+    fitted = mean.mean(-1, keepdims=True) + slope * centred
+    return mean, (fitted[..., :1] - slope * levels[0])[..., 0], fitted
+
+
 def log_log_slope(y_and_x: np.ndarray) -> np.ndarray:
     """Least-squares slope of log y on log x over the last axis of ``[2, ..., N]``."""
     y, x = np.log(y_and_x)

@@ -27,6 +27,7 @@ def open_cell(cell: Path, config: Mapping[str, Any], claims: Sequence[str]) -> t
         job_type="cell",
         tags=[f"paper{config['paper']}", config["profile"], config["name"], *claims],
         config=described(config),
+        time_per_step=_time_per_step(config["optimizer"]),
     )
     if mirror is not tracking.SILENT and (cell / "metrics.jsonl").exists():
         for _, rows in itertools.groupby(records.rows(cell), key=lambda row: row["step"]):
@@ -37,6 +38,12 @@ def open_cell(cell: Path, config: Mapping[str, Any], claims: Sequence[str]) -> t
 def described(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config as it is recorded: what determines the numbers and what the cell is called, no paths."""
     return {key: value for key, value in config.items() if key not in ("outputs", "force", "report", "profiles")}
+
+
+def _time_per_step(optimizer: Mapping[str, Any]) -> float | None:
+    """A step of gradient descent at the constant rate η stands for the time η of gradient flow; of others, None."""
+    rate = optimizer.get("lr")
+    return rate if optimizer["name"] in ("gd", "sgd") and isinstance(rate, int | float) else None
 
 
 def tell_verdicts(config: Mapping[str, Any], claims: Sequence[str], judged: Sequence[Mapping[str, Any]]) -> None:

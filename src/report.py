@@ -73,7 +73,7 @@ def build(
     records.write_json(folder / "claims.json", _finite(list(judged)))
     records.write_json(folder / "ledger.json", _finite(list(ledger)))
     pandas.DataFrame(judged, columns=CLAIM_COLUMNS).to_csv(folder / "claims.csv", index=False)
-    title, plots, tables = _of_paper(paper)
+    title, plots, tables = of_paper(paper)
     if not note_absent:
         plots, tables = ([one for one in some if _there(one, frames)] for some in (plots, tables))
     drawn = [_draw(plot, frames, cells, commands, folder / "figures") for plot in plots]
@@ -158,13 +158,18 @@ def _digest(cells: Mapping[str, Sequence[Path]], *told: Any) -> str:
     return found.hexdigest()
 
 
-def _of_paper(paper: int) -> tuple[str, Sequence[Any], Sequence[Any]]:
+def of_paper(paper: int) -> tuple[str, Sequence[Any], Sequence[Any]]:
     """Title, plots and tables of ``src/figures/paperN.py``, imported only now: what draws takes a second to import."""
     name = f"src.figures.paper{paper}"
     if importlib.util.find_spec(name) is None:
         return f"Paper {paper}", (), ()
     module = importlib.import_module(name)
     return module.TITLE, module.PLOTS, module.TABLES
+
+
+def folder_of(outputs: Path, title: str, profile: str, mark: str | None = None) -> Path:
+    """Where a report lies: what it is on, the profile unless default, and a mark of what else was overridden."""
+    return outputs / "reports" / "-".join(filter(None, [title, profile if profile != "default" else None, mark]))
 
 
 def _there(wanted: Any, frames: Mapping[str, pandas.DataFrame]) -> list[str]:

@@ -36,14 +36,19 @@ def build(
     """
 
     asked = any(criterion is not None for criterion in (slackness, flatness, log_risk))
+    reads_margins = slackness is not None or flatness is not None  # of all training examples, so not for nothing
 
     def init(members: int) -> State:
         return {"smoothed_margin": torch.full((members,), -torch.inf, dtype=task.x.dtype, device=task.x.device)}
 
     def update(snapshot: Snapshot, state: State) -> tuple[Tensor, State]:
+        converged = torch.full_like(snapshot.log_risk, asked, dtype=torch.bool)
+        if log_risk is not None:
+            converged &= snapshot.log_risk <= log_risk
+        if not reads_margins:
+            return converged, state
         q = task.y * model.apply(snapshot.params, task.x)
         q_min = q.min(-1).values
-        converged = torch.full_like(q_min, asked, dtype=torch.bool)
         norm_squared = sum(leaf.flatten(1).square().sum(1) for leaf in snapshot.params.values())
         # γ̃ = −log Σ e^{−q} / ‖θ‖^L
         smoothed = -(-q).logsumexp(-1) / norm_squared ** ((model.degree or 0) / 2)
@@ -53,8 +58,6 @@ def build(
         if flatness is not None:
             before = state["smoothed_margin"]
             converged &= (before > 0) & (smoothed <= (1 + flatness) * before)
-        if log_risk is not None:
-            converged &= snapshot.log_risk <= log_risk
         return converged, {"smoothed_margin": smoothed}
 
     return StopRule(init, update, every)

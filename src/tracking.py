@@ -42,10 +42,11 @@ class Mirror(NamedTuple):
 
     send: Callable[[Call], None]
     close: Callable[[int], None]
+    time_per_step: float | None = None
 
     def log(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add the rows of one step, one per member: see ``history_entry``."""
-        self.send(lambda wandb, run: run.log(history_entry(rows)))
+        self.send(lambda wandb, run: run.log(history_entry(rows, self.time_per_step)))
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """Set values of the run's summary: what is shown for the run as a whole."""
@@ -87,6 +88,7 @@ def open_run(
     job_type: str,
     tags: Iterable[str] = (),
     config: Mapping[str, Any] | None = None,
+    time_per_step: float | None = None,
     patience: float = 10.0,
 ) -> Mirror:
     """Mirror one cell as one W&B run, kept under ``directory/wandb/``.
@@ -94,7 +96,7 @@ def open_run(
     ``online`` takes the key from WANDB_API_KEY or netrc and the server from WANDB_BASE_URL; ``patience`` (seconds)
     bounds the wait for the server, at the start and at the end. ``run_id`` names the run on the server for ever:
     the same id (a cell resumed or run again) *replaces* what is there, so log the earlier rows of a resumed cell
-    again, from its metrics.jsonl. A second id makes a second run.
+    again, from its metrics.jsonl. A second id makes a second run. ``time_per_step`` is that of ``history_entry``.
     """
     mode = _usable(mode)
     if mode == "disabled":
@@ -116,16 +118,33 @@ def open_run(
             _lost.add(_usable(mode))
             _tell(f"no answer within {patience + 2:g} s")
 
-    return Mirror(calls.put, close)
+    return Mirror(calls.put, close, time_per_step)
 
 
-def history_entry(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def account() -> str:
+    """Whose W&B account the key is of.
+
+    Raises:
+        RuntimeError: without a key, or without an answer.
+    """
+    import wandb
+
+    if not wandb.login(prompt=False, verify=False):
+        raise RuntimeError("no API key in WANDB_API_KEY or netrc, or WANDB_MODE is not online")
+    try:
+        return wandb.Api(timeout=10).default_entity
+    except Exception as error:
+        raise RuntimeError(f"W&B: {str(error).partition(chr(10))[0]}") from error
+
+
+def history_entry(rows: Sequence[Mapping[str, Any]], time_per_step: float | None = None) -> dict[str, float]:
     """The W&B history entry of one step, from one row per member.
 
     Every finite number of a row appears as ``seed<seed>/<name>`` (``seed<seed>.<member>/<name>`` where members
     share a seed), and over the members for which it is finite as their mean, under its plain name, and their range,
-    ``min/<name>`` to ``max/<name>``. ``decades`` is −log₁₀ of the risk: what runs are compared at. Curves, texts,
-    NaN and ±inf are left out: metrics.jsonl has them.
+    ``min/<name>`` to ``max/<name>``. ``decades`` is −log₁₀ of the risk and, where a step stands for a fixed
+    time of gradient flow, ``flow_time`` that time: what runs are compared at. Curves, texts, NaN and ±inf are left
+    out: metrics.jsonl has them.
 
     >>> history_entry([{"step": 8, "member": m, "seed": 3 + m, "margin": m, "curve": [1.0]} for m in (0, 1)])
     {'step': 8, 'margin': 0.5, 'min/margin': 0.0, 'max/margin': 1.0, 'seed3/margin': 0.0, 'seed4/margin': 1.0}
@@ -142,7 +161,10 @@ def history_entry(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
             if math.isfinite(value):
                 own[f"{member}/{name}"] = float(value)
                 values[name].append(float(value))
-    entry = {"step": rows[0]["step"]} | {name: fmean(of_members) for name, of_members in values.items()}
+    entry = {"step": rows[0]["step"]}
+    if time_per_step is not None:
+        entry["flow_time"] = time_per_step * rows[0]["step"]
+    entry |= {name: fmean(of_members) for name, of_members in values.items()}
     for end in (min, max):
         entry |= {f"{end.__name__}/{name}": end(of_members) for name, of_members in values.items()}
     return entry | own
@@ -191,7 +213,7 @@ def _start(mode: Mode, about: dict[str, Any], patience: float) -> tuple[Any, Any
 
 
 def _stage_in(folder: Path) -> None:
-    """Tables and artifacts wait for their upload beside the runs, not in the home directory, unless a person says so."""
+    """Tables and artifacts wait for their upload beside the runs, unless a person has said where."""
     for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
         if os.environ.get(variable) == _staging.get(variable):
             _staging[variable] = os.environ[variable] = str(folder)

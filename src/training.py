@@ -21,7 +21,8 @@ class Progress(NamedTuple):
     """Everything that determines the rest of a run.
 
     ``converged`` and ``diverged`` are ``[M]``; ``matched_at`` ``[M]`` is the first step at the loss at which runs are
-    compared, −1 before it.
+    compared, −1 before it. ``epoch_risk`` ``[M]`` is the mean over the epoch so far of each step's risk on its own
+    batch, at the weights it was taken from.
     """
 
     step: int
@@ -31,6 +32,7 @@ class Progress(NamedTuple):
     converged: Tensor
     diverged: Tensor
     matched_at: Tensor
+    epoch_risk: Tensor
 
     @property
     def ended(self) -> Tensor:
@@ -48,7 +50,8 @@ def start(params: Params, rule: UpdateRule, stop: StopRule) -> Progress:
     device = next(iter(params.values())).device
     no = torch.zeros(members, dtype=torch.bool, device=device)
     never = torch.full((members,), -1, device=device)
-    return Progress(0, params, rule.init(params), stop.init(members), converged=no, diverged=no, matched_at=never)
+    none = torch.full((members,), torch.nan, dtype=torch.float64, device=device)
+    return Progress(0, params, rule.init(params), stop.init(members), no, no, matched_at=never, epoch_risk=none)
 
 
 def train(
@@ -59,21 +62,25 @@ def train(
     stop: StopRule,
     steps: int,
     matched_log_risk: float = -math.inf,
+    epoch: int = 1,
 ) -> Iterator[Progress]:
     """Yield ``progress`` itself, then the progress after every step until ``steps`` or until all members have ended.
 
     A member that has ended stays where it is, so its numbers do not depend on its company. A member is matched at
-    the first step whose log-risk is at or below ``matched_log_risk``.
+    the first step whose log-risk is at or below ``matched_log_risk``. An ``epoch`` is so many steps.
     """
     yield progress
     if over(progress, steps):
         return
     log_risk, grad = objective(progress.params, batches(progress.step))
     while not over(progress, steps):
+        epoch_risk = _averaged(progress.epoch_risk, log_risk.double().exp(), progress.step % epoch)
         moved = rule.update(progress.params, progress.rule_state, log_risk, grad)
         if bool(progress.ended.any()):
             moved = keep_where(progress.ended, (progress.params, progress.rule_state), moved)
-        progress = progress._replace(step=progress.step + 1, params=moved[0], rule_state=moved[1])
+        progress = progress._replace(
+            step=progress.step + 1, params=moved[0], rule_state=moved[1], epoch_risk=epoch_risk
+        )
         log_risk, grad = objective(progress.params, batches(progress.step))
         newly = (progress.matched_at < 0) & (log_risk <= matched_log_risk)
         progress = progress._replace(matched_at=torch.where(newly, progress.step, progress.matched_at))
@@ -85,6 +92,11 @@ def train(
                 converged=progress.converged | converged & ~diverged, diverged=diverged, stop_state=stop_state
             )
         yield progress
+
+
+def _averaged(mean: Tensor, new: Tensor, count: int) -> Tensor:
+    """The mean of ``count`` numbers and a new one."""
+    return mean + (new - mean) / (count + 1) if count else new
 
 
 def over(progress: Progress, steps: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import re
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -13,7 +14,10 @@ from typing import Any
 
 
 class Server(ThreadingHTTPServer):
-    """What arrived, by run id; artifacts' types by name. ``fault`` is None, "refuse" (401), "error" (500) or "hang", changed at any time."""
+    """What arrived, by run id; artifacts' types by name.
+
+    ``fault`` is None, "refuse" (401), "error" (500) or "hang", changed at any time.
+    """
 
     daemon_threads = True
     block_on_close = False
@@ -29,6 +33,7 @@ class Server(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.pending: dict[str, str] = {}
         self.artifacts: dict[str, str] = {}
+        self.views: dict[str, dict[str, Any]] = {}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: wandb-core leaves without closing its connections."""
@@ -52,7 +57,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.server.closing.wait()
             case _ if self.path == "/graphql":
                 query = json.loads(body)
-                self.answer({"data": self.graphql(query["operationName"], query.get("variables") or {})})
+                operation = re.search(r"(?:query|mutation) (\w+)", query["query"])[1]
+                self.answer({"data": self.graphql(operation, query.get("variables") or {})})
             case _ if self.path.endswith("/file_stream"):
                 stream = json.loads(body).get("files", {}).get("wandb-history.jsonl", {"content": []})
                 self.server.rows[self.path.split("/")[-2]] += map(json.loads, stream["content"])
@@ -73,7 +79,11 @@ class Handler(BaseHTTPRequestHandler):
             where = f"{self.server.url}/upload/{given['run']}"
             files = [{"name": name, "uploadUrl": f"{where}/{name}"} for name in given["files"]]
             return {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}
-        if "artifact" in operation.lower() or not operation:
+        if operation == "UpsertView2":
+            name = given.get("id") or f"view{len(self.server.views)}"
+            self.server.views[name] = given
+            return {"upsertView": {"view": {"id": name, "name": given["name"]}, "inserted": True}}
+        if "artifact" in operation.lower():
             return self.artifact(operation, given)
         return {"viewer": {"id": "u", "entity": "tester", "username": "tester", "teams": {"edges": []}},
                 "serverInfo": {"features": []}}  # fmt: skip

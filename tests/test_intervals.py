@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, linregress
 
-from src.intervals import bootstrap, clopper_pearson, derived, log_log_slope
+from src.intervals import bootstrap, clopper_pearson, derived, line_intercept, line_r2, log_log_slope
 
 
 def mean(columns):
@@ -86,3 +86,21 @@ def test_clopper_pearson_is_scipys_exact_bound_at_either_end(case):
 def test_slope_of_a_power_law_is_its_exponent(exponent, factor):
     x = np.array([256.0, 1024.0, 4096.0, 2.0**20])
     assert log_log_slope(np.stack([factor * x**exponent, x])) == pytest.approx(exponent, abs=1e-9)
+
+
+def test_line_through_means_is_that_of_scipy():
+    random = np.random.default_rng(0)
+    x = np.repeat(random.uniform(1, 2, 6), 4)
+    y = 0.3 + 2 * x + random.normal(size=(3, 24))
+    columns = np.stack([y, np.broadcast_to(x, y.shape)])
+    levels = np.unique(x)
+    for row, r2, intercept in zip(y, line_r2(columns), line_intercept(columns), strict=True):
+        fit = linregress(levels, [row[x == level].mean() for level in levels])
+        assert r2 == pytest.approx(fit.rvalue**2)
+        assert intercept == pytest.approx(fit.intercept / (fit.intercept + fit.slope * levels[-1]))
+
+
+def test_a_law_through_the_origin_has_no_intercept():
+    x = np.repeat([1.0, 3.0, 4.0], 2)
+    assert line_intercept(np.stack([5 * x, x])) == pytest.approx(0, abs=1e-12)
+    assert line_r2(np.stack([5 * x, x])) == pytest.approx(1)

@@ -19,7 +19,7 @@ LAYERS = [
     {"grid", "explain", "mirrors", "cell"},
     {"entries", "claims_file", "estimates", "claims", "ledger", "figures"},
     {"report"},
-    {"conclude"},
+    {"conclude", "dashboards"},
     {"run"},
 ]
 LEVEL = {part: level for level, layer in enumerate(LAYERS) for part in layer}
@@ -62,7 +62,8 @@ def test_only_tracking_imports_wandb():
     assert [part_of(path) for path in importing] == ["tracking"]
 
 
-TORCHLESS = ["claims", "ledger", "report", "records", "status", "grid", "run", "conclude", "mirrors", "figures.paper1"]
+TORCHLESS = ["claims", "ledger", "report", "records", "status", "grid", "run", "conclude", "mirrors", "dashboards"]
+TORCHLESS += ["figures.paper1"]
 
 
 @pytest.mark.parametrize("part", TORCHLESS)

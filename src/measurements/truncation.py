@@ -24,12 +24,14 @@ def build(
     values: list[Count] = [3, 10, 30, 100, 300, 1000],  # noqa: B006
     eps: Share = 16 / 255,
     points: Count | None = 1000,
+    tolerance: Share = 0.01,
 ) -> Measurement:
     """Curves of test accuracy ``[M, K]`` against what is kept of every t-layer, clean and under FGSM.
 
     ``truncated_clean`` and ``truncated_fgsm`` over ``truncated_rank``, the tubal rank kept (best in F-norm), and
     ``largest_clean`` and ``largest_fgsm`` over ``largest_count``, the number of singular values kept in a layer,
-    whichever slices they are in.
+    whichever slices they are in. ``rank_needed_clean`` and ``rank_needed_fgsm`` are the smallest ranks in the list that
+    cost at most ``tolerance`` of the accuracy, infinite if none does.
 
     Args:
         task: its first test images; pixels in [0, 1].
@@ -38,6 +40,7 @@ def build(
         values: numbers of singular values kept.
         eps: ε of FGSM.
         points: test images; null takes all.
+        tolerance: accuracy that may be lost, of 1.
 
     Raises:
         ConfigError: for a network without t-layers.
@@ -63,6 +66,10 @@ def build(
         }
         for name, attacker in attackers.items():
             columns[f"truncated_{name}"] = accuracies(truncated, ranks, attacker)
+            whole = accuracies(lambda layer, _: layer, [0], attacker)
+            enough = columns[f"truncated_{name}"] >= whole - tolerance
+            kept = columns["truncated_rank"].double()
+            columns[f"rank_needed_{name}"] = torch.where(enough, kept, torch.inf).amin(-1)
             columns[f"largest_{name}"] = accuracies(largest_kept, values, attacker)
         return columns
 

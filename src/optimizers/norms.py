@@ -4,7 +4,8 @@ A ``Norm`` measures one layer ``[M, ...]``; ``over_layers`` joins the norms of t
 Then ‖θ‖ measures the weights, ‖g‖_* = max_{‖u‖≤1} ⟨u, g⟩ the gradient, and ``steepest(g)`` is the u that attains it.
 All come from one function, ``aligned``, applied to the entries, the singular values, the rows or the layers.
 
-A layer that is a vector ``[M, m]`` or a single row ``[M, 1, m]`` has one singular value, its ℓ2 norm.
+A layer that is a vector ``[M, m]`` or a single row ``[M, 1, m]`` has one singular value, its ℓ2 norm. One of several
+matrices, a t-layer ``[M, slices, D, d]``, has those of its block-diagonal matrix: of all slices together.
 """
 
 from __future__ import annotations
@@ -52,14 +53,14 @@ def schatten(p: float, polar_factor: Callable[[Tensor], Tensor] = polar.exact) -
     """ℓp of the singular values: p = ∞ is the spectral norm with the nuclear norm as its dual, p = 2 is ℓ2."""
 
     def sigma(layer: Tensor) -> Tensor:
-        return polar.singular_values(_as_matrix(layer)).to(layer.dtype)
+        return polar.singular_values(_as_matrix(layer)).to(layer.dtype).flatten(1)
 
     def steepest(layer: Tensor) -> Tensor:
         matrix = _as_matrix(layer)
         if p == math.inf:
             return polar_factor(matrix).reshape(layer.shape)
         u, s, vt = polar.svd(matrix)
-        return ((u * aligned(s, p).unsqueeze(-2)) @ vt).to(layer.dtype).reshape(layer.shape)
+        return ((u * aligned(s.flatten(1), p).view_as(s).unsqueeze(-2)) @ vt).to(layer.dtype).reshape(layer.shape)
 
     return Norm(lambda w: p_norm(sigma(w), p), lambda g: p_norm(sigma(g), conjugate(p)), steepest)
 
@@ -68,11 +69,11 @@ def rows(p: float = math.inf) -> Norm:
     """(2, p): ℓp of the ℓ2 norms of the rows, one row for each neuron; a vector is one row."""
 
     def lengths(layer: Tensor) -> Tensor:
-        return p_norm(_as_matrix(layer), 2)
+        return p_norm(_as_matrix(layer), 2).flatten(1)
 
     def steepest(layer: Tensor) -> Tensor:
         length = lengths(layer)
-        scale = aligned(length, p) / nonzero(length)
+        scale = (aligned(length, p) / nonzero(length)).view(layer.shape[:-1] if layer.ndim > 2 else (-1, 1))
         return (scale.unsqueeze(-1) * _as_matrix(layer)).reshape(layer.shape)
 
     return Norm(lambda w: p_norm(lengths(w), p), lambda g: p_norm(lengths(g), conjugate(p)), steepest)

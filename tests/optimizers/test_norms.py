@@ -54,6 +54,24 @@ def test_steepest_direction_is_optimal_in_its_norm(name, gradient):
     """⟨u, g⟩ = ‖g‖_* and ‖u‖ = 1 to 1e-12."""
     norm = NORMS[name]
     grads = {key: GRADIENTS[gradient](leaf) for key, leaf in random_params(SHAPES).items()}
+    assert_optimal(norm, grads)
+
+
+@pytest.mark.parametrize("name", [name for name in NORMS if not name.startswith("muon")])
+def test_a_layer_of_several_matrices_is_their_block_diagonal_matrix(name):
+    norm, shapes = NORMS[name], {"w1": (4, 5, 3), "w2": (4, 2, 5), "v": (4, 2), "b": (1,)}
+    grads = random_params(shapes)
+    assert_optimal(norm, grads)
+    if name.startswith(("schatten", "msp", "rows")):
+        blocks = {
+            key: torch.stack([torch.block_diag(*member) for member in leaf]) if leaf.ndim == 4 else leaf
+            for key, leaf in grads.items()
+        }
+        torch.testing.assert_close(norm.value(grads), norm.value(blocks), rtol=1e-12, atol=0)
+        torch.testing.assert_close(norm.dual(grads), norm.dual(blocks), rtol=1e-12, atol=0)
+
+
+def assert_optimal(norm, grads):
     u, dual = norm.steepest(grads), norm.dual(grads)
     assert (norm.value(u) - 1).abs().max() < 1e-12
     assert (inner(u, grads) / dual - 1).abs().max() < 1e-12
