@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src import claims, claims_file, ledger, mirrors, provenance, records, report
+from src import claims, claims_file, index, ledger, mirrors, provenance, records, report
 from src import config as configuration
 
 Say = Callable[[str], None]
@@ -64,6 +64,7 @@ def _conclude(
         _tell_verdicts(sweeps, wanted, verdicts)
         say(report.terminal_table(verdicts))
         say(f"report: {built.page}")
+        index.write(Path(config["outputs"]))
     where = Path(config["outputs"]) / (next(iter(sweeps)) if len(sweeps) == 1 else "")
     say(f"{finished} of {total} cells done; results in {where}")
     return 0 if finished == total else 1

@@ -18,7 +18,7 @@ LAYERS = [
     {"config", "records", "status", "checkpoint", "provenance", "tracking", "intervals"},
     {"grid", "explain", "mirrors", "cell"},
     {"entries", "claims_file", "estimates", "claims", "ledger", "figures"},
-    {"report"},
+    {"report", "index", "compare"},
     {"conclude", "dashboards"},
     {"run"},
 ]
@@ -62,8 +62,8 @@ def test_only_tracking_imports_wandb():
     assert [part_of(path) for path in importing] == ["tracking"]
 
 
-TORCHLESS = ["claims", "ledger", "report", "records", "status", "grid", "run", "conclude", "mirrors", "dashboards"]
-TORCHLESS += ["figures.paper1"]
+TORCHLESS = ["claims", "ledger", "report", "records", "status", "grid", "run", "conclude", "mirrors"]
+TORCHLESS += ["dashboards", "index", "compare", "figures.paper1"]
 
 
 @pytest.mark.parametrize("part", TORCHLESS)
