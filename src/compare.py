@@ -11,7 +11,9 @@ from typing import Any
 from src import records, report
 from src.allowed import ConfigError, nearest
 
-BEYOND, WITHIN, SAME, ONE_SIDED = "beyond noise", "within noise", "same", "on one side only"
+BEYOND, WITHIN, SAME = "beyond noise", "within noise", "same"
+UNKNOWN, ONE_SIDED = "moved, noise unknown", "on one side only"
+HOW = (BEYOND, UNKNOWN, WITHIN, SAME, ONE_SIDED)
 Reports = dict[str, list[dict[str, Any]]]
 """Name of a report → the records of its claims."""
 
@@ -91,18 +93,24 @@ def compared(left: Reports, right: Reports) -> list[dict[str, Any]]:
 
 
 def moved(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
-    """Whether a number moved by more than its interval allows; without an interval, it is its own.
+    """Whether a number moved by more than noise: intervals (of the worst network, ranges) without a common point.
+
+    Without an interval (one seed, say), nobody knows, unless the number lies in the interval of the other.
 
     >>> number = {"estimate": 1.0, "low": 0.9, "high": 1.1}
-    >>> moved(number, number), moved(number, number | {"estimate": 1.05}), moved(number, {"estimate": 1.2})
-    ('same', 'within noise', 'beyond noise')
+    >>> moved(number, number), moved(number, {"estimate": 1.2, "low": 1.15, "high": 1.3})
+    ('same', 'beyond noise')
+    >>> moved(number, {"estimate": 1.05}), moved(number, {"estimate": 1.2})
+    ('within noise', 'moved, noise unknown')
     """
     if a["estimate"] is None or b["estimate"] is None:
         return SAME if a["estimate"] == b["estimate"] else ONE_SIDED
     ends = [[side["estimate"] if side.get(end) is None else side[end] for end in ("low", "high")] for side in (a, b)]
     if a["estimate"] == b["estimate"] and ends[0] == ends[1]:
         return SAME
-    return WITHIN if ends[0][0] <= ends[1][1] and ends[1][0] <= ends[0][1] else BEYOND
+    if ends[0][0] <= ends[1][1] and ends[1][0] <= ends[0][1]:
+        return WITHIN
+    return UNKNOWN if a.get("low") is None or b.get("low") is None else BEYOND
 
 
 def _numbers(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -127,7 +135,7 @@ def summed_up(claims: Sequence[Mapping[str, Any]], left: Reports, right: Reports
     """One sentence: how many verdicts moved, how many numbers and how, what is in one of the two only."""
     how = Counter(number["how"] for claim in claims for number in claim["numbers"])
     moved_ = sum(claim["moved"] for claim in claims)
-    numbers = ", ".join(f"{how[word]} {word}" for word in (BEYOND, WITHIN, SAME, ONE_SIDED) if how[word])
+    numbers = ", ".join(f"{how[word]} {word}" for word in HOW if how[word])
     alone = [f"{name} only in {side}" for side, some, other in (("A", left, right), ("B", right, left))
              for name in some if name not in other]  # fmt: skip
     return f"{moved_} of {len(claims)} verdicts moved; numbers: {numbers or 'none'}" + "".join(f"; {x}" for x in alone)

@@ -47,14 +47,14 @@ def _time_per_step(optimizer: Mapping[str, Any]) -> float | None:
 
 
 def tell_verdicts(config: Mapping[str, Any], claims: Sequence[str], judged: Sequence[Mapping[str, Any]]) -> None:
-    """Put the verdicts that rest on a finished cell into the summary of its W&B run, as ``verdict/<claim>``.
+    """Put the verdicts that rest on a finished cell's experiment into the summary of its W&B run, as ``verdict/<claim>``.
 
     A verdict rests on all cells of a sweep, so it comes after the cell's run has ended; W&B cannot add to an ended run
     offline, and so the run is told again, whole, if a verdict is new.
     """
     cell = configuration.folder(config)
-    name = f"{cell.parent.name}/{cell.name}"
-    verdicts = {record["id"]: record["verdict"] for record in judged if name in record["cells"]}
+    own = [record for record in judged if config["name"] in record["experiment"].split(", ")]
+    verdicts = {record["id"]: record["verdict"] for record in own}
     told = records.read_json(cell / TOLD) or {}
     if config["tracking"]["mode"] == "disabled" or verdicts.items() <= told.items():
         return

@@ -50,7 +50,8 @@ def test_reports_are_taken_as_folders_too(pair, tmp_path):
     "numbers, how",
     [
         ((part(1.0), part(1.0)), "same"),
-        ((part(1.0), part(1.1)), "beyond noise"),  # no interval: every change is one
+        ((part(1.0), part(1.1)), "moved, noise unknown"),
+        ((part(1.0, 0.9, 1.1), part(1.2)), "moved, noise unknown"),
         ((part(1.0, 0.9, 1.1), part(1.1)), "within noise"),
         ((part(1.0, 0.9, 1.1), part(1.11, 1.11, 1.2)), "beyond noise"),
         ((part(None), part(None)), "same"),
