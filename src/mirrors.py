@@ -47,7 +47,7 @@ def _time_per_step(optimizer: Mapping[str, Any]) -> float | None:
 
 
 def tell_verdicts(config: Mapping[str, Any], claims: Sequence[str], judged: Sequence[Mapping[str, Any]]) -> None:
-    """Put the verdicts that rest on a finished cell's experiment into the summary of its W&B run, as ``verdict/<claim>``.
+    """Put the verdicts that rest on a cell's experiment into the summary of its W&B run, as ``verdict/<claim>``.
 
     A verdict rests on all cells of a sweep, so it comes after the cell's run has ended; W&B cannot add to an ended run
     offline, and so the run is told again, whole, if a verdict is new.
