@@ -59,6 +59,8 @@ def tell_verdicts(config: Mapping[str, Any], claims: Sequence[str], judged: Sequ
     if config["tracking"]["mode"] == "disabled" or verdicts.items() <= told.items():
         return
     mirror = open_cell(cell, config, claims)
+    if mirror is tracking.SILENT:
+        return
     final = [row for row in records.rows(cell) if row["final"]]
     mirror.summary(tracking.history_entry(final) | {f"verdict/{claim}": verdict for claim, verdict in verdicts.items()})
     mirror.finish()

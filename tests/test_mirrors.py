@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import wandb
 
+from src import cell, conclude, grid, mirrors, records, tracking
 from src import config as configuration
-from src import mirrors, records, tracking
 from tests import fabricated, fake_wandb
 
 VERDICTS = [{"id": "P1-C10", "verdict": "reproduced", "experiment": "cluster_width", "cells": []}]
@@ -18,9 +18,9 @@ VERDICTS += [{"id": "P1-C1", "verdict": "undecided", "experiment": "cluster_lite
 @pytest.fixture
 def online(tmp_path, monkeypatch):
     """A finished cell's config, and the server its run goes to."""
-    (cell,) = fabricated.sweep(tmp_path, "cluster_width", {}, rate=0.5)
-    config = records.config_of(cell) | {"outputs": str(tmp_path), "tracking": {"mode": "online", "project": "suite"}}
-    monkeypatch.setattr(configuration, "folder", lambda config: cell)
+    (folder,) = fabricated.sweep(tmp_path, "cluster_width", {}, rate=0.5)
+    config = records.config_of(folder) | {"outputs": str(tmp_path), "tracking": {"mode": "online", "project": "suite"}}
+    monkeypatch.setattr(configuration, "folder", lambda config: folder)
     monkeypatch.setattr(configuration, "identity", lambda config: "cell0")
     monkeypatch.setattr(tracking, "_lost", set())
     monkeypatch.setattr(tracking, "_trouble", [])
@@ -78,3 +78,26 @@ def test_gradient_descent_is_told_in_time_of_gradient_flow(lr):
     assert mirrors._time_per_step({"name": "adam", "lr": lr}) is None
     entry = tracking.history_entry([{"step": 30, "seed": 0}], expected)
     assert entry.get("flow_time") == (pytest.approx(3) if expected else None)
+
+
+@pytest.mark.parametrize("fault", ["refuse", "error", "hang"])
+def test_a_cell_is_whole_whatever_the_server_does(fault, tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(tracking.open_run.__kwdefaults__, "patience", 1.0)
+    monkeypatch.setattr(tracking, "_lost", set())
+    monkeypatch.setattr(tracking, "_trouble", [])
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    wandb.teardown()
+    overrides = ["+experiment=cluster_width", "profile=smoke", "model.width=6,8", "steps=30", "stop.every=10"]
+    configs = grid.expand([*overrides, f"outputs={tmp_path}", "tracking.mode=online"])
+    with fake_wandb.serve(fault) as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        for config in configs:
+            cell.run(config, "python", say=lambda line: None)
+        said = []
+        assert conclude.experiment(configs, overrides, said.append) == 0
+    wandb.teardown()
+    assert all(records.finished(configuration.folder(config)) for config in configs)
+    assert (tmp_path / "reports" / "index.html").exists()
+    told = [line for line in caplog.records if line.levelname == "WARNING" and line.name == "src.tracking"]
+    assert len(told) == 1
+    assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 3, "two cells and the report"
