@@ -106,10 +106,18 @@ def _pace(cells: Iterable[Cell]) -> dict[str, float]:
     """Seconds per unit of cost: of every experiment, and of all, under the empty name."""
     found: dict[str, list[float]] = {}
     for cell in cells:
-        if cell.state == "done" and cell.cost and "seconds" in cell.told:
+        if cell.cost and (whole := _whole(cell)) is not None:
             for name in (cell.folder.parent.name, ""):
-                found.setdefault(name, []).append(cell.told["seconds"] / cell.cost)
+                found.setdefault(name, []).append(whole / cell.cost)
     return {name: statistics.median(paces) for name, paces in found.items()}
+
+
+def _whole(cell: Cell) -> float | None:
+    """Seconds a cell took, or will take at its pace so far; None while nothing tells."""
+    told = cell.told
+    if cell.state == "running" and (done := told.get("step", 0) - told.get("begun_at", 0)) > 0:
+        return _between(told["since"], told["beat"]) / done * told["steps"]
+    return told.get("seconds") if cell.state == "done" else None
 
 
 def _estimate(cell: Cell, pace: Mapping[str, float]) -> float | None:
@@ -154,7 +162,7 @@ def _outlook(cells: Sequence[Cell], counts: Mapping[str, int], now: datetime) ->
     if not counts["running"]:
         return "; nothing is running" if counts["done"] < len(cells) else ""
     left = seconds_left(cells, now)
-    return "; time left unknown until a cell is done" if left is None else f"; about {_duration(left)} left"
+    return "; time left unknown as yet" if left is None else f"; about {_duration(left)} left"
 
 
 def _duration(seconds: float | None) -> str:

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from src import claims, compare, index, report
+from src import claims, compare, index, records, report
 from tests import chromium, fabricated
 
 pytestmark = pytest.mark.skipif(chromium.BINARY is None, reason="no Chromium here")
@@ -24,7 +24,9 @@ def pages(tmp_path_factory):
     made = report.build(1, folder, frames, cells, commands, judged)
     shutil.copytree(folder, outputs / "reports" / "paper1-other")
     front = index.write(outputs)
-    compare.write(f"{folder},{folder}", outputs / "reports" / "compared.html")
+    other = outputs / "reports" / "paper1-other"
+    records.write_json(other / "claims.json", [judged[3] | {"verdict": "reproduced"}, *judged[:3], *judged[4:]])
+    compare.write(f"{folder},{other}", outputs / "reports" / "compared.html")
     return {"index": front, "report": made.page, "compared": outputs / "reports" / "compared.html"}
 
 
@@ -92,6 +94,14 @@ def test_claims_are_sorted_worst_first_and_back(pages, page):
     assert page.run(SHOWN) == ["P1-C4", *(claim for claim in order if claim != "P1-C4")]
     page.run(choose.format("paper"))
     assert page.run(SHOWN) == order
+
+
+def test_what_moved_comes_first(pages, page):
+    page.open(pages["compared"])
+    page.run("""(o => { o.value = 'moved'; o.dispatchEvent(new Event('input', {bubbles: true})); })
+        (document.querySelector('[name=order]'))""")
+    moved = page.run("[...document.querySelectorAll('table.claims > tbody')].map(b => +b.dataset.moved)")
+    assert moved == sorted(moved, reverse=True) and moved[0] == 2 and moved[-1] == 0
 
 
 def test_a_link_unfolds_the_claim_with_its_figures_and_command(pages, page):

@@ -52,7 +52,7 @@ def test_every_state_is_told(sweep):
 
 def test_time_left_is_what_runs_and_what_waits(sweep):
     cells = status.look(sweep)
-    assert status.seconds_left(cells, NOW) == pytest.approx(100 + 50)
+    assert status.seconds_left(cells, NOW) == pytest.approx(100 + (50 + 200) / 2)
     (running,) = [cell for cell in cells if cell.state == "running"]
     assert status.seconds_left([running], NOW) == pytest.approx(100)
     assert status.seconds_left([cell for cell in cells if cell.state != "running"], NOW) is None

@@ -43,6 +43,7 @@ if (table && tools) {
     paper: () => 0,
     verdict: (a, b) => worst.indexOf(a.dataset.verdict) - worst.indexOf(b.dataset.verdict),
     converged: (a, b) => (a.dataset.converged || 2) - (b.dataset.converged || 2),
+    moved: (a, b) => b.dataset.moved - a.dataset.moved,
     networks: (a, b) => b.dataset.networks - a.dataset.networks,
   };
   const text = new Map(claims.map(claim => [claim, claim.textContent.toLowerCase()]));
