@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from src.figures.style import Plot, Table
+from src.figures import paper2_gap, paper2_rank, paper2_robustness, paper2_training
 
 TITLE = "Wang et al., “Transformed Low-Rank Parameterization Can Help Robust Generalization” (NeurIPS 2023)"
 
-PLOTS: tuple[Plot, ...] = ()
-TABLES: tuple[Table, ...] = ()
+PLOTS = tuple(
+    sorted(
+        paper2_gap.PLOTS + paper2_training.PLOTS + paper2_rank.PLOTS + paper2_robustness.PLOTS,
+        key=lambda plot: int(plot.id.removeprefix("F")),
+    )
+)
+TABLES = paper2_robustness.TABLES + paper2_gap.TABLES
