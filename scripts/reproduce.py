@@ -64,7 +64,8 @@ def reproduce(words: Sequence[str], overrides: Sequence[str], only_report: bool)
     if not only_report:
         every = [job for jobs in planned.values() for job in jobs]
         unfinished = [job for job in every if job.config["force"] or not records.finished(job.cell)]
-        records.write_plan({job.cell: grid.cost(job.config) for job in every})
+        if unfinished:
+            records.write_plan({job.cell: grid.cost(job.config) for job in every})
         run(sorted(unfinished, key=lambda job: -grid.cost(job.config)))
     there = {name: [job.config for job in jobs] for name, jobs in planned.items() if not left_out(jobs)}
     return conclude.paper(paper, there, overrides, entry.say)

@@ -64,7 +64,8 @@ def _conclude(
         _tell_verdicts(sweeps, wanted, verdicts)
         say(report.terminal_table(verdicts))
         say(f"report: {built.page}")
-        index.write(Path(config["outputs"]))
+        if built.changed:
+            index.write(Path(config["outputs"]))
     where = Path(config["outputs"]) / (next(iter(sweeps)) if len(sweeps) == 1 else "")
     say(f"{finished} of {total} cells done; results in {where}")
     return 0 if finished == total else 1
