@@ -115,8 +115,14 @@ def first(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[Any]
 
 
 def cost(config: Mapping[str, Any]) -> float:
-    """Relative work of a cell: seeds · steps · examples of a step · inputs · neurons · layers."""
+    """Relative work of a cell: seeds · steps · examples of a step · inputs · neurons · layers.
+
+    1 for a cell whose groups hold what is no number: it will be refused.
+    """
     data, model = config["data"], config["model"]
+    sizes = [data.get("n", 1), data.get("k", 1), model.get("width", 1), model.get("depth", 1)]
+    if not all(isinstance(size, int | float) for size in sizes):
+        return 1
     examples = config["batch_size"] or data.get("n", 1)
     inputs = data["n"] + data["k"] if "k" in data else 1  # clusters come in coordinates of their own
     layers = model.get("width", 1) * model.get("depth", 1)
