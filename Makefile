@@ -5,9 +5,11 @@ PIPFLAGS ?= -q
 VENV    := .venv
 RUN     := $(VENV)/bin/python
 ARGS    ?=
+PAPERS  := $(sort $(patsubst conf/claims/paper%.yaml,%,$(wildcard conf/claims/paper*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint smoke reproduce reproduce-paper1 reproduce-paper2 reproduce-paper3 bench report docs clean
+.PHONY: help setup test lint smoke reproduce reproduce-paper1 reproduce-paper2 reproduce-paper3 bench report docs clean \
+  status dashboards dashboard-tui sync
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 20
@@ -44,8 +46,22 @@ bench: setup  ## what a step costs, as ratios on this machine
 	$(RUN) scripts/bench.py $(ARGS)
 	$(RUN) scripts/bench_paper2.py $(ARGS)
 
-report: setup  ## rebuild the pages from the results there are
-	for paper in 1 2 3; do $(RUN) scripts/reproduce.py $$paper --only-report profile=$(PROFILE) $(ARGS) || exit; done
+report: setup  ## rebuild the pages from the results there are, and the index of all
+	for paper in $(PAPERS); do \
+	  $(RUN) scripts/reproduce.py $$paper --only-report profile=$(PROFILE) $(ARGS) || [ $$? = 1 ] || exit 2; done
+	@$(RUN) -m src.report $(filter outputs=%,$(ARGS))
+
+status: setup  ## which cells are done, running, failed, and how long it still takes
+	@$(RUN) -m src.status $(ARGS)
+
+dashboards: setup  ## W&B workspaces as code: written to outputs/dashboards/, pushed if there is a key
+	@$(RUN) -m src.dashboards profile=$(PROFILE) $(ARGS)
+
+dashboard-tui: setup  ## browse the offline W&B runs in the terminal, without an account
+	@$(RUN) scripts/offline_runs.py browse $(ARGS)
+
+sync: setup  ## upload the offline W&B runs, each once
+	@$(RUN) scripts/offline_runs.py upload $(ARGS)
 
 docs: setup  ## fill README.md and docs/ with the numbers of the reports
 	$(RUN) scripts/publish.py $(ARGS)

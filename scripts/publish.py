@@ -4,8 +4,9 @@
 
 Between ``<!-- results:paperN -->`` and ``<!-- /results -->`` go the verdicts, in docs/paperN.md with every number
 behind them; between ``<!-- ledger:paperN -->`` and ``<!-- /ledger -->`` the ledger; into docs/figures/paperN/ the
-figures a text shows. Without PAPER, every paper with a page and a report. The same report gives the same texts. Exit
-code 2: there is no report, or a text has no place for it; then nothing is written.
+figures a text shows; between ``<!-- overview -->`` and ``<!-- /overview -->`` how the claims of all papers in the text
+came out. Without PAPER, every paper with a page and a report. The same report gives the same texts. Exit code 2: there
+is no report, or a text has no place for it; then nothing is written.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from src.allowed import ConfigError  # noqa: E402
 from src.report import measured, percent  # noqa: E402
 
 Record = Mapping[str, Any]
+VERDICTS = ("reproduced", "contradicted", "undecided", "not run")
 
 
 def main(arguments: Sequence[str], root: Path = ROOT) -> int:
@@ -42,6 +44,8 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> int:
         files: dict[Path, bytes] = {}
         for paper in papers or reported or known:
             files |= published(root, int(paper), root / outputs, files)
+        texts = {path: overviewed(content.decode()) for path, content in files.items() if path.suffix == ".md"}
+        files |= {path: text.encode() for path, text in texts.items()}
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
@@ -98,6 +102,23 @@ def fill(text: str, kind: str, paper: int, block: str, name: str) -> str:
     if text.count(opening) != 1 or not closed:
         raise ConfigError("text", name, f"needs the lines {opening} and {closing}, once")
     return f"{before}{opening}\n{block}\n{closing}{after}"
+
+
+def overviewed(text: str) -> str:
+    """``text`` with its overview counting the verdicts that stand further down in it, if it has a place for one."""
+    opening, closing = "<!-- overview -->", "<!-- /overview -->"
+    before, opened, rest = text.partition(opening)
+    _, closed, after = rest.partition(closing)
+    if not opened or not closed:
+        return text
+    rows = []
+    section = r"^### (\d+)\. ([^\n]+)\n(?:(?!^### ).)*?<!-- results:paper\1 -->\n(.*?)<!-- /results -->"
+    for number, title, block in re.findall(section, after, re.MULTILINE | re.DOTALL):
+        counts = Counter(re.findall(r"\*\*([a-z ]+)\*\* \|$", block, re.MULTILINE))
+        anchor = re.sub(r"[^\w -]", "", f"{number}. {title}".lower()).replace(" ", "-")
+        told = [str(counts[word] or "–") for word in VERDICTS]
+        rows.append((f"[{number}. {title}](#{anchor})", str(sum(counts.values())), *told))
+    return f"{before}{opening}\n{_table(('paper', 'claims', *VERDICTS), rows)}\n{closing}{after}"
 
 
 def provenance(outputs: Path, judged: Iterable[Record]) -> str:

@@ -45,15 +45,6 @@ class Job(NamedTuple):
         """Its folder."""
         return configuration.folder(self.config)
 
-    @property
-    def cost(self) -> float:
-        """Relative work: seeds · steps · examples of a step · inputs · neurons · layers."""
-        data, model = self.config["data"], self.config["model"]
-        examples = self.config["batch_size"] or data.get("n", 1)
-        inputs = data["n"] + data["k"] if "k" in data else 1  # clusters come in coordinates of their own
-        layers = model.get("width", 1) * model.get("depth", 1)
-        return len(self.config["seeds"]) * self.config["steps"] * examples * inputs * layers
-
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
@@ -73,7 +64,9 @@ def reproduce(words: Sequence[str], overrides: Sequence[str], only_report: bool)
     if not only_report:
         every = [job for jobs in planned.values() for job in jobs]
         unfinished = [job for job in every if job.config["force"] or not records.finished(job.cell)]
-        run(sorted(unfinished, key=lambda job: -job.cost))
+        if unfinished:
+            records.write_plan({job.cell: grid.cost(job.config) for job in every})
+        run(sorted(unfinished, key=lambda job: -grid.cost(job.config)))
     there = {name: [job.config for job in jobs] for name, jobs in planned.items() if not left_out(jobs)}
     return conclude.paper(paper, there, overrides, entry.say)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 import traceback
@@ -16,7 +15,7 @@ import yaml
 from torch import Tensor
 from tqdm import tqdm
 
-from src import batches, checkpoint, provenance, records, stopping, tracking, training
+from src import batches, checkpoint, mirrors, provenance, records, stopping, tracking, training
 from src import config as configuration
 from src.allowed import CellError, ConfigError
 from src.types import Measurement, Model, Objective, Params, Snapshot, Task, UpdateRule
@@ -36,10 +35,10 @@ class Parts(NamedTuple):
     last: list[Measurement]
 
 
-def run(config: Mapping[str, Any], command: str, tags: Sequence[str] = (), say: Say = print) -> Path:
+def run(config: Mapping[str, Any], command: str, claims: Sequence[str] = (), say: Say = print) -> Path:
     """Run the cell of a checked config (``configuration.plain``) unless it is finished; returns its folder.
 
-    ``command`` is what a person types to get this cell; it is recorded. ``tags`` mark its W&B run.
+    ``command`` is what a person types to get this cell; it is recorded. ``claims`` rest on it, and mark its W&B run.
 
     Raises:
         ConfigError: for a config that cannot be run, or damaged or unwritable files. Nothing is lost.
@@ -64,7 +63,7 @@ def run(config: Mapping[str, Any], command: str, tags: Sequence[str] = (), say: 
         elif records.finished(cell):
             say(f"{cell.name}: finished by another process, skipped")
             return cell
-        _run_held(cell, config, parts, command, tags)
+        _run_held(cell, config, parts, command, claims)
     return cell
 
 
@@ -157,13 +156,13 @@ def placed(task: Task, device: str, dtype: str) -> Task:
     return Task(*map(place, task[:4]), {name: place(value) for name, value in task.facts.items()})
 
 
-def _run_held(cell: Path, config: Mapping[str, Any], parts: Parts, command: str, tags: Sequence[str]) -> None:
+def _run_held(cell: Path, config: Mapping[str, Any], parts: Parts, command: str, claims: Sequence[str]) -> None:
     log = cell / "run.log"
     began = time.monotonic()
     started = _started(cell, config, parts, command)
-    mirror, exit_code = _mirror(cell, config, tags), 1
+    mirror, exit_code = mirrors.open_cell(cell, config, claims), 1
     try:
-        records.write_json(cell / "status.json", {"state": "running", "since": _now(), "forced": config["force"]})
+        _beat(cell, config, {"since": _now(), "begun_at": started.step if started else 0})
         _note(log, f"resumed at step {started.step}" if started else "started")
         rows = _train(cell, config, parts, started, mirror)
         members = [{k: v for k, v in row.items() if not isinstance(v, list)} for row in rows]
@@ -190,35 +189,18 @@ def _run_held(cell: Path, config: Mapping[str, Any], parts: Parts, command: str,
         mirror.finish(exit_code)
 
 
-def _mirror(cell: Path, config: Mapping[str, Any], tags: Sequence[str]) -> tracking.Mirror:
-    """The cell's W&B run, with the rows there are so far."""
-    mirror = tracking.open_run(
-        config["tracking"]["mode"],
-        config["outputs"],
-        run_id=configuration.identity(config),
-        project=config["tracking"]["project"],
-        name=cell.name,
-        group=config["name"],
-        job_type="cell",
-        tags=[f"paper{config['paper']}", config["profile"], *tags],
-        config=described(config),
-    )
-    if (cell / "metrics.jsonl").exists():
-        for _, rows in itertools.groupby(records.rows(cell), key=lambda row: row["step"]):
-            mirror.log(list(rows))
-    return mirror
-
-
-def described(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config as it is recorded: what determines the numbers and what the cell is called, no paths."""
-    return {key: value for key, value in config.items() if key not in ("outputs", "force", "report", "profiles")}
+def _beat(cell: Path, config: Mapping[str, Any], news: Mapping[str, Any]) -> None:
+    """Say in the status that the cell is being run, and how far it is: ``src/status.py`` reads it."""
+    running = {"state": "running", "forced": config["force"], "steps": config["steps"]}
+    before = {} if "since" in news else records.status(cell)
+    records.write_json(cell / "status.json", before | running | news | {"beat": _now()})
 
 
 def _started(cell: Path, config: Mapping[str, Any], parts: Parts, command: str) -> training.Progress | None:
     """The progress to resume from, with the record cut back to it; otherwise a fresh, described cell and None."""
     saved = checkpoint.load(cell / "checkpoint.pt", parts.task.x.device)
     records.rewind(cell / "metrics.jsonl", saved[1] if saved else 0)
-    text = yaml.safe_dump(described(config), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(mirrors.described(config), sort_keys=False, allow_unicode=True)
     (cell / "config.yaml").write_text(text, encoding="utf-8")
     facts = provenance.collect(
         command=command,
@@ -261,6 +243,7 @@ def _train(
                 mirror.log(rows)
             if over or time.monotonic() - saved_at >= config["checkpoint_every"]:
                 checkpoint.save(cell / "checkpoint.pt", progress, written)
+                _beat(cell, config, {"step": progress.step})
                 saved_at = time.monotonic()
         view = training.snapshot(progress, parts.objective, parts.rule, batches_of)
         rows = measure(view, progress, config, parts.measurements + parts.last, final=True)

@@ -97,6 +97,11 @@ class Claim:
     parts: tuple[Part, ...]
 
 
+def papers(folder: Path = FOLDER) -> list[int]:
+    """The numbers of the papers that have claims."""
+    return sorted(int(path.stem.removeprefix("paper")) for path in folder.glob("paper*.yaml"))
+
+
 def load(paper: int, folder: Path = FOLDER) -> list[Claim]:
     """The claims of a paper.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src import claims, claims_file, ledger, provenance, records, report, tracking
+from src import claims, claims_file, index, ledger, mirrors, provenance, records, report
 from src import config as configuration
 
 Say = Callable[[str], None]
@@ -52,7 +52,7 @@ def _conclude(
     _tell_failures(sweeps, say)
     _tell_changed_code([cell for cells in done.values() for cell in cells], say)
     if finished and number is not None and config["report"]:
-        folder = Path(config["outputs"]) / "reports" / _name(title, config["profile"], overrides)
+        folder = report.folder_of(Path(config["outputs"]), title, config["profile"], _mark(overrides))
         frames = {name: records.frame(cells) for name, cells in done.items()}
         planned = {name: len(set(map(configuration.folder, configs))) for name, configs in sweeps.items()}
         verdicts = claims.judge(wanted, frames, planned)
@@ -60,9 +60,12 @@ def _conclude(
         commands = _commands(sweeps, overrides)
         built = report.build(number, folder, frames, done, commands, verdicts, effects, note_absent=note_absent)
         if built.changed:
-            _mirror(config, folder, title, verdicts)
+            mirrors.tell_report(config, folder, title, verdicts)
+        _tell_verdicts(sweeps, wanted, verdicts)
         say(report.terminal_table(verdicts))
         say(f"report: {built.page}")
+        if built.changed:
+            index.write(Path(config["outputs"]))
     where = Path(config["outputs"]) / (next(iter(sweeps)) if len(sweeps) == 1 else "")
     say(f"{finished} of {total} cells done; results in {where}")
     return 0 if finished == total else 1
@@ -84,11 +87,25 @@ def _tell_changed_code(cells: Sequence[Path], say: Say) -> None:
         say(f"note: {count} of {len(cells)} cells were computed before {files} changed; force=true runs them anew")
 
 
-def _name(title: str, profile: str, overrides: Sequence[str]) -> str:
-    """Folder of a report: what it is on, the profile unless default, and a hash of what else was overridden."""
+def _tell_verdicts(
+    sweeps: Mapping[str, Sequence[dict[str, Any]]],
+    wanted: Sequence[claims_file.Claim],
+    verdicts: Sequence[Mapping[str, Any]],
+) -> None:
+    """Tell W&B, for every finished cell, the verdicts that rest on it and on nothing outside of these sweeps."""
+    whole = {claim.id for claim in wanted if set(claim.experiments) <= set(sweeps)}
+    judged = [record for record in verdicts if record["id"] in whole]
+    for name, configs in sweeps.items():
+        resting = [claim.id for claim in wanted if name in claim.experiments]
+        for config in configs:
+            if records.finished(configuration.folder(config)):
+                mirrors.tell_verdicts(config, resting, judged)
+
+
+def _mark(overrides: Sequence[str]) -> str | None:
+    """A hash of what is overridden, less the incidental; None if that is nothing."""
     own = [word for word in overrides if not word.lstrip("+~").startswith((*INCIDENTAL, "experiment="))]
-    mark = hashlib.sha256(" ".join(sorted(own)).encode()).hexdigest()[:8] if own else None
-    return "-".join(filter(None, [title, profile if profile != "default" else None, mark]))
+    return hashlib.sha256(" ".join(sorted(own)).encode()).hexdigest()[:8] if own else None
 
 
 def _commands(names: Iterable[str], overrides: Sequence[str]) -> dict[str, str]:
@@ -96,24 +113,3 @@ def _commands(names: Iterable[str], overrides: Sequence[str]) -> dict[str, str]:
     rest = [shlex.quote(word) for word in overrides if not word.lstrip("+").startswith(("experiment=", "report="))]
     return {name: " ".join(["python -m src.run", f"+experiment={name}", *rest]) for name in names}
 
-
-def _mirror(config: Mapping[str, Any], folder: Path, title: str, verdicts: Sequence[Mapping[str, Any]]) -> None:
-    """One W&B run with the figures, the claims and the page."""
-    mirror = tracking.open_run(
-        config["tracking"]["mode"],
-        config["outputs"],
-        run_id=f"report-{hashlib.sha256(folder.name.encode()).hexdigest()[:10]}",
-        project=config["tracking"]["project"],
-        name=folder.name,
-        group=title,
-        job_type="report",
-        tags=[f"paper{config['paper']}", config["profile"], *(record["id"] for record in verdicts)],
-        config={"profile": config["profile"]},
-    )
-    for figure in sorted((folder / "figures").glob("*.png")):
-        mirror.image(f"figures/{figure.stem}", figure)
-    mirror.table("claims", [{k: v for k, v in record.items() if not isinstance(v, list)} for record in verdicts])
-    mirror.summary({f"verdict/{record['id']}": record["verdict"] for record in verdicts})
-    for name in ("report.html", "claims.json", "ledger.json"):
-        mirror.file(folder / name)
-    mirror.finish()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -90,6 +90,43 @@ def jobs(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:
         parsed = OverridesParser.create().parse_overrides([f"{k}={v}" for k, v in params.items()] + list(overrides))
         (laid_out,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
         return [(job, configuration.plain(compose("config", overrides=job))) for job in laid_out]
+
+
+def first(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """The first cell's checked config, and what its experiment sweeps: key of the config → values, in their order.
+
+    A swept group counts as the name of its option; what only selects other keys, as the label.
+    """
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(configuration.CONF), version_base="1.3"):
+        whole = compose("config", overrides=list(overrides), return_hydra_config=True)
+        params = OmegaConf.to_container(whole.hydra.sweeper.params, resolve=True) if whole.hydra.sweeper.params else {}
+        parsed = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
+        ((start, *_),) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+        config = configuration.plain(compose("config", overrides=[*start, *overrides]))
+    swept = {}
+    for override in parsed:
+        if not override.is_sweep_override():
+            continue
+        key = override.key_or_group
+        name = key if "." in key else f"{key}.name" if key in configuration.COMPONENT_GROUPS else "label"
+        swept[name] = [yaml.safe_load(value) for value in override.sweep_string_iterator()]
+    return config, {name: values for name, values in swept.items() if len(values) > 1}
+
+
+def cost(config: Mapping[str, Any]) -> float:
+    """Relative work of a cell: seeds · steps · examples of a step · inputs · neurons · layers.
+
+    1 for a cell whose groups hold what is no number: it will be refused.
+    """
+    data, model = config["data"], config["model"]
+    sizes = [data.get("n", 1), data.get("k", 1), model.get("width", 1), model.get("depth", 1)]
+    if not all(isinstance(size, int | float) for size in sizes):
+        return 1
+    examples = config["batch_size"] or data.get("n", 1)
+    inputs = data["n"] + data["k"] if "k" in data else 1  # clusters come in coordinates of their own
+    layers = model.get("width", 1) * model.get("depth", 1)
+    return len(config["seeds"]) * config["steps"] * examples * inputs * layers
 
 
 def _refuse_sweeps_over_experiments(overrides: Sequence[str]) -> None:

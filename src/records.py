@@ -16,12 +16,14 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas
 import yaml
 
 from src.allowed import ANEW, ConfigError
+
+if TYPE_CHECKING:
+    import pandas  # takes half a second: only a frame needs it
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -75,6 +77,23 @@ def count_finished(cells: Iterable[Path]) -> int:
         with contextlib.suppress(ConfigError):
             count += finished(cell)
     return count
+
+
+PLAN = ".plan.json"
+
+
+def write_plan(costs: Mapping[Path, float]) -> None:
+    """Note what a sweep set out to run, per experiment: the cells, each with its relative work. The last one counts."""
+    for experiment in {cell.parent for cell in costs}:
+        experiment.mkdir(parents=True, exist_ok=True)
+        write_json(experiment / PLAN, {cell.name: cost for cell, cost in costs.items() if cell.parent == experiment})
+
+
+def plan(experiment: Path) -> dict[str, float]:
+    """The cells the last sweep of an experiment's folder set out to run, with their relative work; none if damaged."""
+    with contextlib.suppress(ConfigError):
+        return dict(read_json(experiment / PLAN) or {})
+    return {}
 
 
 @contextlib.contextmanager
@@ -177,6 +196,8 @@ def frame(cells: Iterable[Path]) -> pandas.DataFrame:
     Raises:
         ConfigError: for a damaged cell.
     """
+    import pandas
+
     found = []
     for cell in cells:
         config = config_of(cell)

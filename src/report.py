@@ -1,5 +1,6 @@
 """The page, figures and tables of one paper, rebuilt only when what they rest on has changed. No torch here.
 
+``python -m src.report`` rebuilds the index of all reports, ``compare=A,B`` shows what moved between two.
 Its folder holds ``report.html`` (self-contained), ``claims.json`` and ``claims.csv``, ``ledger.json``, ``figures/``
 (per figure PNG, PDF, the plotted data as CSV and a JSON sidecar with its cells and commands) and ``tables/``.
 """
@@ -13,6 +14,7 @@ import importlib.util
 import json
 import logging
 import math
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,9 +23,11 @@ from typing import Any, NamedTuple
 import pandas
 
 from src import records
+from src.allowed import ConfigError, nearest
 from src.claims_file import WORST
 
 HERE = Path(__file__).resolve().parent
+PAGES = HERE / "pages"
 NUMBER = ["criterion", "estimate", "low", "high", "n", "converged", "verdict", "reason"]
 CLAIM_COLUMNS = ["id", "says", "statistic", *NUMBER, "paper", "statement", "formula", "source", "experiment"]
 CLAIM_COLUMNS += ["published"]
@@ -73,7 +77,7 @@ def build(
     records.write_json(folder / "claims.json", _finite(list(judged)))
     records.write_json(folder / "ledger.json", _finite(list(ledger)))
     pandas.DataFrame(judged, columns=CLAIM_COLUMNS).to_csv(folder / "claims.csv", index=False)
-    title, plots, tables = _of_paper(paper)
+    title, plots, tables = of_paper(paper)
     if not note_absent:
         plots, tables = ([one for one in some if _there(one, frames)] for some in (plots, tables))
     drawn = [_draw(plot, frames, cells, commands, folder / "figures") for plot in plots]
@@ -88,11 +92,13 @@ def build(
         "tables": made,
         "ledger": ledger,
         "experiments": _experiments(frames, cells, commands),
+        "shown_by": lambda record: _shown_by(record, drawn),
         "provenance": _provenance([cell for some in cells.values() for cell in some]),
     }
-    _write(page, _rendered(context))
+    context["index"] = "../index.html" if folder.parent.name == "reports" else None
+    write_page(page, "report", context)
     files = [str(file.relative_to(folder)) for file in sorted(folder.rglob("*")) if file.is_file() and file != inputs]
-    records.write_json(inputs, {"digest": digest, "files": files})
+    records.write_json(inputs, {"paper": paper, "title": title, "digest": digest, "files": files})
     return Report(page, changed=True)
 
 
@@ -153,18 +159,23 @@ def _digest(cells: Mapping[str, Sequence[Path]], *told: Any) -> str:
         for file in ("status.json", "summary.json", "provenance.json", "config.yaml"):
             found.update(f"{cell.parent.name}/{cell.name}/{file}".encode())
             found.update((cell / file).read_bytes() if (cell / file).exists() else b"-")
-    for source in sorted([HERE / "report.py", HERE / "report.html.j2", *(HERE / "figures").glob("*.py")]):
+    for source in sorted([HERE / "report.py", *PAGES.iterdir(), *(HERE / "figures").glob("*.py")]):
         found.update(source.read_bytes())
     return found.hexdigest()
 
 
-def _of_paper(paper: int) -> tuple[str, Sequence[Any], Sequence[Any]]:
+def of_paper(paper: int) -> tuple[str, Sequence[Any], Sequence[Any]]:
     """Title, plots and tables of ``src/figures/paperN.py``, imported only now: what draws takes a second to import."""
     name = f"src.figures.paper{paper}"
     if importlib.util.find_spec(name) is None:
         return f"Paper {paper}", (), ()
     module = importlib.import_module(name)
     return module.TITLE, module.PLOTS, module.TABLES
+
+
+def folder_of(outputs: Path, title: str, profile: str, mark: str | None = None) -> Path:
+    """Where a report lies: what it is on, the profile unless default, and a mark of what else was overridden."""
+    return outputs / "reports" / "-".join(filter(None, [title, profile if profile != "default" else None, mark]))
 
 
 def _there(wanted: Any, frames: Mapping[str, pandas.DataFrame]) -> list[str]:
@@ -215,6 +226,12 @@ def _draw(
     records.write_json(folder / f"{plot.id}.json", sidecar)
     image = base64.b64encode(png.read_bytes()).decode()
     return sidecar | {"plot": plot, "note": "", "image": image, "alt": f"{plot.alt} {style.in_words(data)}".strip()}
+
+
+def _shown_by(record: Mapping[str, Any], drawn: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The figures that are drawn from an experiment of a claim."""
+    names = set(record["experiment"].split(", "))
+    return [figure for figure in drawn if not figure["note"] and names & set(figure["plot"].experiments)]
 
 
 def _make(table: Any, frames: Mapping[str, pandas.DataFrame], folder: Path) -> dict[str, Any]:
@@ -289,18 +306,15 @@ def _provenance(cells: Iterable[Path]) -> list[tuple[str, str]]:
     return facts
 
 
-def _rendered(context: Mapping[str, Any]) -> str:
+def write_page(path: Path, template: str, context: Mapping[str, Any]) -> None:
+    """One self-contained HTML file from ``src/pages/<template>.html.j2``, written at once or not at all."""
     import jinja2
 
-    loader = jinja2.FileSystemLoader(HERE)
+    loader = jinja2.FileSystemLoader(PAGES)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"number": number, "percent": percent, "measured": measured}
-    return environment.get_template("report.html.j2").render(context)
-
-
-def _write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_text(environment.get_template(f"{template}.html.j2").render(context), encoding="utf-8")
     temporary.replace(path)
 
 
@@ -311,3 +325,29 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line; returns the exit code."""
+    from src import compare, index  # both write pages as this file does
+
+    given = {"outputs": "outputs", "compare": "", "out": ""}
+    try:
+        for word in arguments:
+            key, _, value = word.partition("=")
+            if key not in given or not value:
+                raise ConfigError(key, value or "?", f"unknown{nearest(key, given)}; known: {', '.join(given)}")
+            given[key] = value
+        outputs = Path(given["outputs"])
+        if given["compare"]:
+            print(compare.write(given["compare"], Path(given["out"]) if given["out"] else None))
+        else:
+            print(f"index: {index.write(outputs)}")
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

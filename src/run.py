@@ -142,7 +142,7 @@ def _sweep(overrides: Sequence[str]) -> int:
     unfinished = [c for c in configs if c["force"] or not records.finished(configuration.folder(c))]
     say(f"{configs[0]['name']}: {len(configs)} cell(s), {len(configs) - len(unfinished)} finished before")
     if unfinished:
-        _run(unfinished, overrides)
+        _run(configs, unfinished, overrides)
     mistaken = any(isinstance(error, ConfigError) for error in _failures)
     if mistaken and not records.count_finished(map(configuration.folder, configs)):
         return 2
@@ -152,14 +152,15 @@ def _sweep(overrides: Sequence[str]) -> int:
     return 2 if mistaken else code
 
 
-def _run(configs: Sequence[dict[str, Any]], overrides: Sequence[str]) -> None:
+def _run(configs: Sequence[dict[str, Any]], unfinished: Sequence[dict[str, Any]], overrides: Sequence[str]) -> None:
     """Check every cell, so that a mistake in the last one is told before the first one trains; then let Hydra sweep."""
     from src import cell
 
-    for config in configs:
+    for config in unfinished:
         cell.check(config)
+    records.write_plan({configuration.folder(config): grid.cost(config) for config in configs})
     try:
-        with _sweep_bar(configs):
+        with _sweep_bar(unfinished):
             _hydra(["--multirun", *overrides])
     except CellError:
         pass  # told by the job; the other jobs have run, and the report is drawn from what there is

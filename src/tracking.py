@@ -31,6 +31,8 @@ _logger = logging.getLogger(__name__)
 _lesser: dict[Mode, Mode] = {"online": "offline", "offline": "disabled"}
 _lost: set[Mode] = set()
 """Modes that failed in this process, and are not tried again."""
+_staging: dict[str, str] = {}
+"""Variables by which this process has told W&B where to stage what is to be uploaded."""
 _trouble: list[str] = []
 """All that went wrong with W&B in this process; the first of it was told as a warning."""
 
@@ -40,10 +42,11 @@ class Mirror(NamedTuple):
 
     send: Callable[[Call], None]
     close: Callable[[int], None]
+    time_per_step: float | None = None
 
     def log(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add the rows of one step, one per member: see ``history_entry``."""
-        self.send(lambda wandb, run: run.log(history_entry(rows)))
+        self.send(lambda wandb, run: run.log(history_entry(rows, self.time_per_step)))
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """Set values of the run's summary: what is shown for the run as a whole."""
@@ -54,9 +57,12 @@ class Mirror(NamedTuple):
         self.send(lambda wandb, run: run.log({key: wandb.Image(str(path), caption=caption)}))
 
     def table(self, key: str, table: Any) -> None:
-        """Show a pandas DataFrame, or records (a list of dicts), under ``key``."""
-        # As HTML: a wandb.Table is an artifact, and those are staged in the home directory.
-        self.send(lambda wandb, run: run.log({key: wandb.Html(_html(table), inject=False)}))
+        """Show a pandas DataFrame, or records (a list of dicts), under ``key``, as a table to sort and filter."""
+        self.send(lambda wandb, run: run.log({key: wandb.Table(dataframe=_frame(table))}))
+
+    def artifact(self, name: str, kind: str, files: Iterable[str | Path], about: Mapping[str, Any]) -> None:
+        """Keep the files as a version of the artifact ``name``; they must stay as they are until the upload."""
+        self.send(lambda wandb, run: _keep(wandb, run, name, kind, [Path(file) for file in files], about))
 
     def file(self, path: str | Path) -> None:
         """Keep a copy of the file among the run's files, as ``cell/<file name>``."""
@@ -82,6 +88,7 @@ def open_run(
     job_type: str,
     tags: Iterable[str] = (),
     config: Mapping[str, Any] | None = None,
+    time_per_step: float | None = None,
     patience: float = 10.0,
 ) -> Mirror:
     """Mirror one cell as one W&B run, kept under ``directory/wandb/``.
@@ -89,7 +96,7 @@ def open_run(
     ``online`` takes the key from WANDB_API_KEY or netrc and the server from WANDB_BASE_URL; ``patience`` (seconds)
     bounds the wait for the server, at the start and at the end. ``run_id`` names the run on the server for ever:
     the same id (a cell resumed or run again) *replaces* what is there, so log the earlier rows of a resumed cell
-    again, from its metrics.jsonl. A second id makes a second run.
+    again, from its metrics.jsonl. A second id makes a second run. ``time_per_step`` is that of ``history_entry``.
     """
     mode = _usable(mode)
     if mode == "disabled":
@@ -111,31 +118,56 @@ def open_run(
             _lost.add(_usable(mode))
             _tell(f"no answer within {patience + 2:g} s")
 
-    return Mirror(calls.put, close)
+    return Mirror(calls.put, close, time_per_step)
 
 
-def history_entry(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def account() -> str:
+    """Whose W&B account the key is of.
+
+    Raises:
+        RuntimeError: without a key, or without an answer.
+    """
+    import wandb
+
+    if not wandb.login(prompt=False, verify=False):
+        raise RuntimeError("no API key in WANDB_API_KEY or netrc, or WANDB_MODE is not online")
+    try:
+        return wandb.Api(timeout=10).default_entity
+    except Exception as error:
+        raise RuntimeError(f"W&B: {str(error).partition(chr(10))[0]}") from error
+
+
+def history_entry(rows: Sequence[Mapping[str, Any]], time_per_step: float | None = None) -> dict[str, float]:
     """The W&B history entry of one step, from one row per member.
 
     Every finite number of a row appears as ``seed<seed>/<name>`` (``seed<seed>.<member>/<name>`` where members
-    share a seed), and under its plain name as the mean of the members for which it is finite. Curves, texts, NaN
-    and ±inf are left out: metrics.jsonl has them.
+    share a seed), and over the members for which it is finite as their mean, under its plain name, and their range,
+    ``min/<name>`` to ``max/<name>``. ``decades`` is −log₁₀ of the risk and, where a step stands for a fixed
+    time of gradient flow, ``flow_time`` that time: what runs are compared at. Curves, texts, NaN and ±inf are left
+    out: metrics.jsonl has them.
 
     >>> history_entry([{"step": 8, "member": m, "seed": 3 + m, "margin": m, "curve": [1.0]} for m in (0, 1)])
-    {'step': 8, 'margin': 0.5, 'seed3/margin': 0.0, 'seed4/margin': 1.0}
+    {'step': 8, 'margin': 0.5, 'min/margin': 0.0, 'max/margin': 1.0, 'seed3/margin': 0.0, 'seed4/margin': 1.0}
     """
     sharing = Counter(row["seed"] for row in rows)
     own: dict[str, float] = {}
     values: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         member = f"seed{row['seed']}" + (f".{row['member']}" if sharing[row["seed"]] > 1 else "")
-        for name, value in row.items():
+        loss = {"decades": -row["log_risk"] / math.log(10)} if "log_risk" in row else {}
+        for name, value in (dict(row) | loss).items():
             if name in ("step", "member", "seed", "final") or not isinstance(value, numbers.Real):
                 continue
             if math.isfinite(value):
                 own[f"{member}/{name}"] = float(value)
                 values[name].append(float(value))
-    return {"step": rows[0]["step"]} | {name: fmean(of_members) for name, of_members in values.items()} | own
+    entry = {"step": rows[0]["step"]}
+    if time_per_step is not None:
+        entry["flow_time"] = time_per_step * rows[0]["step"]
+    entry |= {name: fmean(of_members) for name, of_members in values.items()}
+    for end in (min, max):
+        entry |= {f"{end.__name__}/{name}": end(of_members) for name, of_members in values.items()}
+    return entry | own
 
 
 def _drain(calls: SimpleQueue, mode: Mode, about: dict[str, Any], patience: float) -> None:
@@ -156,6 +188,7 @@ def _drain(calls: SimpleQueue, mode: Mode, about: dict[str, Any], patience: floa
 
 def _start(mode: Mode, about: dict[str, Any], patience: float) -> tuple[Any, Any]:
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # or a dead server holds up the exit of the process
+    _stage_in(Path(about["dir"]) / "wandb")
     import wandb
 
     settings = wandb.Settings(
@@ -177,6 +210,13 @@ def _start(mode: Mode, about: dict[str, Any], patience: float) -> tuple[Any, Any
     if mode == "online":
         _logger.info("W&B: %s", run.url)
     return wandb, run
+
+
+def _stage_in(folder: Path) -> None:
+    """Tables and artifacts wait for their upload beside the runs, unless a person has said where."""
+    for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
+        if os.environ.get(variable) == _staging.get(variable):
+            _staging[variable] = os.environ[variable] = str(folder)
 
 
 def _finish(wandb: Any, run: Any, exit_code: int) -> None:
@@ -222,7 +262,14 @@ def _tell(trouble: object) -> None:
     _logger.log(level, "W&B: %s (results are unaffected; %s)", what, advice)
 
 
-def _html(table: Any) -> str:
+def _frame(table: Any) -> Any:
     import pandas as pd
 
-    return pd.DataFrame(table).to_html(index=False)
+    return pd.DataFrame(table)
+
+
+def _keep(wandb: Any, run: Any, name: str, kind: str, files: Sequence[Path], about: Mapping[str, Any]) -> None:
+    artifact = wandb.Artifact(name, kind, metadata=dict(about))
+    for file in files:
+        artifact.add_file(str(file), policy="immutable", skip_cache=True)  # else a copy in the home directory
+    run.log_artifact(artifact)

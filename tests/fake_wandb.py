@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import re
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -13,7 +14,10 @@ from typing import Any
 
 
 class Server(ThreadingHTTPServer):
-    """What arrived, by run id. ``fault`` is None, "refuse" (401), "error" (500) or "hang", changed at any time."""
+    """What arrived, by run id; artifacts' types by name.
+
+    ``fault`` is None, "refuse" (401), "error" (500) or "hang", changed at any time.
+    """
 
     daemon_threads = True
     block_on_close = False
@@ -27,6 +31,9 @@ class Server(ThreadingHTTPServer):
         self.runs: dict[str, dict[str, Any]] = defaultdict(dict)
         self.rows: dict[str, list[dict]] = defaultdict(list)
         self.files: dict[str, bytes] = {}
+        self.pending: dict[str, str] = {}
+        self.artifacts: dict[str, str] = {}
+        self.views: dict[str, dict[str, Any]] = {}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: wandb-core leaves without closing its connections."""
@@ -50,7 +57,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.server.closing.wait()
             case _ if self.path == "/graphql":
                 query = json.loads(body)
-                self.answer({"data": self.graphql(query["operationName"], query.get("variables") or {})})
+                operation = re.search(r"(?:query|mutation) (\w+)", query["query"])[1]
+                self.answer({"data": self.graphql(operation, query.get("variables") or {})})
             case _ if self.path.endswith("/file_stream"):
                 stream = json.loads(body).get("files", {}).get("wandb-history.jsonl", {"content": []})
                 self.server.rows[self.path.split("/")[-2]] += map(json.loads, stream["content"])
@@ -71,8 +79,43 @@ class Handler(BaseHTTPRequestHandler):
             where = f"{self.server.url}/upload/{given['run']}"
             files = [{"name": name, "uploadUrl": f"{where}/{name}"} for name in given["files"]]
             return {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}
+        if operation == "UpsertView2":
+            name = given.get("id") or f"view{len(self.server.views)}"
+            self.server.views[name] = given
+            return {"upsertView": {"view": {"id": name, "name": given["name"]}, "inserted": True}}
+        if "artifact" in operation.lower():
+            return self.artifact(operation, given)
         return {"viewer": {"id": "u", "entity": "tester", "username": "tester", "teams": {"edges": []}},
                 "serverInfo": {"features": []}}  # fmt: skip
+
+    def artifact(self, operation: str, given: dict[str, Any]) -> dict[str, Any]:
+        """An artifact's files arrive under ``<artifact>/<file>``, once it is committed its name in ``artifacts``."""
+        given = given.get("input", given)
+        upload = f"{self.server.url}/upload"
+        match operation:
+            case "CreateArtifact":
+                name = given["artifactCollectionName"]
+                self.server.pending[name] = given["artifactTypeName"]
+                artifact = {"id": name, "state": "PENDING", "artifactSequence": {"id": "s", "latestArtifact": None}}
+                return {"createArtifact": {"artifact": artifact}}
+            case "CreateArtifactManifest" | "UpdateArtifactManifest":
+                of = given.get("artifactID") or given["artifactManifestID"]
+                where = {"id": "f", "uploadUrl": f"{upload}/{of}/manifest.json", "uploadHeaders": []}
+                key = operation[0].lower() + operation[1:]
+                return {key: {"artifactManifest": {"id": of, "file": where}}}
+            case "CreateArtifactFiles":
+                found = []
+                for file in given["artifactFiles"]:
+                    place = f"{file['artifactID']}/{file['name']}"
+                    node = {"id": place, "name": file["name"], "displayName": file["name"], "storagePath": place}
+                    node |= {"uploadUrl": f"{upload}/{place}", "uploadHeaders": [], "uploadMultipartUrls": None}
+                    found.append({"node": node | {"artifact": {"id": file["artifactID"]}}})
+                return {"createArtifactFiles": {"files": {"edges": found}}}
+            case "CommitArtifact":
+                name = given["artifactID"]
+                self.server.artifacts[name] = self.server.pending[name]
+                return {"commitArtifact": {"artifact": {"id": name, "digest": "d"}}}
+        return {"project": {"artifact": None, "artifactType": None}}
 
     def answer(self, content: dict[str, Any], status: int = 200) -> None:
         body = json.dumps(content).encode()

@@ -15,11 +15,11 @@ LAYERS = [
     {"data", "models", "optimizers", "attacks", "oracles"},
     {"objectives", "measurements", "stopping", "batches"},
     {"training"},
-    {"config", "records", "checkpoint", "provenance", "tracking", "intervals"},
-    {"grid", "explain", "cell"},
+    {"config", "records", "status", "checkpoint", "provenance", "tracking", "intervals"},
+    {"grid", "explain", "mirrors", "cell"},
     {"entries", "claims_file", "estimates", "claims", "ledger", "figures"},
-    {"report"},
-    {"conclude"},
+    {"report", "index", "compare"},
+    {"conclude", "dashboards"},
     {"run"},
 ]
 LEVEL = {part: level for level, layer in enumerate(LAYERS) for part in layer}
@@ -62,7 +62,11 @@ def test_only_tracking_imports_wandb():
     assert [part_of(path) for path in importing] == ["tracking"]
 
 
-@pytest.mark.parametrize("part", ["claims", "ledger", "report", "records", "grid", "run", "conclude", "figures.paper1"])
+TORCHLESS = ["claims", "ledger", "report", "records", "status", "grid", "run", "conclude", "mirrors"]
+TORCHLESS += ["dashboards", "index", "compare", "figures.paper1"]
+
+
+@pytest.mark.parametrize("part", TORCHLESS)
 def test_after_training_no_torch(part):
     """Claims, figures, reports and the entry point start without torch: they are fast and cannot retrain anything."""
     code = f"import sys, src.{part}; sys.exit('torch' in sys.modules or 'wandb' in sys.modules)"

@@ -139,3 +139,18 @@ def test_closed_forms_the_code_refers_to_are_derived_on_the_page():
     named = {name for file in sources for name in re.findall(r"\bO[1-9]\b", file.read_text(encoding="utf-8"))}
     assert named
     assert named <= derived
+
+
+def test_the_overview_counts_the_verdicts_of_every_paper_in_the_text(root):
+    section = "### 1. One theorem\n\ntext\n\n" + README.removeprefix("# Suite\n\n")
+    other = "### 2. Another: theorem\n" + "<!-- results:paper2 -->\n| P2 | **not run** |\n<!-- /results -->\n"
+    (root / "README.md").write_text(f"# Suite\n<!-- overview -->\nold\n<!-- /overview -->\n{section}{other}")
+    assert publish.main([], root) == 0
+    overview = (root / "README.md").read_text().split("<!-- /overview -->")[0]
+    counts = [record["verdict"] for record in json.loads((root / "outputs/reports/paper1/claims.json").read_text())]
+    (first,) = [line for line in overview.splitlines() if line.startswith("| [1. One theorem](#1-one-theorem)")]
+    told = [cell.strip() for cell in first.split("|")[2:-1]]
+    expected = [len(counts), *(counts.count(verdict) or "–" for verdict in publish.VERDICTS)]
+    assert told == [str(count) for count in expected]
+    assert "| [2. Another: theorem](#2-another-theorem) | 1 | – | – | – | 1 |" in overview
+    assert "old" not in overview

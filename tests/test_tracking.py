@@ -100,10 +100,17 @@ def test_disabled_mirror_leaves_no_trace(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_history_entry_averages_members_and_keeps_each():
+def test_history_entry_gives_mean_and_range_of_the_members_and_each():
     entry = tracking.history_entry(rows(4))
-    assert entry == {"step": 4, "converged": 0.5, "margin": 4.5, "seed7/converged": 0.0, "seed8/converged": 1.0,
-                     "seed7/margin": 4.0, "seed8/margin": 5.0}  # fmt: skip
+    assert entry == {
+        "step": 4, "converged": 0.5, "min/converged": 0.0, "max/converged": 1.0, "seed7/converged": 0.0,
+        "seed8/converged": 1.0, "margin": 4.5, "min/margin": 4.0, "max/margin": 5.0, "seed7/margin": 4.0,
+        "seed8/margin": 5.0}  # fmt: skip
+
+
+def test_history_entry_tells_the_loss_in_decades():
+    entry = tracking.history_entry([{"step": 1, "seed": 0, "log_risk": -8 * math.log(10)}])
+    assert entry["decades"] == entry["seed0/decades"] == pytest.approx(8)
 
 
 def test_members_that_share_a_seed_stay_apart():
@@ -131,10 +138,26 @@ def test_offline_run_can_be_read_back(tmp_path, caplog):
     assert not warned(caplog)
 
 
+def test_what_waits_for_an_upload_waits_beside_the_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    page = tmp_path / "report.html"
+    page.write_text("verdicts")
+    mirror = open_run("offline", tmp_path / "outputs")
+    mirror.table("members", rows(1))
+    mirror.artifact("paper1", "report", [page], {"paper": 1})
+    mirror.finish()
+    assert not (tmp_path / "home").exists()
+    with fake_wandb.serve() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        sync(tmp_path / "outputs")
+        assert server.artifacts == {"paper1": "report", "run-cell0-members": "run_table"}
+        assert server.files["paper1/report.html"] == b"verdicts"
+        assert json.loads(server.files["run-cell0-members/members.table.json"])["columns"][0] == "step"
+
+
 def test_offline_run_names_no_machine_and_no_folder(tmp_path):
     mirror = open_run("offline", tmp_path)
     mirror.image("margin", picture(tmp_path / "a.png"))
-    mirror.table("members", rows(1))
     mirror.file(tmp_path / "a.png")
     mirror.finish()
     (log,) = tmp_path.glob("wandb/offline-run-*/run-cell0.wandb")
@@ -178,6 +201,7 @@ def test_online_run_arrives_whole(tmp_path, server, caplog):
     mirror.summary({"verdict": "reproduced"})
     mirror.image("figure", picture(tmp_path / "figure.png"), "margins")
     mirror.table("members", pd.DataFrame(rows(2)))
+    mirror.artifact("paper1", "report", [tmp_path / "figure.png"], {"paper": 1})
     (tmp_path / "status.json").write_text('{"status": "done"}')
     mirror.file(tmp_path / "status.json")
     mirror.finish()
@@ -191,7 +215,9 @@ def test_online_run_arrives_whole(tmp_path, server, caplog):
     assert server.files["cell0/cell/status.json"] == b'{"status": "done"}'
     (image,) = [body for name, body in server.files.items() if name.startswith("cell0/media/images/figure")]
     assert image == (tmp_path / "figure.png").read_bytes()
-    assert any(name.startswith("cell0/media/html/members") for name in server.files)
+    assert server.artifacts == {"run-cell0-members": "run_table", "paper1": "report"}
+    assert server.files["paper1/figure.png"] == image
+    assert [row[5] for row in json.loads(server.files["run-cell0-members/members.table.json"])["data"]] == [2.0, 3.0]
 
 
 @pytest.mark.parametrize("fault", ["refuse", "error", "hang", "closed port", "no key"])
@@ -274,6 +300,16 @@ def test_a_hung_server_does_not_hold_up_the_exit(tmp_path):
         ended = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, env=environment,
                                capture_output=True, text=True, timeout=8)  # fmt: skip
     assert ended.returncode == 0 and ended.stderr.count("W&B") == 1 and not ended.stdout
+
+
+def test_every_offline_run_is_uploaded_once(tmp_path, server):
+    run_a_cell("offline", tmp_path)
+    run_a_cell("offline", tmp_path, run_id="cell1")
+    sync(tmp_path)
+    assert steps_at(server) == {"cell0": [1, 2, 4], "cell1": [1, 2, 4]}
+    asked = len(server.requests)
+    sync(tmp_path)
+    assert len(server.requests) <= asked + 2 and steps_at(server) == {"cell0": [1, 2, 4], "cell1": [1, 2, 4]}
 
 
 def test_resumed_cell_is_uploaded_once_and_whole(tmp_path, server):

@@ -38,7 +38,7 @@ def noise(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         grid = data.pivot(index="sigma", columns="n", values=column).sort_index(ascending=False)
         text = grid.map(lambda share: f"{100 * share:.2g}" if share == 0 or share > 1e-6 else "≈ 0")
         look = {"cmap": "rocket_r", "norm": scale, "fmt": "", "annot_kws": {"size": 7}}
-        seaborn.heatmap(grid, ax=axes, annot=text, cbar_kws={"label": "test error"}, **look)
+        seaborn.heatmap(grid, ax=axes, annot=text, cbar_kws={"label": "test error (share)"}, **look)
         axes.set(title=f"{title}, in %", xlabel="training points n", ylabel="noise σ")
     return figure, data
 
@@ -71,7 +71,7 @@ def attacks(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         axes.axvline(level, color=COLOURS[6], lw=1, ls="--", label="robust network: certified")
         point = {"series": "robust network: certified", "x": level, "y": 0.5, "low": 0.5, "high": 0.5}
         data = pandas.concat([data, pandas.DataFrame([point | {k: middle[k] for k in ("n", "panel", "converged")}])])
-    axes.set(xlabel="ε / √(d/k)", ylabel="robust accuracy", ylim=(-0.03, 1.03))
+    axes.set(xlabel="ℓ2 norm ε / √(d/k)", ylabel="robust accuracy", ylim=(-0.03, 1.03))
     legend(axes)
     return figure, data
 

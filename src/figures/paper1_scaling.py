@@ -7,7 +7,7 @@ import pandas
 import seaborn
 from matplotlib.figure import Figure
 
-from src.figures.style import COLOURS, Plot, canvas, formula, legend, lines, log_ticks, spread
+from src.figures.style import COLOURS, DASHES, Plot, canvas, formula, legend, lines, log_ticks, spread
 
 BAND = "Lines: median over seeds; bands: smallest to largest seed; hollow markers: not every seed had converged."
 SCALING = ("cluster_k_scaling", "cluster_d_scaling", "cluster_width")
@@ -44,7 +44,7 @@ def _radii(frame: pandas.DataFrame, swept: str, label: str) -> tuple[Figure, pan
     lines(axes, data)
     axes.set_xscale("log", base=2)
     log_ticks(axes.yaxis)
-    axes.set(xlabel=label, ylabel="perturbation norm")
+    axes.set(xlabel=label, ylabel="ℓ2 norm of the perturbation")
     legend(axes)
     return figure, data
 
@@ -67,7 +67,8 @@ def flip_collapse(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     figure, (above, below) = canvas(2, 2.5)
     for index, (experiment, part) in enumerate(data[~noisy].groupby("panel", sort=False)):
         for _, curve in part.groupby("series"):
-            look = {"color": COLOURS[index % len(COLOURS)], "label": experiment.removeprefix("cluster_")}
+            look = {"color": COLOURS[index % len(COLOURS)], "dashes": DASHES[index % len(DASHES)]}
+            look["label"] = experiment.removeprefix("cluster_")
             above.plot(curve["x"], curve["y"], lw=0.9, alpha=0.8, **look)
     sigmas = np.sort(data.loc[noisy, "sigma"].unique())
     for sigma, colour in zip(sigmas, seaborn.color_palette("rocket_r", len(sigmas) + 1)[1:], strict=True):
@@ -78,7 +79,7 @@ def flip_collapse(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         axes.axvline(1, color="0.25", lw=1, ls="--")
         axes.set(ylabel="share of points flipped", ylim=(-0.03, 1.03))
     above.set(xlim=(0.8, 1.2), xticks=[0.8, 0.9, 1, 1.1, 1.2])
-    below.set(xlabel="‖z‖ / closed-form radius")
+    below.set(xlabel="‖z‖₂ / closed-form radius")
     if len(sigmas):
         below.legend(title="sweep over noise", title_fontsize=7.5, handlelength=1.5)
     legend(above, title="one line per configuration, of", columns=3)
@@ -99,7 +100,7 @@ def width(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         formula(np.sort(final["weights_per_point"].unique()), 1.0, "√(d/k)", "radius"),
     ])  # fmt: skip
     figure, (above, below) = canvas(2, 2.2)
-    for axes, panel, label in ((above, "error", "test error"), (below, "radius", "norm / √(d/k)")):
+    for axes, panel, label in ((above, "error", "test error"), (below, "radius", "ℓ2 norm / √(d/k)")):
         lines(axes, data[data["panel"] == panel])
         axes.set_xscale("log")
         axes.set(ylabel=label)
@@ -125,7 +126,7 @@ def balance(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     lines(axes, data)
     axes.set_xscale("log", base=2)
     log_ticks(axes.yaxis)
-    axes.set(xlabel="share c of clusters with the rarer label", ylabel="norm / √(d/k)")
+    axes.set(xlabel="share c of clusters with the rarer label", ylabel="ℓ2 norm / √(d/k)")
     legend(axes)
     return figure, data
 

@@ -24,6 +24,8 @@ def trajectory(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         axes.set_xscale("log")
         axes.set_yscale("linear" if label == "margin / O1" else "log")
         axes.set(ylabel=label)
+    for axes in panels:  # slackness is not finite at first
+        axes.set_xlim(0.9 * data["x"].min(), 1.5 * data["x"].max())
     panels[-1].axhline(1, color="0.25", lw=1, ls="--")
     panels[-1].set(xlabel="step")
     legend(panels[0], title="scale of the initialisation", columns=4)
@@ -32,7 +34,7 @@ def trajectory(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 def robust_start(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F8: attack radius and KKT residual of training that starts at the robust network."""
-    attack, residual = "attack radius / √(d/2)", "stationarity residual"
+    attack, residual = "ℓ2 attack radius / √(d/2)", "stationarity residual"
     k = np.sort(frame["data_k"].unique())
     data = pandas.concat([
         spread(frame, "step", "attack_median / (data_d / 2)**0.5", "data_k", attack),

@@ -98,9 +98,9 @@ def step_size(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     figure, panels = canvas(len(names), 1.35)
     for axes, name in zip(panels, names, strict=True):
         lines(axes, data[data["panel"] == name], colour, markers=False)
-        axes.set(xscale="log", ylim=(-0.05, 1.05), ylabel="κ", title=name)
+        axes.set(xscale="log", ylim=(-0.05, 1.05), ylabel="κ, own norm", title=name)
     panels[-1].set(xlabel="step t")
-    legend(panels[0], title="η₀ over the middle one", columns=5)
+    legend(panels[0], title="η₀ over the middle one", columns=3)
     return figure, data
 
 

@@ -17,7 +17,9 @@ import pandas
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 WIDTH = 3.6
@@ -29,6 +31,8 @@ SIZES = [7, 5.4, 4, 4, 4, 4, 4, 4]
 WIDTHS = [2.2, 1.6, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2]
 """The first series lie widest and lowest: where they coincide with later ones, they still show."""
 DASHES = [(None, None), (5, 1.5), (2, 1), (5, 1, 1, 1), (1, 1), (7, 2, 2, 2), (3, 2), (8, 2)]
+BAND = "seed range"
+"""What a band is, in the legend: from the lowest to the highest member."""
 FORMULA = "0.25"
 """Grey of the lines that are formulas, not measurements."""
 
@@ -140,6 +144,8 @@ def legend(axes: Axes, title: str | None = None, columns: int = 2) -> None:
     """One legend above all panels, where it hides no data; every entry once."""
     handles, labels = axes.get_legend_handles_labels()
     entries = dict(zip(labels, handles, strict=True))
+    if any(isinstance(drawn, PolyCollection) for drawn in axes.collections):
+        entries[BAND] = Patch(color="0.5", alpha=0.3, lw=0)
     place = {"loc": "outside upper left", "ncols": columns, "handlelength": 2.2, "columnspacing": 1.0}
     axes.figure.legend(entries.values(), entries.keys(), title=title, title_fontsize=7.5, alignment="left", **place)
 

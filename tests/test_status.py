@@ -1,0 +1,116 @@
+"""What the status says of a sweep, read from files that runs leave in every state."""
+
+import fcntl
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from src import records, status
+
+ROOT = Path(__file__).resolve().parents[1]
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def ago(seconds):
+    return (NOW - timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
+
+
+def leave(cell, **told):
+    cell.mkdir(parents=True, exist_ok=True)
+    records.write_json(cell / "status.json", told)
+    return cell
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """One cell in every state: done in 50 s, half done after 100 s, failed, killed, not begun."""
+    folder = tmp_path / "width"
+    records.write_plan({folder / name: 10.0 for name in ("a", "b", "c", "d", "e")})
+    leave(folder / "a", state="done", seconds=50.0)
+    running = leave(folder / "b", state="running", since=ago(100), beat=ago(0), begun_at=0, step=500, steps=1000)
+    leave(folder / "c", state="failed", reason="MemoryError: too large")
+    leave(folder / "d", state="running", since=ago(500), beat=ago(400), begun_at=0, steps=1000)
+    with (running / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield tmp_path
+
+
+def test_every_state_is_told(sweep):
+    states = {cell.folder.name: cell.state for cell in status.look(sweep)}
+    assert states == {"a": "done", "b": "running", "c": "failed", "d": "dead", "e": "waiting"}
+    text = status.told(status.look(sweep), NOW)
+    assert "FAILED   width/c: MemoryError: too large" in text
+    assert "DEAD     width/d" in text
+    assert "running  width/b: step 500 of 1000, at most 100 min left" not in text
+    assert "running  width/b: step 500 of 1000, at most 2 min left" in text
+    assert text.splitlines()[-1].startswith("1 of 5 cells done, 1 running, 1 failed, 1 dead, 1 waiting; about")
+
+
+def test_time_left_is_what_runs_and_what_waits(sweep):
+    cells = status.look(sweep)
+    assert status.seconds_left(cells, NOW) == pytest.approx(100 + (50 + 200) / 2)
+    (running,) = [cell for cell in cells if cell.state == "running"]
+    assert status.seconds_left([running], NOW) == pytest.approx(100)
+    assert status.seconds_left([cell for cell in cells if cell.state != "running"], NOW) is None
+
+
+def test_a_resumed_cell_is_timed_from_where_it_went_on(sweep):
+    told = {"since": ago(10), "beat": ago(0), "begun_at": 900, "step": 950, "steps": 1000}
+    cell = status.Cell(sweep / "width" / "b", "running", told, None)
+    assert status.cell_seconds_left(cell, {}, NOW) == pytest.approx(10)
+
+
+def test_a_look_changes_nothing_and_takes_no_lock_from_others(sweep):
+    before = {path: path.stat().st_mtime_ns for path in sweep.rglob("*")}
+    status.look(sweep)
+    assert {path: path.stat().st_mtime_ns for path in sweep.rglob("*")} == before
+    with records.held(sweep / "width" / "d", say=pytest.fail):
+        assert [cell.state for cell in status.look(sweep)].count("running") == 2
+
+
+def test_a_damaged_status_is_a_failure_that_is_told(sweep):
+    (sweep / "width" / "a" / "status.json").write_text("{")
+    assert "FAILED   width/a: is damaged" in status.told(status.look(sweep), NOW)
+
+
+def test_nothing_yet(tmp_path, capsys):
+    assert status.main([f"outputs={tmp_path}"]) == 0
+    assert capsys.readouterr().out == "no cell yet\n"
+
+
+@pytest.mark.parametrize("word", ["outputs=nowhere", "--wach", "output=x", "outputs="])
+def test_a_mistake_is_one_line(word, capsys):
+    assert status.main([word]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_it_starts_at_once():
+    """From another shell while all cores are busy: neither torch nor pandas nor Hydra is loaded."""
+    heavy = "('torch', 'pandas', 'hydra', 'omegaconf', 'numpy')"
+    code = f"import sys, src.status; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_a_cell_says_how_far_it_is(tmp_path, monkeypatch):
+    from src import cell, grid
+    from src import config as configuration
+
+    seen, write = [], records.write_json
+
+    def watched(path, value):
+        seen.append((path.name, value))
+        write(path, value)
+
+    monkeypatch.setattr(records, "write_json", watched)
+    overrides = ["+experiment=cluster_width", "profile=smoke", "model.width=6", "tracking.mode=disabled"]
+    (config,) = grid.expand([*overrides, f"outputs={tmp_path}", "checkpoint_every=0", "steps=30", "stop.every=10"])
+    cell.run(config, "python", say=lambda line: None)
+    beats = [value for name, value in seen if name == "status.json" and value["state"] == "running"]
+    assert {"since", "begun_at", "beat", "steps", "forced"} <= beats[0].keys()
+    steps = [beat["step"] for beat in beats[1:]]
+    assert steps == sorted(steps) and steps[-1] > 0 and all(beat["since"] == beats[0]["since"] for beat in beats)
+    assert json.loads((configuration.folder(config) / "status.json").read_text())["state"] == "done"
