@@ -68,7 +68,7 @@ def jobs(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configuration.CONF), version_base="1.3"):
         try:
-            whole = compose("config", overrides=_first_of_sweeps(overrides), return_hydra_config=True)
+            whole = compose("config", overrides=first_of_sweeps(overrides), return_hydra_config=True)
         except ValueError as error:  # a group set to a number or to null
             raise ConfigError("overrides", list(overrides), str(error)) from error
         # asked first, since nothing sized by an unknown profile would resolve
@@ -87,7 +87,7 @@ def _refuse_sweeps_over_experiments(overrides: Sequence[str]) -> None:
             raise ConfigError(override.key_or_group, override.input_line.split("=", 1)[1], one)
 
 
-def _first_of_sweeps(overrides: Sequence[str]) -> list[str]:
+def first_of_sweeps(overrides: Sequence[str]) -> list[str]:
     """Overrides for a single composition: of a sweep, its first value."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     ((first, *_),) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
