@@ -10,6 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from src import config as configuration
+from src import grid
 from src.allowed import nearest
 
 
@@ -30,6 +31,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
         known = _known_keys(parent, [o for o in overrides if not o.lstrip("+~").startswith(key)])
         if not known and parent.startswith("measurements."):
             return f"{key}={value}: not set there yet; write it with a plus, +{key}={value}"
+        if last in known:  # Hydra composes the defaults too, without the sweep
+            return f"{key}={value}: not a key of the option that the sweep replaces; write it as ++{key}={value}"
         return f"{key}={value}: unknown key{nearest(last, known)}; known: {', '.join(known)}"
     if found := re.search(r"mismatched input|extraneous input|token recognition|no viable alternative", text):
         line = text.splitlines()[0]
@@ -42,7 +45,7 @@ def _known_keys(parent: str, overrides: Sequence[str]) -> list[str]:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(configuration.CONF), version_base="1.3"):
-            cfg = compose("config", overrides=[o for o in overrides if "," not in o])
+            cfg = compose("config", overrides=grid.first_of_sweeps(overrides))
         node = OmegaConf.select(cfg, parent) if parent else cfg
         return list(node) if node is not None else []
     except Exception:

@@ -16,6 +16,11 @@ from omegaconf import OmegaConf
 from src import config as configuration
 from src.allowed import ConfigError
 
+OVERHEAD = 1e6
+"""Of a step, in products: calls into torch are all that a step of a small linear model costs."""
+IMAGE = 200
+"""Inputs of an image, about."""
+
 
 def times(*factors: float) -> float:
     """``${times:16,${data.k}}`` in YAML: the product; a whole product of whole numbers stays an integer."""
@@ -81,7 +86,7 @@ def jobs(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configuration.CONF), version_base="1.3"):
         try:
-            whole = compose("config", overrides=_first_of_sweeps(overrides), return_hydra_config=True)
+            whole = compose("config", overrides=first_of_sweeps(overrides), return_hydra_config=True)
         except ValueError as error:  # a group set to a number or to null
             raise ConfigError("overrides", list(overrides), str(error)) from error
         # asked first, since nothing sized by an unknown profile would resolve
@@ -115,7 +120,7 @@ def first(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[Any]
 
 
 def cost(config: Mapping[str, Any]) -> float:
-    """Relative work of a cell: seeds · steps · examples of a step · inputs · neurons · layers.
+    """Relative work of a cell: steps · (what a step costs at least + seeds · examples · inputs · neurons · layers).
 
     1 for a cell whose groups hold what is no number: it will be refused.
     """
@@ -124,9 +129,9 @@ def cost(config: Mapping[str, Any]) -> float:
     if not all(isinstance(size, int | float) for size in sizes):
         return 1
     examples = config["batch_size"] or data.get("n", 1)
-    inputs = data["n"] + data["k"] if "k" in data else 1  # clusters come in coordinates of their own
+    inputs = data["n"] + data["k"] if "k" in data else IMAGE  # clusters come in coordinates of their own
     layers = model.get("width", 1) * model.get("depth", 1)
-    return len(config["seeds"]) * config["steps"] * examples * inputs * layers
+    return config["steps"] * (OVERHEAD + len(config["seeds"]) * examples * inputs * layers)
 
 
 def _refuse_sweeps_over_experiments(overrides: Sequence[str]) -> None:
@@ -137,7 +142,7 @@ def _refuse_sweeps_over_experiments(overrides: Sequence[str]) -> None:
             raise ConfigError(override.key_or_group, override.input_line.split("=", 1)[1], one)
 
 
-def _first_of_sweeps(overrides: Sequence[str]) -> list[str]:
+def first_of_sweeps(overrides: Sequence[str]) -> list[str]:
     """Overrides for a single composition: of a sweep, its first value."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     ((first, *_),) = BasicSweeper.split_arguments(parsed, max_batch_size=None)

@@ -66,6 +66,16 @@ def test_one_line_exit_code_two_nothing_written(name, tmp_path, capfd, monkeypat
     assert not list((tmp_path / "outputs").rglob("metrics.jsonl"))
 
 
+def test_a_key_that_only_the_swept_options_have_is_told_how_to_be_written(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["run"])
+    words = [*SMALL, f"outputs={tmp_path}", "steps=1"]
+    assert entry.run([*words, "optimizer=ngd,nmd", "optimizer.exponent=0.8"]) == 2
+    assert "write it as ++optimizer.exponent=0.8" in capfd.readouterr().err
+    assert entry.run([*words, "optimizer=ngd,nmd", "++optimizer.exponent=0.8"]) == 0
+    assert entry.run([*words, "optimizer=ngd,nmd", "optimizer.exponnet=0.8"]) == 2
+    assert "did you mean 'exponent'" in capfd.readouterr().err
+
+
 def test_no_cuda_here_is_one_line(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("sys.argv", ["run"])
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)

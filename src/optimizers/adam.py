@@ -66,14 +66,20 @@ def adam(
         m_correction = 1 - beta1**t if bias_correction else torch.ones_like(t)
         v_correction = 1 - beta2**t if bias_correction else torch.ones_like(t)
         # m̂/(√v̂ + ε) = (m √(1−β2^t)/(1−β1^t)) / (√v + ε √(1−β2^t)), all in the frame of √v
-        scale = (m["log_scale"] - root_v["log_scale"]).exp() * v_correction.sqrt() / m_correction
+        no_gradient_yet = m["log_scale"].isneginf()
+        apart = torch.where(no_gradient_yet, 0, m["log_scale"] - root_v["log_scale"])
+        scale = apart.exp() * v_correction.sqrt() / m_correction
         floor = (log_epsilon - root_v["log_scale"]).exp() * v_correction.sqrt()
 
         step = {}
         for name, leaf in params.items():
-            size = root_v["direction"][name] + per_member(floor, leaf)
-            ratio = per_member(scale, leaf) * m["direction"][name] / size
-            step[name] = torch.where(size > 0, ratio, 0) + weight_decay * leaf
+            size = root_v["direction"][name]
+            if epsilon > 0:
+                size = size + per_member(floor, leaf)
+            # Where v is 0, so is m: 0 over the smallest number is the 0 that 0/0 is not.
+            step[name] = per_member(scale, leaf) * m["direction"][name] / size.clamp(min=torch.finfo(size.dtype).tiny)
+            if weight_decay > 0:
+                step[name] += weight_decay * leaf
         params = descend(params, step, rate(state["step"]))
         return params, {"step": state["step"] + 1, "m": m, "root_v": root_v}
 

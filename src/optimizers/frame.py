@@ -42,9 +42,11 @@ def no_history(params: Params) -> History:
 
 def average(history: History, grad: ScaledGrad, beta: float) -> History:
     """m ← β m + (1−β) g."""
+    if beta == 0:
+        return {"direction": grad.direction, "log_scale": grad.log_scale}
     old, new, log_scale = _weights(history["log_scale"], grad.log_scale, _log(beta), _log(1 - beta))
     direction = {
-        name: torch.addcmul(per_member(old, m) * m, per_member(new, m), grad.direction[name])
+        name: (per_member(old, m) * m).addcmul_(per_member(new, m), grad.direction[name])
         for name, m in history["direction"].items()
     }
     return {"direction": direction, "log_scale": log_scale}

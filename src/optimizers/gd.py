@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from src.optimizers.frame import per_member
 from src.optimizers.schedule import Rate, descend, first_step, power_law
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
 
@@ -17,8 +16,7 @@ def build(task: Task, model: Model, *, lr: Rate = 0.1) -> UpdateRule:
         return {"step": first_step(params, rate)}
 
     def update(params: Params, state: State, log_risk: Tensor, grad: ScaledGrad) -> tuple[Params, State]:
-        size = grad.log_scale.exp()
-        gradient = {name: per_member(size, leaf) * leaf for name, leaf in grad.direction.items()}
-        return descend(params, gradient, rate(state["step"])), {"step": state["step"] + 1}
+        eta = rate(state["step"]) * grad.log_scale.exp()
+        return descend(params, grad.direction, eta), {"step": state["step"] + 1}
 
     return UpdateRule(init, update)

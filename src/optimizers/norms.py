@@ -116,8 +116,16 @@ def lp(p: float) -> Norm:
 
 
 def l2() -> Norm:
-    """‖θ‖₂: NGD, NMD."""
-    return lp(2)
+    """‖θ‖₂: NGD, NMD. What ``lp(2)`` is, but g/‖g‖₂ in one go, without shares for the layers."""
+
+    def length(params: Params) -> Tensor:
+        return p_norm(torch.stack([p_norm(leaf.flatten(1), 2) for leaf in params.values()], -1), 2)
+
+    def steepest(grads: Params) -> Params:
+        scale = nonzero(length(grads))
+        return {name: leaf / per_member(scale, leaf) for name, leaf in grads.items()}
+
+    return Norm(length, length, steepest)
 
 
 def linf() -> Norm:
