@@ -10,7 +10,9 @@ from src.figures.style import FORMULA, Plot, Table, canvas, formula, legend, lin
 
 
 def gap(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F5: 1 − γ/γ* against the step, every optimizer in its own norm."""
+    """F5: 1 − γ/γ* against the step, every optimizer in its own norm, and 1/Σ η_t ∝ t^(a−1)."""
+    slope = frame["optimizer_exponent"].median() - 1
+    label = f"t^({slope:.1f})".replace("-", "−")
     rows = named(frame[frame["optimizer_name"].isin(OWN) & (frame["step"] > 0)])
     rows = rows.assign(gap=1 - own_ratio(rows))
     rows = rows[rows["gap"] > 0]
@@ -24,8 +26,8 @@ def gap(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         here = data[data["panel"] == panel]
         lines(axes, here, COLOUR, markers=False)
         start, end = here["x"].max() / 30, here["x"].max()
-        rate = formula([start, end], [(start / end) ** -0.5 * here["y"].min(), here["y"].min()], "t^(−1/2)", panel)
-        axes.plot(rate["x"], rate["y"], color=FORMULA, lw=1, ls=":", label="∝ t^(−1/2)")
+        rate = formula([start, end], [(start / end) ** slope * here["y"].min(), here["y"].min()], label, panel)
+        axes.plot(rate["x"], rate["y"], color=FORMULA, lw=1, ls=":", label=f"∝ {label}")
         axes.set(xscale="log", yscale="log", ylabel="1 − γ/γ*", title=panel, ylim=(None, 1.5))
     places[-1].set(xlabel="step t")
     legend(places[0], columns=3)
@@ -60,11 +62,11 @@ PLOTS = (
         "F5",
         "Linear models: distance to the exact optimum",
         "Gap between the margin reached and the largest there is, every optimizer in the norm the theorem gives it, "
-        f"one panel per data set; dotted: the slope t^(−1/2). {BAND}",
+        f"one panel per data set; dotted: the slope of 1/Σ η_t, t^(a−1) with a the schedule's exponent. {BAND}",
         "1 − γ/γ*, γ* = max over ‖W‖ ≤ 1 of min_i y_i⟨W, x_i⟩",
         "Log–log plot of the gap to the optimal margin over the training step, one line per optimizer.",
         ("linear_margin",),
-        ("optimizer_name", "data_name", "ratio_l2", "ratio_linf", "ratio_msp"),
+        ("optimizer_name", "optimizer_exponent", "data_name", "ratio_l2", "ratio_linf", "ratio_msp"),
         gap,
     ),
 )

@@ -80,7 +80,8 @@ def frames():
             curve("hyb", "hyb_ratio", "optimizer_ratio", RATIOS),
         ),
         "linear_margin": experiment(
-            "linear_margin", configs(["nmd", "signum", "muon"], data_name=["separable", "mnist"])
+            "linear_margin",
+            configs(["nmd", "signum", "muon"], data_name=["separable", "mnist"], optimizer_exponent=[0.1]),
         ),
         "base_rate_margin": experiment(
             "base_rate_margin", configs(["nmd", "muon"], optimizer_lr=[0.5, 0.7, 1, 1.4, 2])
