@@ -43,6 +43,6 @@ def build(task: Task, seeds: Sequence[int], batch_size: int | None) -> Callable[
     return batch
 
 
-def steps_of_epoch(task: Task, batch_size: int | None) -> int:
-    """Steps in which every example is seen once."""
-    return 1 if batch_size is None else math.ceil(task.y.shape[-1] / batch_size)
+def steps_of_epoch(task: Task, batch_size: int | None) -> int | None:
+    """Steps in which every example is seen once; None without batches."""
+    return None if batch_size is None else math.ceil(task.y.shape[-1] / batch_size)

@@ -22,7 +22,7 @@ class Progress(NamedTuple):
 
     ``converged`` and ``diverged`` are ``[M]``; ``matched_at`` ``[M]`` is the first step at the loss at which runs are
     compared, −1 before it. ``epoch_risk`` ``[M]`` is the mean over the epoch so far of each step's risk on its own
-    batch, at the weights it was taken from.
+    batch, at the weights it was taken from; not a number without batches.
     """
 
     step: int
@@ -62,19 +62,22 @@ def train(
     stop: StopRule,
     steps: int,
     matched_log_risk: float = -math.inf,
-    epoch: int = 1,
+    epoch: int | None = None,
 ) -> Iterator[Progress]:
     """Yield ``progress`` itself, then the progress after every step until ``steps`` or until all members have ended.
 
     A member that has ended stays where it is, so its numbers do not depend on its company. A member is matched at
-    the first step whose log-risk is at or below ``matched_log_risk``. An ``epoch`` is so many steps.
+    the first step whose log-risk is at or below ``matched_log_risk``. An ``epoch`` is so many steps,
+    None when every step sees all examples: then there is no ``epoch_risk``.
     """
     yield progress
     if over(progress, steps):
         return
     log_risk, grad = objective(progress.params, batches(progress.step))
     while not over(progress, steps):
-        epoch_risk = _averaged(progress.epoch_risk, log_risk.double().exp(), progress.step % epoch)
+        epoch_risk = progress.epoch_risk
+        if epoch is not None:
+            epoch_risk = _averaged(epoch_risk, log_risk.double().exp(), progress.step % epoch)
         moved = rule.update(progress.params, progress.rule_state, log_risk, grad)
         if bool(progress.ended.any()):
             moved = keep_where(progress.ended, (progress.params, progress.rule_state), moved)
