@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from src import tracking  # noqa: E402
-from src.allowed import ConfigError, nearest  # noqa: E402
+from src.allowed import ConfigError, key_values, nearest  # noqa: E402
 
 WANDB = Path(sys.executable).parent / "wandb"
 ACTIONS = {"browse": ["leet", "wandb"], "upload": ["sync", "--yes"]}
@@ -51,13 +51,8 @@ def read(arguments: Sequence[str]) -> tuple[str, Path]:
     if len(actions) != 1 or actions[0] not in ACTIONS:
         word = next((word for word in actions if word not in ACTIONS), "?")
         raise ConfigError("action", word, f"must be one of {', '.join(ACTIONS)}{nearest(word, ACTIONS)}")
-    outputs = Path("outputs")
-    for word in (word for word in arguments if "=" in word):
-        key, _, value = word.partition("=")
-        if key != "outputs" or not value:
-            raise ConfigError(key, value or "?", f"unknown{nearest(key, ['outputs'])}; known: outputs")
-        outputs = Path(value)
-    return actions[0], outputs
+    given = key_values((word for word in arguments if "=" in word), {"outputs": "outputs"})
+    return actions[0], Path(given["outputs"])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from src import claims_file, grid, records, report, tracking
-from src.allowed import ConfigError, nearest
+from src.allowed import ConfigError, key_values
 
 BOOKKEEPING = {"step", "final", "matched", "seed", "member", "cell", "experiment", "steps_taken", "cosine_to_last"}
 AXES = {"decades": "−log₁₀ loss", "flow_time": "gradient-flow time Σ lr", "step": "step"}
@@ -180,13 +180,8 @@ def push(specs: Sequence[Mapping[str, Any]], project: str, folder: Path) -> list
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
-    given = {"profile": "default", "outputs": "outputs", "project": "implicit-bias"}
     try:
-        for word in arguments:
-            key, _, value = word.partition("=")
-            if key not in given or not value:
-                raise ConfigError(key, value or "?", f"unknown{nearest(key, given)}; known: {', '.join(given)}")
-            given[key] = value
+        given = key_values(arguments, {"profile": "default", "outputs": "outputs", "project": "implicit-bias"})
         outputs = Path(given["outputs"])
         specs = [specification(paper, given["profile"], outputs) for paper in claims_file.papers()]
         folder = outputs / "dashboards"

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from src import config as configuration
 from src.allowed import ConfigError
@@ -91,8 +91,7 @@ def jobs(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:
             raise ConfigError("overrides", list(overrides), str(error)) from error
         # asked first, since nothing sized by an unknown profile would resolve
         configuration.check("", {"profile": whole.profile}, profile_only)
-        params = OmegaConf.to_container(whole.hydra.sweeper.params, resolve=True) if whole.hydra.sweeper.params else {}
-        parsed = OverridesParser.create().parse_overrides([f"{k}={v}" for k, v in params.items()] + list(overrides))
+        parsed = OverridesParser.create().parse_overrides(_own_sweep(whole) + list(overrides))
         (laid_out,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
         return [(job, configuration.plain(compose("config", overrides=job))) for job in laid_out]
 
@@ -105,8 +104,7 @@ def first(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[Any]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configuration.CONF), version_base="1.3"):
         whole = compose("config", overrides=list(overrides), return_hydra_config=True)
-        params = OmegaConf.to_container(whole.hydra.sweeper.params, resolve=True) if whole.hydra.sweeper.params else {}
-        parsed = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
+        parsed = OverridesParser.create().parse_overrides(_own_sweep(whole))
         ((start, *_),) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
         config = configuration.plain(compose("config", overrides=[*start, *overrides]))
     swept = {}
@@ -117,6 +115,12 @@ def first(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[Any]
         name = key if "." in key else f"{key}.name" if key in configuration.COMPONENT_GROUPS else "label"
         swept[name] = [yaml.safe_load(value) for value in override.sweep_string_iterator()]
     return config, {name: values for name, values in swept.items() if len(values) > 1}
+
+
+def _own_sweep(whole: DictConfig) -> list[str]:
+    """What the experiment itself sweeps, as words of the command line."""
+    params = whole.hydra.sweeper.params
+    return [f"{key}={value}" for key, value in OmegaConf.to_container(params, resolve=True).items()] if params else []
 
 
 def cost(config: Mapping[str, Any]) -> float:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import pandas
 
 from src import records
-from src.allowed import ConfigError, nearest
+from src.allowed import ConfigError, key_values
 from src.claims_file import WORST
 
 HERE = Path(__file__).resolve().parent
@@ -331,13 +331,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
     from src import compare, index  # both write pages as this file does
 
-    given = {"outputs": "outputs", "compare": "", "out": ""}
     try:
-        for word in arguments:
-            key, _, value = word.partition("=")
-            if key not in given or not value:
-                raise ConfigError(key, value or "?", f"unknown{nearest(key, given)}; known: {', '.join(given)}")
-            given[key] = value
+        given = key_values(arguments, {"outputs": "outputs", "compare": "", "out": ""})
         outputs = Path(given["outputs"])
         if given["compare"]:
             print(compare.write(given["compare"], Path(given["out"]) if given["out"] else None))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas
 
 from src.figures import paper1_errors, paper1_scaling, paper1_training
-from src.figures.style import Table
+from src.figures.style import Table, in_order
 
 TITLE = "Frei, Vardi, Bartlett & Srebro, “The Double-Edged Sword of Implicit Bias” (NeurIPS 2023)"
 
@@ -52,12 +52,7 @@ def assumption_table(frame: pandas.DataFrame) -> pandas.DataFrame:
     return table.reset_index().rename(columns=lambda name: name.removeprefix("data_"))
 
 
-PLOTS = tuple(
-    sorted(
-        paper1_scaling.PLOTS + paper1_training.PLOTS + paper1_errors.PLOTS,
-        key=lambda plot: int(plot.id.removeprefix("F")),
-    )
-)
+PLOTS = in_order(paper1_scaling.PLOTS + paper1_training.PLOTS + paper1_errors.PLOTS)
 TABLES = (
     Table(
         "T2",

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from src.figures import paper2_gap, paper2_rank, paper2_robustness, paper2_training
+from src.figures.style import in_order
 
 TITLE = "Wang et al., “Transformed Low-Rank Parameterization Can Help Robust Generalization” (NeurIPS 2023)"
 
-PLOTS = tuple(
-    sorted(
-        paper2_gap.PLOTS + paper2_training.PLOTS + paper2_rank.PLOTS + paper2_robustness.PLOTS,
-        key=lambda plot: int(plot.id.removeprefix("F")),
-    )
-)
+PLOTS = in_order(paper2_gap.PLOTS + paper2_training.PLOTS + paper2_rank.PLOTS + paper2_robustness.PLOTS)
 TABLES = paper2_robustness.TABLES + paper2_gap.TABLES

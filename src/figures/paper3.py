@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from src.figures import paper3_linear, paper3_norms, paper3_training, paper3_variants
+from src.figures.style import in_order
 
 TITLE = "Gronich & Vardi, “The Implicit Bias of Adam and Muon on Smooth Homogeneous Neural Networks” (ICML 2026)"
 
-PLOTS = tuple(
-    sorted(
-        paper3_training.PLOTS + paper3_norms.PLOTS + paper3_linear.PLOTS + paper3_variants.PLOTS,
-        key=lambda plot: int(plot.id.removeprefix("F")),
-    )
-)
+PLOTS = in_order(paper3_training.PLOTS + paper3_norms.PLOTS + paper3_linear.PLOTS + paper3_variants.PLOTS)
 TABLES = paper3_norms.TABLES + paper3_linear.TABLES

@@ -54,6 +54,11 @@ class Plot(NamedTuple):
     draw: Callable[[pandas.DataFrame], tuple[Figure, pandas.DataFrame]]
 
 
+def in_order(plots: Sequence[Plot]) -> tuple[Plot, ...]:
+    """By the number in ``F12``."""
+    return tuple(sorted(plots, key=lambda plot: int(plot.id.removeprefix("F"))))
+
+
 class Table(NamedTuple):
     """A table of a paper: ``make(frame)`` from the rows of its ``experiments`` (empty: of all there are)."""
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from src.allowed import Share
 from src.tensors import spectra
-from src.tensors.network import tensor_network
+from src.tensors.network import layer_norm, tensor_network
 from src.types import Measurement, Model, Snapshot, Task
 
 
@@ -52,7 +52,7 @@ def build(
             product = snapshot.params["v"].flatten(1).norm(dim=1).double()
             full, low = torch.zeros_like(product), torch.zeros_like(product)
             for hat in layers.values():
-                product = product * network.scale * network.transform.inverse(hat).flatten(1).norm(dim=1).double()
+                product = product * network.scale * layer_norm(network, hat).double()
                 rows, columns = hat.shape[-2:]
                 rank = spectra.tubal_rank(spectra.singular_values(hat), tolerance)
                 full += c * rows * columns

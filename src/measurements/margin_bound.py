@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from src.allowed import ConfigError
-from src.tensors.network import tensor_network
+from src.tensors.network import layer_norm, tensor_network
 from src.types import Measurement, Model, Snapshot, Task
 
 
@@ -43,7 +43,7 @@ def build(task: Task, model: Model) -> Measurement:
             hat = network.hat(snapshot.params)
             layers = network.layers(hat).values()
             q = (task.y * network.forward(hat, task.x) / size).amin(-1).double()
-            norms = [network.transform.inverse(layer).flatten(1).norm(dim=1).double() for layer in layers]
+            norms = [layer_norm(network, layer).double() for layer in layers]
             product = network.scale ** len(norms) * torch.stack(norms).prod(0) * hat["v"].flatten(1).norm(dim=1)
         margin = (q / product).cpu()
         bound = torch.where(margin > 0, margin, torch.nan) ** (-1 / len(norms))

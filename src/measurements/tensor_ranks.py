@@ -9,7 +9,7 @@ from torch import Tensor
 
 from src.allowed import Fraction
 from src.tensors import spectra
-from src.tensors.network import tensor_network
+from src.tensors.network import layer_norm, tensor_network
 from src.types import Measurement, Model, Snapshot, Task
 
 
@@ -32,7 +32,7 @@ def build(task: Task, model: Model, *, tolerance: Fraction = 1e-3, spectrum: boo
         ConfigError: for a network without t-layers.
     """
     network = tensor_network(model, "tensor_ranks")
-    multiplicity, inverse = network.transform.multiplicity, network.transform.inverse
+    multiplicity = network.transform.multiplicity
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
         columns, rho = {}, []
@@ -40,7 +40,7 @@ def build(task: Task, model: Model, *, tolerance: Fraction = 1e-3, spectrum: boo
             layers = network.layers(network.hat(snapshot.params))
             for place, hat in enumerate(layers.values(), 1):
                 sigma = spectra.singular_values(hat).double()
-                size, largest = inverse(hat).flatten(1).norm(dim=1).double(), spectra.spectral(sigma)
+                size, largest = layer_norm(network, hat).double(), spectra.spectral(sigma)
                 rho.append(largest / size)
                 of_layer = {
                     "fnorm": size,

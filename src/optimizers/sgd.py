@@ -9,7 +9,7 @@ from torch import Tensor
 
 from src.allowed import ConfigError, Count, NonNegative, Positive
 from src.optimizers.schedule import Rate, descend, first_step, power_law
-from src.tensors.network import TensorNetwork
+from src.tensors.network import TensorNetwork, layer_norm
 from src.tensors.products import thresholded
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
 
@@ -66,8 +66,7 @@ def build(
 
 def layer_norms(network: TensorNetwork, params: Params) -> Params:
     """‖W^l‖_F ``[M]`` of every t-layer."""
-    layers = network.layers(network.hat(params))
-    return {name: network.transform.inverse(hat).flatten(1).norm(dim=1) for name, hat in layers.items()}
+    return {name: layer_norm(network, hat) for name, hat in network.layers(network.hat(params)).items()}
 
 
 def within(ball: float, norms: Mapping[str, Tensor]) -> Params:

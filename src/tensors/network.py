@@ -42,6 +42,11 @@ def prepared(model: Model, params: Params) -> tuple[Callable[[Params, Tensor], T
     return model.apply, params
 
 
+def layer_norm(network: TensorNetwork, hat: Tensor) -> Tensor:
+    """‖W‖_F ``[M]`` of a t-layer Ŵ = O(W), under any O."""
+    return network.transform.inverse(hat).flatten(1).norm(dim=1)
+
+
 def tensor_network(model: Model, reader: str) -> TensorNetwork:
     """The model itself; a ConfigError on behalf of the measurement ``reader`` for networks without t-layers."""
     if not isinstance(model, TensorNetwork):
