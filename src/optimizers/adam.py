@@ -77,7 +77,8 @@ def adam(
             if epsilon > 0:
                 size = size + per_member(floor, leaf)
             # Where v is 0, so is m: 0 over the smallest number is the 0 that 0/0 is not.
-            step[name] = per_member(scale, leaf) * m["direction"][name] / size.clamp(min=torch.finfo(size.dtype).tiny)
+            size = size.clamp(min=torch.finfo(size.dtype).tiny)
+            step[name] = (per_member(scale, leaf) * m["direction"][name]).div_(size)
             if weight_decay > 0:
                 step[name] += weight_decay * leaf
         params = descend(params, step, rate(state["step"]))

@@ -1,7 +1,7 @@
 """Arithmetic of gradients that carry their scale apart: direction · e^{log_scale}.
 
 As the loss falls from 1 to 1e-2000, momenta are sums of gradients of very different size. Every sum here is taken
-in the frame of its largest term, so nothing overflows and what underflows is negligible in that sum. A history is
+in the frame of its largest term or of its total, so nothing overflows and what underflows is negligible. A history is
 kept as the plain dict ``{"direction": Params, "log_scale": [M]}``.
 """
 
@@ -41,33 +41,33 @@ def no_history(params: Params) -> History:
 
 
 def average(history: History, grad: ScaledGrad, beta: float) -> History:
-    """m ← β m + (1−β) g."""
+    """m ← β m + (1−β) g, in the frame in which both factors sum to one."""
     if beta == 0:
         return {"direction": grad.direction, "log_scale": grad.log_scale}
-    old, new, log_scale = _weights(history["log_scale"], grad.log_scale, _log(beta), _log(1 - beta))
+    old, new = history["log_scale"] + math.log(beta), grad.log_scale + math.log(1 - beta)
+    frame = torch.logaddexp(old, new)
+    weight = _relative(new, frame)
     direction = {
-        name: (per_member(old, m) * m).addcmul_(per_member(new, m), grad.direction[name])
-        for name, m in history["direction"].items()
+        name: torch.lerp(m, grad.direction[name], per_member(weight, m)) for name, m in history["direction"].items()
     }
-    return {"direction": direction, "log_scale": log_scale}
+    return {"direction": direction, "log_scale": frame}
 
 
 def root_mean_square(history: History, grad: ScaledGrad, beta: float) -> History:
     """√v ← √(β v + (1−β) g²), without ever squaring: entries of any size keep their digits."""
-    old, new, log_scale = _weights(history["log_scale"], grad.log_scale, _log(beta) / 2, _log(1 - beta) / 2)
+    old, new = history["log_scale"] + _log(beta) / 2, grad.log_scale + _log(1 - beta) / 2
+    frame = torch.maximum(old, new)
+    keep, take = _relative(old, frame), _relative(new, frame)
     direction = {
-        name: torch.hypot(per_member(old, root) * root, per_member(new, root) * grad.direction[name])
+        name: (per_member(keep, root) * root).hypot_(per_member(take, root) * grad.direction[name])
         for name, root in history["direction"].items()
     }
-    return {"direction": direction, "log_scale": log_scale}
+    return {"direction": direction, "log_scale": frame}
 
 
-def _weights(old: Tensor, new: Tensor, log_keep: float, log_take: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Factors ≤ 1 of both terms in the frame of the larger one, and the log-scale of that frame."""
-    old, new = old + log_keep, new + log_take
-    frame = torch.maximum(old, new)
-    origin = frame.clamp(min=torch.finfo(frame.dtype).min)  # −∞ − (−∞) is not a number
-    return (old - origin).exp(), (new - origin).exp(), frame
+def _relative(log_scale: Tensor, frame: Tensor) -> Tensor:
+    """e^{log_scale} in units of the frame, at most 1; zero in the frame e^{−∞}."""
+    return (log_scale - frame.clamp(min=torch.finfo(frame.dtype).min)).exp()  # −∞ − (−∞) is not a number
 
 
 def _log(x: float) -> float:

@@ -37,6 +37,15 @@ def test_degree_is_what_euler_says(name):
     torch.testing.assert_close(euler, degree * (coefficients * f).sum(), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("power", [1.5, 2.0, 3.0])
+def test_the_derivative_of_a_power_of_relu_is_that_of_autograd(power):
+    z = torch.linspace(-2, 2, 41, dtype=torch.float64).requires_grad_()
+    weights = torch.arange(41.0, dtype=torch.float64)
+    (own,) = torch.autograd.grad((weights * mlp.ReluPower.apply(z, power)).sum(), z)
+    (usual,) = torch.autograd.grad((weights * z.relu() ** power).sum(), z)
+    torch.testing.assert_close(own, usual, rtol=1e-14, atol=0)
+
+
 @pytest.mark.parametrize(("power", "activation"), [(1.0, "relu"), (2.0, "relu"), (2.0, "quadratic")])
 def test_outputs_agree_with_the_formula_written_out(power, activation):
     task = task_of([4])
