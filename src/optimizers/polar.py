@@ -37,6 +37,9 @@ def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     A matrix that is not finite has σ = NaN, where LAPACK would stop the whole batch.
     """
+    if matrix.shape[-2] < matrix.shape[-1]:  # LAPACK takes a fifth longer over a wide matrix
+        v, sigma, ut = svd(matrix.mT)
+        return ut.mT, sigma, v.mT
     matrix = matrix.double()
     finite = torch.isfinite(matrix).all(-1).all(-1)
     u, sigma, vt = torch.linalg.svd(torch.where(finite[..., None, None], matrix, 0), full_matrices=False)
@@ -45,7 +48,7 @@ def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def singular_values(matrix: Tensor) -> Tensor:
     """σ ``[..., k]``, largest first, in float64; NaN for a matrix that is not finite."""
-    matrix = matrix.double()
+    matrix = (matrix.mT if matrix.shape[-2] < matrix.shape[-1] else matrix).double()
     if 1 in matrix.shape[-2:]:
         return _length(matrix).squeeze(-1)
     finite = torch.isfinite(matrix).all(-1).all(-1)
