@@ -42,9 +42,8 @@ reproduce-paper2: setup  ## Wang et al. (2023): cells, verdicts, figures, page
 reproduce-paper3: setup  ## Gronich & Vardi (2026): cells, verdicts, figures, page
 	$(RUN) scripts/reproduce.py 3 profile=$(PROFILE) $(ARGS)
 
-bench: setup  ## what a step costs, as ratios on this machine
-	$(RUN) scripts/bench.py $(ARGS)
-	$(RUN) scripts/bench_paper2.py $(ARGS)
+bench: setup  ## what steps, cells and sweeps cost on this machine; REFERENCE=DIR adds paper 2's released code
+	for part in members paper1 paper2 cells; do $(RUN) scripts/bench_$$part.py || exit; done
 
 report: setup  ## rebuild the pages from the results there are, and the index of all
 	for paper in $(PAPERS); do \

@@ -1,4 +1,4 @@
-"""Time one training step of experiment A.2 (FGSM and an SGD step, batch 80), on one thread in float32.
+"""(a) Time one training step of experiment A.2 (FGSM and an SGD step, batch 80), on one thread in float32.
 
     python scripts/bench_paper2.py [D …]                # 28 128 256 unless given
     REFERENCE=DIR python scripts/bench_paper2.py        # beside the released code, a checkout in DIR
@@ -19,6 +19,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import timing
 import torch
 
 from src.models import tnn
@@ -34,6 +35,7 @@ def main() -> None:
     torch.set_num_threads(1)
     task = images()
     print("     D   ours ms   GFLOP/s   share of GEMM   of slice products   released ms   ratio   its M, ms   ratio")
+    rows = timing.machine()
     for width in map(int, sys.argv[1:] or (28, 128, 256)):
         todo = {"dct": ours(task, width, "dct"), "authors": ours(task, width, "authors")}
         todo |= {"gemm": gemm(512), "slices": slices(width)}
@@ -47,6 +49,15 @@ def main() -> None:
             line += f"{ms['released']:14.0f}{ms['released'] / ms['dct']:8.0f}{ms['authors']:12.2f}"
             line += f"{ms['released'] / ms['authors']:8.0f}"
         print(line)
+        name = f"step of A.2, D={width}"
+        rows += [timing.row("a", name, ms["dct"], "ms"), timing.row("a", f"{name}: rate", rate, "GFLOP/s")]
+        rows.append(timing.row("a", f"{name}: share of the rate of matrix products", 100 * rate / peak, "%"))
+        rows.append(timing.row("a", f"{name}: share of the rate of its slices' products", 100 * rate / slice_rate, "%"))
+        if folder:
+            rows.append(timing.row("a", f"{name}: released code over ours", ms["released"] / ms["dct"], "×"))
+            ratio = ms["released"] / ms["authors"]
+            rows.append(timing.row("a", f"{name}: released code over ours, with its M", ratio, "×"))
+    timing.write("paper2", rows)
 
 
 def flops(width: int) -> float:

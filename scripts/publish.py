@@ -5,7 +5,8 @@
 Between ``<!-- results:paperN -->`` and ``<!-- /results -->`` go the verdicts, in docs/paperN.md with every number
 behind them; between ``<!-- ledger:paperN -->`` and ``<!-- /ledger -->`` the ledger; into docs/figures/paperN/ the
 figures a text shows; between ``<!-- overview -->`` and ``<!-- /overview -->`` how the claims of all papers in the text
-came out. Without PAPER, every paper with a page and a report. The same report gives the same texts. Exit code 2: there
+came out; between ``<!-- bench -->`` and ``<!-- /bench -->`` of docs/scaling.md what ``make bench`` last measured here,
+if it did. Without PAPER, every paper with a page and a report. The same report gives the same texts. Exit code 2: there
 is no report, or a text has no place for it; then nothing is written.
 """
 
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> int:
             files |= published(root, int(paper), root / outputs, files)
         texts = {path: overviewed(content.decode()) for path, content in files.items() if path.suffix == ".md"}
         files |= {path: text.encode() for path, text in texts.items()}
+        files |= benchmarks(root, root / outputs)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
@@ -55,6 +57,22 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> int:
         path.write_bytes(files[path])
     print(f"{len(changed)} of {len(files)} files changed", *(path.relative_to(root) for path in changed), sep="\n  ")
     return 0
+
+
+def benchmarks(root: Path, outputs: Path) -> dict[Path, bytes]:
+    """docs/scaling.md with the numbers of the benchmarks there are; nothing when there is none."""
+    page, found = root / "docs/scaling.md", sorted((outputs / "bench").glob("*.json"))
+    if not page.exists() or not found:
+        return {}
+    before, _, rest = page.read_text(encoding="utf-8").partition("<!-- bench -->")
+    _, _, after = rest.partition("<!-- /bench -->")
+    tables = []
+    for record in map(records.read_json, found):
+        rows = [(f"({row['part']})", _plain(row["what"]), f"{row['value']:g} {row['unit']}") for row in record["rows"]]
+        where = f"{record['cores']} cores ({record['cpu']}), load {record['load']:g} at the end"
+        origin = f"`{record['name']}`, measured {record['date'][:10]} at {_commit(record['git'])} on {where}:"
+        tables.append(f"{origin}\n\n{_table(('part', 'what', 'measured'), rows)}")
+    return {page: f"{before}<!-- bench -->\n{chr(10).join(tables)}\n<!-- /bench -->{after}".encode()}
 
 
 def published(root: Path, paper: int, outputs: Path, texts: Mapping[Path, bytes]) -> dict[Path, bytes]:

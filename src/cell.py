@@ -15,7 +15,7 @@ import yaml
 from torch import Tensor
 from tqdm import tqdm
 
-from src import batches, checkpoint, mirrors, provenance, records, stopping, tracking, training
+from src import batches, checkpoint, chunks, mirrors, provenance, records, stopping, tracking, training
 from src import config as configuration
 from src.allowed import CellError, ConfigError
 from src.types import Measurement, Model, Objective, Params, Snapshot, Task, UpdateRule
@@ -49,6 +49,7 @@ def run(config: Mapping[str, Any], command: str, claims: Sequence[str] = (), say
         say(f"{cell.name}: finished before, skipped")
         return cell
     torch.set_num_threads(config["threads"])
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms would import the compiler: a second
     try:
         parts = assemble(config)
@@ -226,18 +227,21 @@ def _train(
     epoch = batches.steps_of_epoch(task, config["batch_size"])
     begin = started or training.start(_members_init(parts, config["seeds"]), parts.rule, parts.stop)
     marks = stopping.log_spaced(steps, config["snapshots"])
+    objective = chunks.fitting(
+        parts.objective, begin.params, begin.rule_state, batches_of(begin.step), config["memory"]
+    )
     matched_log_risk = -math.inf if config["matched_loss"] is None else math.log(config["matched_loss"])
     saved_at, written = time.monotonic(), record.stat().st_size if record.exists() else 0
     bar = tqdm(total=steps, initial=begin.step, desc=cell.name, unit="step", leave=False, disable=None, position=1)
     with bar:
         for progress in training.train(
-            begin, parts.objective, parts.rule, batches_of, parts.stop, steps, matched_log_risk, epoch
+            begin, objective, parts.rule, batches_of, parts.stop, steps, matched_log_risk, epoch
         ):
             bar.update(progress.step - bar.n)
             over = training.over(progress, steps)
             marked = progress.step in marks or progress.step in progress.matched_at
             if marked and not over and progress is not started:
-                view = training.snapshot(progress, parts.objective, parts.rule, batches_of)
+                view = training.snapshot(progress, objective, parts.rule, batches_of)
                 rows = measure(view, progress, config, parts.measurements, final=False)
                 written = records.append(record, rows)
                 mirror.log(rows)
@@ -245,7 +249,7 @@ def _train(
                 checkpoint.save(cell / "checkpoint.pt", progress, written)
                 _beat(cell, config, {"step": progress.step})
                 saved_at = time.monotonic()
-        view = training.snapshot(progress, parts.objective, parts.rule, batches_of)
+        view = training.snapshot(progress, objective, parts.rule, batches_of)
         rows = measure(view, progress, config, parts.measurements + parts.last, final=True)
         records.append(record, rows)
         mirror.log(rows)

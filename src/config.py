@@ -30,7 +30,7 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 COMPONENT_GROUPS = ("data", "model", "objective", "optimizer")
 DESCRIPTION_KEYS = frozenset(
     {"name", "paper", "label", "optional", "profile", "profiles", "size", "vary", "force", "report", "outputs"}
-    | {"tracking", "checkpoint_every"}
+    | {"tracking", "checkpoint_every", "memory"}
 )
 """Keys that do not determine a cell's numbers, and so are left out of its identity."""
 
@@ -64,6 +64,7 @@ class Settings:
     device: Literal["auto", "cpu", "cuda"]
     dtype: Literal["float64", "float32"]
     threads: Count
+    memory: Positive | None
     outputs: str
     force: bool
     report: bool

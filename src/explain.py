@@ -13,6 +13,9 @@ from src import config as configuration
 from src import grid
 from src.allowed import nearest
 
+EXTRAS = {"ray": "ray", "submitit_slurm": "slurm", "submitit_local": "slurm"}
+"""Of launchers that have to be installed, the extra of ``pyproject.toml`` that brings them."""
+
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:
     """One line for an error of composition (Hydra, OmegaConf) or one of our own."""
@@ -22,6 +25,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
         return f"{written}: write it with a plus, +{written}"
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         group, option = found.groups()
+        if group == "hydra/launcher" and option in EXTRAS:
+            return f"launcher={option}: needs an extra; pip install -c constraints.txt -e '.[{EXTRAS[option]}]' adds it"
         known = re.findall(r"^\t(\S+)$", str(error), re.MULTILINE)  # Hydra lists them, its own groups' too
         return f"{group}={option}: unknown option{nearest(option, known)}; known: {', '.join(known)}"
     if found := re.search(r"Could not (?:override|delete|append|find).*?'([^']+)'", text):
@@ -31,8 +36,6 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
         known = _known_keys(parent, [o for o in overrides if not o.lstrip("+~").startswith(key)])
         if not known and parent.startswith("measurements."):
             return f"{key}={value}: not set there yet; write it with a plus, +{key}={value}"
-        if last in known:  # Hydra composes the defaults too, without the sweep
-            return f"{key}={value}: not a key of the option that the sweep replaces; write it as ++{key}={value}"
         return f"{key}={value}: unknown key{nearest(last, known)}; known: {', '.join(known)}"
     if found := re.search(r"mismatched input|extraneous input|token recognition|no viable alternative", text):
         line = text.splitlines()[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -40,11 +41,17 @@ def epochs(count: float, examples: int, batch_size: int) -> int:
     return round(count * math.ceil(examples / batch_size))
 
 
+def within(folder: str, path: str) -> str:
+    """``${within:${hydra.runtime.cwd},${outputs}}`` in YAML: ``path`` as seen from ``folder``."""
+    return str(Path(folder) / path)
+
+
 def steps_in(time: float, lr: float) -> int:
     """``${steps_in:60,${optimizer.lr}}`` in YAML: the steps of gradient descent in a gradient-flow time Σ lr."""
     return round(time / lr)
 
 
+OmegaConf.register_new_resolver("within", within, replace=True)
 OmegaConf.register_new_resolver("steps_in", steps_in, replace=True)
 OmegaConf.register_new_resolver("epochs", epochs, replace=True)
 OmegaConf.register_new_resolver("times", times, replace=True)

@@ -13,13 +13,13 @@ LAYERS = [
     {"allowed", "types", "randomness"},
     {"tensors"},
     {"data", "models", "optimizers", "attacks", "oracles"},
-    {"objectives", "measurements", "stopping", "batches"},
+    {"objectives", "measurements", "stopping", "batches", "chunks"},
     {"training"},
     {"config", "records", "status", "checkpoint", "provenance", "tracking", "intervals"},
     {"grid", "explain", "mirrors", "cell"},
     {"entries", "claims_file", "estimates", "claims", "ledger", "figures"},
     {"report", "index", "compare"},
-    {"conclude", "dashboards"},
+    {"conclude", "dashboards", "launch"},
     {"run"},
 ]
 LEVEL = {part: level for level, layer in enumerate(LAYERS) for part in layer}

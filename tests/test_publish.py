@@ -154,3 +154,21 @@ def test_the_overview_counts_the_verdicts_of_every_paper_in_the_text(root):
     assert told == [str(count) for count in expected]
     assert "| [2. Another: theorem](#2-another-theorem) | 1 | – | – | – | 1 |" in overview
     assert "old" not in overview
+
+
+def test_benchmarks_fill_their_page_and_only_if_there_are_any(root):
+    page = root / "docs" / "scaling.md"
+    page.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
+    assert publish.main([], root) == 0
+    assert "old" in page.read_text()
+    row = {"part": "c", "what": "all | reduced", "value": 507, "unit": "×"}
+    about = {"name": "paper1", "date": "2026-11-24T01:02:03+00:00", "git": None, "cpu": "CPU", "cores": 2, "load": 0.5}
+    (root / "outputs" / "bench").mkdir()
+    records.write_json(root / "outputs" / "bench" / "paper1.json", {**about, "rows": [row]})
+    assert publish.main([], root) == 0
+    text = page.read_text()
+    assert "| (c) | all \\| reduced | 507 × |" in text
+    assert "measured 2026-11-24" in text
+    assert text.startswith("before\n")
+    assert text.endswith("<!-- /bench -->\nafter\n")
+    assert "old" not in text

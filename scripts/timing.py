@@ -1,0 +1,67 @@
+"""How the benchmarks time, and how they write what they found: ``outputs/bench/NAME.json`` and a table.
+
+Processor time of this process, the best of several turns in which all candidates take part: a busy machine disturbs
+the ratios little. A row is ``{"part", "what", "value", "unit"}`` and what else identifies it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from src import provenance  # noqa: E402
+
+Row = dict[str, Any]
+
+
+def best(todo: Mapping[Any, Callable], turns: int = 5, slow: Mapping[Any, int] | None = None) -> dict[Any, float]:
+    """Least processor seconds of each. A ``slow`` one takes part in every so many turns only."""
+    seconds = dict.fromkeys(todo, float("inf"))
+    for turn in range(turns):
+        for name, work in todo.items():
+            if turn % (slow or {}).get(name, 1):
+                continue
+            began = time.process_time()
+            work()
+            seconds[name] = min(seconds[name], time.process_time() - began)
+    return seconds
+
+
+def row(part: str, what: str, value: float, unit: str, **more: Any) -> Row:
+    """One number. ``part`` is the letter of the question it answers."""
+    return {"part": part, "what": what, "value": float(f"{value:.4g}"), "unit": unit, **more}
+
+
+def machine() -> list[Row]:
+    """What matrix products and copies reach here on one thread."""
+    rows = []
+    for dtype in (torch.float32, torch.float64):
+        a, b = torch.rand(512, 512, dtype=dtype), torch.rand(512, 512, dtype=dtype)
+        rate = 2 * 512**3 / best({"gemm": lambda a=a, b=b: a @ b}, turns=30)["gemm"] / 1e9
+        rows.append(row("machine", f"matrix product, {str(dtype).removeprefix('torch.')}", rate, "GFLOP/s"))
+    source = torch.rand(2**24)
+    target = torch.empty_like(source)
+    rate = 2 * source.nbytes / best({"copy": lambda: target.copy_(source)}, turns=10)["copy"] / 1e9
+    return [*rows, row("machine", "copy in memory, read and written", rate, "GB/s")]
+
+
+def write(name: str, rows: Sequence[Row], outputs: str = "outputs") -> None:
+    """Print the rows as a table and write them, with the day, the commit, the machine and its load."""
+    for entry in rows:
+        print(f"({entry['part']}) {entry['what']:78s}{entry['value']:>12g} {entry['unit']}")
+    facts = provenance.collect("make bench", [], "", "cpu", torch.get_num_threads(), {})
+    about = {key: facts[key] for key in ("date", "git", "cpu", "cores", "threads", "python", "torch")}
+    folder = Path(outputs) / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {"name": name, **about, "load": round(os.getloadavg()[0], 1), "rows": list(rows)}
+    (folder / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

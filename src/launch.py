@@ -1,0 +1,212 @@
+"""Hand cells to one of Hydra's launchers: the longest first, and none stops the others.
+
+``launcher=basic|joblib|ray|submitit|submitit_local`` chooses (``conf/launcher``). A job is what it is anywhere: it goes
+to the folder the command was given in, composes its config and runs its cell with one thread. Cells tell how they
+ended in their files, so progress and failures are read from there, whoever ran them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import shlex
+import shutil
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+from src import claims_file, grid, records
+from src import config as configuration
+from src.allowed import CellError, ConfigError
+
+Job = tuple[list[str], dict[str, Any]]
+"""Of a cell, the overrides that compose it, and its checked config."""
+
+CHOOSING = ("launcher=", "hydra/launcher=", "hydra.launcher.")
+"""How overrides that choose a launcher begin."""
+
+FEW = 16
+"""Cells of profile smoke that are over before workers have started."""
+
+
+def say(line: str) -> None:
+    """One line to the person at the terminal, above any bar."""
+    tqdm.write(line, file=sys.stderr)
+
+
+def plain_warnings() -> None:
+    """Warnings as one line that names no file."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+
+
+def command(overrides: Sequence[str]) -> str:
+    """What a person types to get the cell these overrides compose, here and not on a cluster."""
+    return shlex.join(["python", "-m", "src.run", *(word for word in overrides if not word.startswith(CHOOSING))])
+
+
+def claims_on(config: dict[str, Any]) -> list[str]:
+    """The ids of the claims that rest on the cell's experiment."""
+    if config["paper"] is None:
+        return []
+    return [claim.id for claim in claims_file.load(config["paper"]) if config["name"] in claim.experiments]
+
+
+def run_cell(cfg: DictConfig) -> None:
+    """Run the cell of a composed config; Hydra calls this, in this process or in another one."""
+    from src import cell  # torch takes two seconds to import: only a cell that runs pays them
+
+    hydra = HydraConfig.get()
+    os.chdir(hydra.runtime.cwd)  # a relative `outputs` is meant from where the command was given
+    if multiprocessing.current_process().name.startswith("LokyProcess"):  # joblib's
+        be_a_worker(os.getppid())
+    config = configuration.plain(cfg)
+    cell.run(config, command(hydra.overrides.task), claims_on(config), say)
+
+
+def be_a_worker(parent: int) -> None:
+    """A worker uses one thread, dies of an interrupt at once, and does not outlive its parent: cells can take it."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    plain_warnings()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    if all(thread.name != "parent" for thread in threading.enumerate()):
+        threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def run(jobs: Sequence[Job], overrides: Sequence[str]) -> list[ConfigError]:
+    """Run the cells of ``jobs``, of one experiment or several; ``overrides`` choose the launcher, and what it is told.
+
+    A failed cell is told when it fails. What breaks the launcher itself (a killed worker, a lost node) is told, too,
+    and leaves cells that the same command completes. Returns what a person got wrong in the others, told once each.
+
+    Raises:
+        ConfigError: for a launcher that cannot work here.
+    """
+    words = [*grid.first_of_sweeps(overrides), *_fallback(jobs, overrides)]
+    ordered = [job for job, _ in sorted(jobs, key=lambda job: -grid.cost(job[1]))]
+    cells = [configuration.folder(config) for _, config in jobs]
+    GlobalHydra.instance().clear()
+    with (
+        initialize_config_dir(str(configuration.CONF), version_base="1.3", job_name="cell"),
+        _watched(cells),
+        _noting_interrupts() as interrupted,
+    ):
+        loader = GlobalHydra.instance().config_loader()
+        master = loader.load_configuration("config", words, run_mode=RunMode.MULTIRUN)
+        name = master.hydra.runtime.choices["hydra/launcher"]
+        if name == "submitit_slurm" and not shutil.which("sbatch"):
+            elsewhere = "launcher=submitit_local tries it on this machine"
+            raise ConfigError("launcher", "submitit", f"there is no sbatch, so no Slurm, here; {elsewhere}")
+        HydraConfig.instance().set_config(master)
+        context = HydraContext(config_loader=loader, callbacks=Callbacks())
+        launcher = Plugins.instance().instantiate_launcher(context, run_cell, master)
+        try:
+            ended = launcher.launch(ordered, initial_job_idx=0)
+        except OSError:
+            raise  # the folder of results cannot be written
+        except Exception as error:
+            if interrupted.is_set():
+                raise KeyboardInterrupt from error  # a launcher may put its own error in the place of it
+            reason = (str(error).strip().splitlines() or [""])[0]
+            say(f"launcher={name} broke off; the same command goes on there ({type(error).__name__}: {reason})")
+            return []
+    if interrupted.is_set():
+        raise KeyboardInterrupt
+    failures = [job._return_value for job in ended if job.status is JobStatus.FAILED]
+    for error in failures:
+        if not isinstance(error, ConfigError | CellError):
+            raise error
+    mistakes = [error for error in failures if isinstance(error, ConfigError)]
+    for line in dict.fromkeys(map(str, mistakes)):
+        say(line)
+    return mistakes
+
+
+@contextlib.contextmanager
+def _noting_interrupts() -> Iterator[threading.Event]:
+    """An event that is set by Ctrl-C: whatever a launcher makes of the interrupt, we know of it."""
+    interrupted = threading.Event()
+
+    def interrupt(*_: Any) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _fallback(jobs: Sequence[Job], overrides: Sequence[str]) -> list[str]:
+    """Unless a launcher was chosen, a single cell or a few small ones need no workers, and one process fills a GPU."""
+    if any(word.startswith(CHOOSING) for word in overrides):
+        return []
+    configs = [config for _, config in jobs]
+    few = len(configs) == 1 or (configs[0]["profile"] == "smoke" and len(configs) < FEW)
+    return ["launcher=basic"] if few or any(config["device"] == "cuda" for config in configs) else []
+
+
+@contextlib.contextmanager
+def _watched(cells: Sequence[Path]) -> Iterator[None]:
+    """A live bar over cells (on a terminal) and a line for each that fails, both read from their status files."""
+    over, left, before = threading.Event(), set(cells), {cell: _status(cell).get("ended") for cell in cells}
+    sizes = Counter(cell.parent.name for cell in cells)
+
+    def look(bar: tqdm) -> None:
+        for cell in sorted(left):
+            status = _status(cell)
+            if status.get("ended") in (None, before[cell]):
+                continue
+            left.discard(cell)
+            bar.update()
+            if status["state"] == "failed":
+                say(f"{cell.name} failed: {status['reason']} (see {cell / 'run.log'})")
+            experiment = cell.parent.name
+            if len(sizes) > 1 and experiment not in {other.parent.name for other in left}:
+                say(f"{experiment}: {sizes[experiment]} cell(s) ended")
+
+    def watch(bar: tqdm) -> None:
+        while not over.wait(0.5):
+            look(bar)
+        look(bar)
+
+    name = next(iter(sizes)) if len(sizes) == 1 else None
+    with tqdm(total=len(cells), desc=name, unit="cell", position=0, leave=False, disable=None) as bar:
+        watcher = threading.Thread(target=watch, args=(bar,), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
+
+
+def _status(cell: Path) -> dict[str, Any]:
+    """The cell's status; nothing of a damaged one."""
+    try:
+        return records.status(cell)
+    except ConfigError:
+        return {}
