@@ -12,12 +12,9 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import timing
 import torch
@@ -41,7 +38,7 @@ def main() -> None:
         todo |= {"gemm": gemm(512), "slices": slices(width)}
         if folder := os.environ.get("REFERENCE"):
             todo["released"] = released(task, width, folder)
-        ms = {name: 1e3 * seconds for name, seconds in best(todo).items()}
+        ms = {name: 1e3 * seconds for name, seconds in timing.best(todo, turns=96, slow={"released": 24}).items()}
         rate = flops(width) / ms["dct"] / 1e6
         peak, slice_rate = 2 * 512**3 / ms["gemm"] / 1e6, 2 * C * width**2 * BATCH / ms["slices"] / 1e6
         line = f"{width:6d}{ms['dct']:10.2f}{rate:10.1f}{rate / peak:16.0%}{rate / slice_rate:20.0%}"
@@ -121,18 +118,6 @@ def slices(width: int) -> Callable[[], None]:
     """The products of all slices of a hidden layer with a batch, and nothing else."""
     w, h = torch.rand(C, width, width), torch.rand(C, width, BATCH)
     return lambda: torch.bmm(w, h)
-
-
-def best(todo: dict[str, Callable[[], None]], repetitions: int = 24) -> dict[str, float]:
-    """Least processor seconds of each, taking turns; the slow one takes part in a sixth of the turns."""
-    seconds = dict.fromkeys(todo, float("inf"))
-    for turn in range(repetitions):
-        for name, step in todo.items():
-            for _ in range(4 if name != "released" else 1 if turn % 6 == 0 else 0):
-                began = time.process_time()
-                step()
-                seconds[name] = min(seconds[name], time.process_time() - began)
-    return seconds
 
 
 if __name__ == "__main__":
