@@ -10,6 +10,8 @@ import yaml
 
 from src.allowed import ConfigError, nearest
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster where libyaml is there
+
 
 def read_entries(path: Path, kind: str) -> list[dict[str, Any]]:
     """The mappings listed in a YAML file of claims or of another ``kind``; no ``id`` stands twice.
@@ -18,7 +20,7 @@ def read_entries(path: Path, kind: str) -> list[dict[str, Any]]:
         ConfigError: for anything else.
     """
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except yaml.YAMLError as error:
         raise ConfigError(kind, path.name, f"is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):

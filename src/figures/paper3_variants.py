@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from src.figures.paper3_rows import BAND, COLOUR, named
 from src.figures.style import COLOURS, FORMULA, MARKERS, Plot, canvas, legend, lines, spread
 
+POLAR = {"svd": "SVD", "gram": "Gram", "exact": "default"}
+
 POINTS = "Markers: median over seeds; bars: smallest to largest seed; hollow: some seed is not aligned (κ < 0.6)."
 
 
@@ -31,7 +33,7 @@ def polar(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 def _polar_factor(row: pandas.Series) -> str:
     """The polar factor a row was trained with, in words."""
     if row["optimizer_name"] == "muon":
-        return "exact (SVD)" if row["optimizer_polar_factor"] == "svd" else "exact (Gram)"
+        return f"exact ({POLAR[row['optimizer_polar_factor']]})"
     kind = row["optimizer_coefficients"].replace("_", " ")
     return f"{kind} × {int(row['optimizer_steps'])}, {row['optimizer_precision']}"
 

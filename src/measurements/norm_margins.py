@@ -13,6 +13,7 @@ from torch.nn.functional import softplus
 from src.allowed import ConfigError, NonNegative, Positive, Range
 from src.optimizers import norms as geometry
 from src.optimizers.norms import Norm
+from src.optimizers.predicted import predicted
 from src.types import Measurement, Model, Params, Snapshot, Task
 
 Exponent = Annotated[float, Range(1)]
@@ -28,6 +29,7 @@ def build(
     schatten: list[Exponent] = [],  # noqa: B006
     lp: list[Exponent] = [],  # noqa: B006
     near: NonNegative = 0.05,
+    optimizer: dict | None = None,
 ) -> Measurement:
     """With q_i = y_i f(x_i) and λ = softmax(−softplus(q)), the weights of the logistic gradient:
 
@@ -36,7 +38,8 @@ def build(
     κ ≤ 1 in every norm (Hölder); κ = 1, with λ on the examples of least margin, is a KKT direction of that norm's
     margin problem. Margins of different norms are not comparable in size, alignments are.
 
-    Columns: ``gamma_<norm>`` and ``kappa_<norm>`` for each of ``norms``; ``margin_weight``, the weight λ of the
+    Columns: ``gamma_<norm>`` and ``kappa_<norm>`` for each of ``norms``, and ``_own`` in the norm predicted for the
+    ``optimizer`` (none where none is known); ``margin_weight``, the weight λ of the
     examples with q_i ≤ (1 + ``near``) q_min (NaN unless q_min > 0). For each list that is not empty, curves
     ``[M, K]``: ``hyb_ratio``, ``gamma_hyb_curve``, ``kappa_hyb_curve`` over ``ratios``, and ``hyb_peak``, the ratio at
     which κ is largest; and so ``schatten_p``, ``gamma_schatten_curve``, … and ``lp_p``, ….
@@ -50,23 +53,33 @@ def build(
         schatten: exponents of the curve over Schatten norms; ∞ is ``msp``.
         lp: exponents of the curve over entrywise norms; ∞ is ``linf``.
         near: how far above the least margin an example still counts as having it.
+        optimizer: its own node of the config: its name, and r or p where its norm has one.
 
     Raises:
         ConfigError: for a network without a degree of homogeneity.
     """
     if model.degree is None:
         raise ConfigError("model.name", "not homogeneous", "a normalised margin needs a homogeneous network")
-    scalars = {name: geometry.named(name, ratio=ratio) for name in norms}
+    sigma = geometry.taken_once()
+    scalars = {name: geometry.named(name, ratio=ratio, sigma=sigma) for name in norms}
+    if optimizer is not None and (own := predicted(optimizer, sigma)):
+        scalars["own"] = own
     curves: dict[str, tuple[str, list[float], Callable[[float], Norm]]] = {
-        "hyb": ("hyb_ratio", ratios, geometry.hybrid),
-        "schatten": ("schatten_p", schatten, geometry.schatten_p),
+        "hyb": ("hyb_ratio", ratios, partial(geometry.hybrid, sigma=sigma)),
+        "schatten": ("schatten_p", schatten, partial(geometry.schatten_p, sigma=sigma)),
         "lp": ("lp_p", lp, geometry.lp),
     }
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
         params = snapshot.params
         q, weights, gradient = weighted_gradient(task, model, params)
-        measured = partial(margin_and_alignment, params, gradient, q.amin(-1), model.degree)
+        q_min = q.amin(-1)
+        inner = sum((gradient[name] * leaf).flatten(1).sum(1) for name, leaf in params.items())
+
+        def measured(norm: Norm) -> tuple[Tensor, Tensor]:
+            size = norm.value(params)
+            return q_min / size**model.degree, inner / (norm.dual(gradient) * size)
+
         columns = {"margin_weight": _margin_weight(q, weights, near)}
         for name, norm in scalars.items():
             columns[f"gamma_{name}"], columns[f"kappa_{name}"] = measured(norm)
@@ -90,15 +103,6 @@ def weighted_gradient(task: Task, model: Model, params: Params) -> tuple[Tensor,
         weights = torch.softmax(-softplus(q.detach()), -1)
         grads = torch.autograd.grad((weights * q).sum(), tuple(leaves.values()))
     return q.detach(), weights, dict(zip(leaves, grads, strict=True))
-
-
-def margin_and_alignment(
-    params: Params, gradient: Params, q_min: Tensor, degree: float, norm: Norm
-) -> tuple[Tensor, Tensor]:
-    """γ and κ, each ``[M]``."""
-    inner = sum((gradient[name] * leaf).flatten(1).sum(1) for name, leaf in params.items())
-    size = norm.value(params)
-    return q_min / size**degree, inner / (norm.dual(gradient) * size)
 
 
 def _margin_weight(q: Tensor, weights: Tensor, near: float) -> Tensor:

@@ -16,7 +16,11 @@ def conjugate(p: float) -> float:
 def p_norm(b: Tensor, p: float) -> Tensor:
     """‖b‖_p along the last axis, without overflow or underflow of the powers."""
     norm = torch.linalg.vector_norm(b, p, dim=-1)
-    if p == math.inf or bool((p * norm.log()).abs().max() < 0.8 * math.log(torch.finfo(b.dtype).max)):
+    if p == math.inf:
+        return norm
+    safe = torch.finfo(b.dtype).max ** (0.8 / p)
+    low, high = norm.aminmax()
+    if 1 / safe < low and high < safe:
         return norm
     largest = b.abs().amax(-1)
     return largest * torch.linalg.vector_norm(b / nonzero(largest).unsqueeze(-1), p, dim=-1)

@@ -26,7 +26,7 @@ def build(
     momentum: Fraction = 0.9,
     nesterov: bool = False,
     scaling: Scaling = "none",
-    polar_factor: Literal["svd", "gram"] = "svd",
+    polar_factor: Literal["exact", "svd", "gram"] = "exact",
     exponent: NonNegative = 0.8,
     t0: Positive = 1.0,
 ) -> UpdateRule:
@@ -39,7 +39,7 @@ def build(
         momentum: β.
         nesterov: look ahead: U Vᵀ of β m + (1−β) g.
         scaling: s_k, see ``spectral``; the theorem has "none".
-        polar_factor: "svd", exact to rounding, or "gram", faster, see ``polar.gram``.
+        polar_factor: "svd", exact to rounding in float64, "gram", faster, or "exact", the one the precision asks for.
         exponent: a of the schedule.
         t0: shift of the schedule.
     """

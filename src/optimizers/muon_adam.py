@@ -24,7 +24,7 @@ def build(
     beta1: Fraction = 0.9,
     beta2: Fraction = 0.95,
     epsilon: NonNegative = 0.0,
-    polar_factor: Literal["svd", "gram"] = "svd",
+    polar_factor: Literal["exact", "svd", "gram"] = "exact",
     exponent: NonNegative = 0.8,
     t0: Positive = 1.0,
 ) -> UpdateRule:

@@ -20,7 +20,7 @@ def build(
     lr: Rate = 0.3,
     ratio: Positive = 1.0,
     momentum: Fraction = 0.9,
-    polar_factor: Literal["svd", "gram"] = "svd",
+    polar_factor: Literal["exact", "svd", "gram"] = "exact",
     exponent: NonNegative = 0.8,
     t0: Positive = 1.0,
 ) -> UpdateRule:

@@ -11,6 +11,7 @@ matrices, a t-layer ``[M, slices, D, d]``, has those of its block-diagonal matri
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -49,11 +50,33 @@ def entrywise(p: float) -> Norm:
     return Norm(lambda w: p_norm(w.flatten(1), p), lambda g: p_norm(g.flatten(1), conjugate(p)), steepest)
 
 
-def schatten(p: float, polar_factor: Callable[[Tensor], Tensor] = polar.exact) -> Norm:
-    """ℓp of the singular values: p = ∞ is the spectral norm with the nuclear norm as its dual, p = 2 is ℓ2."""
+Sigma = Callable[[Tensor], Tensor]
+"""``layer [M, ...] -> its singular values [M, K]``."""
 
-    def sigma(layer: Tensor) -> Tensor:
-        return polar.singular_values(_as_matrix(layer)).to(layer.dtype).flatten(1)
+
+def singular_values(layer: Tensor) -> Tensor:
+    """Those of a layer, ``[M, K]``, taken in float64."""
+    return polar.singular_values(_as_matrix(layer)).to(layer.dtype).flatten(1)
+
+
+def taken_once(sigma: Sigma = singular_values, keep: int = 32) -> Sigma:
+    """``sigma`` that knows what it said of the last ``keep`` tensors: many norms of one network ask for the same."""
+    known: deque[tuple[Tensor, Tensor]] = deque(maxlen=keep)
+
+    def remembered(layer: Tensor) -> Tensor:
+        for asked, values in known:
+            if asked is layer:
+                return values
+        known.append((layer, sigma(layer)))
+        return known[-1][1]
+
+    return remembered
+
+
+def schatten(
+    p: float, polar_factor: Callable[[Tensor], Tensor] = polar.exact, sigma: Sigma = singular_values
+) -> Norm:
+    """ℓp of the singular values: p = ∞ is the spectral norm with the nuclear norm as its dual, p = 2 is ℓ2."""
 
     def steepest(layer: Tensor) -> Tensor:
         matrix = _as_matrix(layer)
@@ -133,19 +156,19 @@ def linf() -> Norm:
     return lp(math.inf)
 
 
-def schatten_p(p: float) -> Norm:
+def schatten_p(p: float, sigma: Sigma = singular_values) -> Norm:
     """Schatten-p of the block-diagonal matrix of all layers: p = 2 is ℓ2, p = ∞ is msp."""
-    return over_layers(p, schatten(p))
+    return over_layers(p, schatten(p, sigma=sigma))
 
 
-def msp(polar_factor: Callable[[Tensor], Tensor] = polar.exact) -> Norm:
+def msp(polar_factor: Callable[[Tensor], Tensor] = polar.exact, sigma: Sigma = singular_values) -> Norm:
     """max_k ‖W_k‖_sp, dual Σ_k ‖G_k‖_nuc: Muon."""
-    return over_layers(math.inf, schatten(math.inf, polar_factor))
+    return over_layers(math.inf, schatten(math.inf, polar_factor, sigma))
 
 
-def hybrid(ratio: float) -> Norm:
+def hybrid(ratio: float, sigma: Sigma = singular_values) -> Norm:
     """max{r·msp(W), ‖u‖_∞} with u the last layer, dual Σ_k ‖G_k‖_nuc / r + ‖g_u‖₁: Muon-Signum, Muon-Adam."""
-    return over_layers(math.inf, weighted(schatten(math.inf), ratio), entrywise(math.inf))
+    return over_layers(math.inf, weighted(schatten(math.inf, sigma=sigma), ratio), entrywise(math.inf))
 
 
 def row_max() -> Norm:
@@ -153,16 +176,16 @@ def row_max() -> Norm:
     return over_layers(math.inf, rows())
 
 
-def named(name: str, *, p: float = 2.0, ratio: float = 1.0) -> Norm:
+def named(name: str, *, p: float = 2.0, ratio: float = 1.0, sigma: Sigma = singular_values) -> Norm:
     """The norm of all parameters called ``l2``, ``linf``, ``msp``, ``hyb``, ``rows``, ``lp`` or ``schatten``."""
     makers = {
         "l2": l2,
         "linf": linf,
-        "msp": msp,
+        "msp": partial(msp, sigma=sigma),
         "rows": row_max,
-        "hyb": partial(hybrid, ratio),
+        "hyb": partial(hybrid, ratio, sigma),
         "lp": partial(lp, p),
-        "schatten": partial(schatten_p, p),
+        "schatten": partial(schatten_p, p, sigma),
     }
     return makers[name]()
 

@@ -149,3 +149,20 @@ def test_a_member_that_is_not_finite_leaves_the_others_alone(name):
     for of in (NORMS[name].value, NORMS[name].dual):
         torch.testing.assert_close(of(sick)[[0, 2]], of(params)[[0, 2]])
         assert of(sick)[1].isnan()
+
+
+def test_norms_that_share_singular_values_take_them_once_and_say_the_same():
+    asked = []
+
+    def counted(layer):
+        asked.append(layer)
+        return norms.singular_values(layer)
+
+    weights, grads = (random_params(SHAPES, seed=seed) for seed in (0, 1))
+    sigma = norms.taken_once(counted)
+    for _ in range(2):
+        for name in ("msp", "hyb", "schatten"):
+            shared, alone = norms.named(name, p=3, sigma=sigma), norms.named(name, p=3)
+            assert torch.equal(shared.value(weights), alone.value(weights))
+            assert torch.equal(shared.dual(grads), alone.dual(grads))
+    assert len(asked) == 2 * len(SHAPES)

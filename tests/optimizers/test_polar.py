@@ -17,17 +17,17 @@ def with_singular_values(sigma, rows=8, columns=12):
 def test_three_ways_to_one_polar_factor(shape):
     """SVD, Gram matrix and a Newton–Schulz iteration run to convergence, on well-conditioned matrices."""
     matrix = gaussian(*shape) + 2 * torch.eye(*shape[1:], dtype=torch.float64)
-    exact = polar.exact(matrix)
+    exact = polar.by_svd(matrix)
     smaller = min(shape[1:])
     gram = exact @ exact.mT if shape[1] <= shape[2] else exact.mT @ exact
     torch.testing.assert_close(gram, torch.eye(smaller, dtype=torch.float64).expand(3, -1, -1), rtol=0, atol=1e-13)
-    torch.testing.assert_close(polar.gram(matrix), exact, rtol=0, atol=1e-12)
+    torch.testing.assert_close(polar.by_gram(matrix), exact, rtol=0, atol=1e-12)
     torch.testing.assert_close(
         polar.newton_schulz(matrix, 40, polar.CONVERGENT, torch.float64), exact, rtol=0, atol=1e-12
     )
 
 
-@pytest.mark.parametrize("factor", [polar.exact, polar.gram])
+@pytest.mark.parametrize("factor", [polar.by_svd, polar.by_gram])
 def test_null_space_is_zero_not_noise(factor):
     matrix, _ = with_singular_values([1.0, 0.5, 0.1] + [0.0] * 5)
     sigma = torch.linalg.svdvals(factor(matrix))
@@ -38,8 +38,8 @@ def test_null_space_is_zero_not_noise(factor):
 @pytest.mark.parametrize(
     ("factor", "atol"),
     [
-        (polar.exact, 1e-12),
-        (polar.gram, 1e-12),
+        (polar.by_svd, 1e-12),
+        (polar.by_gram, 1e-12),
         (lambda m: polar.newton_schulz(m, 5, polar.MUON, torch.bfloat16), 1e-2),
     ],
     ids=["svd", "gram", "newton_schulz"],
@@ -52,9 +52,9 @@ def test_scale_does_not_matter(factor, atol, scale):
 def test_exact_down_to_rounding_where_gram_is_not():
     """The Gram matrix has squared singular values: it drops σ ≤ 1e-7 σ_max, which the SVD keeps."""
     matrix, expected = with_singular_values([1.0, 1e-2, 1e-4, 1e-6, 1e-8, 1e-9, 1e-10, 1e-11])
-    torch.testing.assert_close(torch.linalg.svdvals(polar.exact(matrix)), torch.ones(8, dtype=torch.float64))
-    assert (polar.exact(matrix) - expected).abs().max() < 1e-3
-    assert torch.linalg.svdvals(polar.gram(matrix))[4] < 1e-6
+    torch.testing.assert_close(torch.linalg.svdvals(polar.by_svd(matrix)), torch.ones(8, dtype=torch.float64))
+    assert (polar.by_svd(matrix) - expected).abs().max() < 1e-3
+    assert torch.linalg.svdvals(polar.by_gram(matrix))[4] < 1e-6
 
 
 def test_newton_schulz_variants_reach_what_their_authors_say():
@@ -77,11 +77,24 @@ def test_matrices_that_are_not_finite_do_not_stop_the_batch():
     matrix[1, 2, 3] = torch.inf
     assert polar.singular_values(matrix)[1].isnan().all()
     torch.testing.assert_close(polar.singular_values(matrix)[0], torch.linalg.svdvals(matrix[0]))
-    assert polar.exact(matrix)[[0, 2]].isfinite().all()
+    assert polar.by_svd(matrix)[[0, 2]].isfinite().all()
 
 
 def test_single_precision_comes_back_as_single_precision():
     matrix = gaussian(2, 4, 6).float()
-    for factor in (polar.exact, polar.gram):
+    for factor in polar.EXACT.values():
         assert factor(matrix).dtype == torch.float32
-        torch.testing.assert_close(factor(matrix).double(), polar.exact(matrix.double()), rtol=0, atol=1e-6)
+        torch.testing.assert_close(factor(matrix).double(), polar.by_svd(matrix.double()), rtol=0, atol=1e-6)
+
+
+def test_the_default_takes_the_svd_unless_rounding_has_eaten_what_only_it_keeps():
+    matrix, _ = with_singular_values([1.0, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-10, 1e-11])
+    assert torch.equal(polar.exact(matrix), polar.by_svd(matrix))
+    single = matrix.float()
+    assert torch.equal(polar.exact(single), polar.by_gram(single))
+    _, sigma, vt = torch.linalg.svd(single.double())
+    assert sigma[6] > 1e-9, "rounding to float32 has made another matrix of this one"
+    kept = vt[:6].mT  # σ above rounding: there both say the same
+    torch.testing.assert_close(
+        polar.by_gram(single.double()) @ kept, polar.by_svd(single.double()) @ kept, rtol=0, atol=1e-3
+    )

@@ -2,23 +2,24 @@ import pytest
 import torch
 
 from src.config import CONF
-from src.measurements import norm_margins, own_norm
+from src.measurements import norm_margins
+from src.optimizers.predicted import NAMES
 from src.types import Snapshot
 from tests.problems import network_problem
 
 NORM = {"ngd": "l2", "nmd": "l2", "signgd": "linf", "signum": "linf", "adam": "linf", "lion": "linf", "muon": "msp"}
 
 
-def columns(measurement, model, task, **options):
+def columns(model, task, **options):
     snapshot = Snapshot(0, model.init([0, 1]), torch.zeros(2))
-    return measurement.build(task, model, **options)(snapshot)
+    return norm_margins.build(task, model, **options)(snapshot)
 
 
 @pytest.mark.parametrize("name", NORM)
 def test_own_columns_are_those_of_the_predicted_norm(name):
     task, model, _ = network_problem()
-    every = columns(norm_margins, model, task)
-    own = columns(own_norm, model, task, optimizer={"name": name})
+    every = columns(model, task)
+    own = columns(model, task, optimizer={"name": name})
     assert torch.equal(own["gamma_own"], every[f"gamma_{NORM[name]}"])
     assert torch.equal(own["kappa_own"], every[f"kappa_{NORM[name]}"])
 
@@ -26,19 +27,19 @@ def test_own_columns_are_those_of_the_predicted_norm(name):
 @pytest.mark.parametrize("name", ["muon_signum", "muon_adam"])
 def test_the_hybrid_norm_follows_the_ratio_of_the_base_rates(name):
     task, model, _ = network_problem()
-    own = columns(own_norm, model, task, optimizer={"name": name, "ratio": 0.3})
-    assert torch.equal(own["kappa_own"], columns(norm_margins, model, task, ratio=0.3)["kappa_hyb"])
+    own = columns(model, task, optimizer={"name": name, "ratio": 0.3})
+    assert torch.equal(own["kappa_own"], columns(model, task, ratio=0.3)["kappa_hyb"])
 
 
 def test_steepest_descent_owns_the_norm_it_is_given():
     task, model, _ = network_problem()
-    own = columns(own_norm, model, task, optimizer={"name": "steepest", "norm": "schatten", "p": 3.0})
-    curve = columns(norm_margins, model, task, schatten=[2.0, 3.0])
+    own = columns(model, task, optimizer={"name": "steepest", "norm": "schatten", "p": 3.0})
+    curve = columns(model, task, schatten=[2.0, 3.0])
     assert torch.equal(own["kappa_own"], curve["kappa_schatten_curve"][:, 1])
     assert set(curve["schatten_peak"].tolist()) <= {2.0, 3.0}
 
 
-def test_an_optimizer_without_a_norm_has_no_columns():
+def test_an_optimizer_without_a_norm_has_no_own_columns():
     task, model, _ = network_problem()
-    assert columns(own_norm, model, task, optimizer={"name": "torch_optimizer"}) == {}
-    assert {path.stem for path in (CONF / "optimizer").glob("*.yaml")} >= set(own_norm.PREDICTED)
+    assert "kappa_own" not in columns(model, task, optimizer={"name": "torch_optimizer"})
+    assert {path.stem for path in (CONF / "optimizer").glob("*.yaml")} >= set(NAMES)

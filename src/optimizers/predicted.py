@@ -1,0 +1,33 @@
+"""The norm whose margin an optimizer is predicted to maximise (Gronich and Vardi, 2026)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from src.optimizers import norms
+from src.optimizers.norms import Norm, Sigma
+
+NAMES = {
+    "gd": "l2",
+    "ngd": "l2",
+    "nmd": "l2",
+    "signgd": "linf",
+    "signum": "linf",
+    "adam": "linf",
+    "lion": "linf",
+    "muon": "msp",
+    "muon_newton_schulz": "msp",
+    "muon_signum": "hyb",
+    "muon_adam": "hyb",
+}
+"""Optimizer → norm, as named in ``norms.named``; of ``lion`` by the same argument as of the others."""
+
+
+def predicted(optimizer: Mapping[str, Any], sigma: Sigma = norms.singular_values) -> Norm | None:
+    """By the optimizer's own node of the config: its name, and r or p where its norm has one. None if none is known."""
+    if optimizer["name"] == "steepest":
+        return norms.named(optimizer["norm"], p=optimizer["p"], sigma=sigma)
+    if optimizer["name"] not in NAMES:
+        return None
+    return norms.named(NAMES[optimizer["name"]], ratio=optimizer.get("ratio", 1.0), sigma=sigma)
