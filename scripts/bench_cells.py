@@ -26,12 +26,22 @@ CELLS = {
 }
 MEASURING = {False: "measuring on the way", True: "measuring at the end"}
 SMALL = ["+experiment=muon_margin", "profile=smoke", "tracking.mode=disabled", "report=false"]
+ALONE = """
+import time, torch
+torch.set_num_threads(1)
+a = torch.rand(5, 64, 196)
+began = time.monotonic()
+for _ in range(20000):
+    a @ a.mT
+print(time.monotonic() - began)
+"""
 
 
 def main() -> None:
     """Write the rows."""
     rows = timing.machine()
     with tempfile.TemporaryDirectory() as folder:
+        _run([*SMALL, "optimizer=adam", "tracking.mode=offline"], f"{folder}/first")  # W&B is imported once
         for name, words in CELLS.items():
             rows += shares(name, words, f"{folder}/{name}")
         rows += growth(folder)
@@ -41,7 +51,6 @@ def main() -> None:
 
 def shares(name: str, words: list[str], outputs: str) -> list[timing.Row]:
     """(d) Of one cell, as shares: measuring on the way and at the end, writing files, and the mirror (its thread)."""
-    (config,) = grid.expand([*words, f"outputs={outputs}", "tracking.mode=offline"])
     spent: dict[str, float] = dict.fromkeys((*MEASURING.values(), "recording", "the W&B mirror"), 0.0)
     with (
         _timed(cell, "measure", lambda final: MEASURING[final], spent),
@@ -49,11 +58,11 @@ def shares(name: str, words: list[str], outputs: str) -> list[timing.Row]:
         _timed(checkpoint, "save", lambda **_: "recording", spent),
         _timed(tracking, "_drain", lambda **_: "the W&B mirror", spent),
     ):
-        whole = _seconds(lambda: cell.run(config, "", say=lambda line: None))
+        whole = _run([*words, "tracking.mode=offline"], outputs)
     told = [timing.row("d", f"{what}, cell of {name}", 100 * s / whole, "%") for what, s in spent.items()]
     around = 100 * (sum(spent.values()) - spent[MEASURING[True]]) / whole
     return [
-        timing.row("d", f"a cell of {name}, {len(config['seeds'])} members", whole, "s"),
+        timing.row("d", f"a cell of {name}", whole, "s"),
         *told,
         timing.row("d", f"all but the measuring at the end, cell of {name}", around, "%"),
     ]
@@ -78,9 +87,11 @@ def _timed(module: Any, name: str, what: Callable[..., str], spent: dict[str, fl
         setattr(module, name, original)
 
 
-def _seconds(work: Callable[[], Any]) -> float:
+def _run(words: list[str], outputs: str) -> float:
+    """Processor seconds of the one cell of these overrides."""
+    (config,) = grid.expand([*words, f"outputs={outputs}"])
     began = time.process_time()
-    work()
+    cell.run(config, "", say=lambda line: None)
     return time.process_time() - began
 
 
@@ -95,9 +106,7 @@ def growth(folder: str) -> list[timing.Row]:
         seconds = []
         for value in values:
             own = f"seeds={list(range(value))}" if key == "members" else f"{key}={value}"
-            words = [*SMALL, "optimizer=adam", own, f"outputs={folder}/{key}{value}"]
-            (config,) = grid.expand([word.replace(" ", "") for word in words])
-            seconds.append(_seconds(lambda config=config: cell.run(config, "", say=lambda line: None)))
+            seconds.append(_run([*SMALL, "optimizer=adam", own.replace(" ", "")], f"{folder}/{key}{value}"))
         rows += [
             timing.row("f", f"cell of {SMALL[0][12:]}, smoke: {key} = {value}", spent, "s")
             for value, spent in zip(values, seconds, strict=True)
@@ -120,7 +129,21 @@ def commands(folder: str) -> list[timing.Row]:
         words = [*longer, "launcher=joblib", f"hydra.launcher.n_jobs={workers}"]
         rows.append(timing.row("f", name, _sweep(f"{folder}/{workers}", *words), "s (wall)"))
     rows.append(timing.row("f", "speed-up of all workers", rows[-2]["value"] / rows[-1]["value"], "×", key="workers"))
+    rows.append(timing.row("f", "speed-up of matrix products alone, in as many processes", _of_the_machine(), "×"))
     return rows
+
+
+def _of_the_machine() -> float:
+    """What all cores do over what one does: two threads of one core, say, are not two cores."""
+    cores = os.cpu_count() or 1
+
+    def slowest(processes: int) -> float:
+        running = [
+            subprocess.Popen([sys.executable, "-c", ALONE], stdout=subprocess.PIPE, text=True) for _ in range(processes)
+        ]
+        return max(float(process.communicate()[0]) for process in running)
+
+    return cores * slowest(1) / slowest(cores)
 
 
 def _sweep(outputs: str, *words: str) -> float:

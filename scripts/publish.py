@@ -29,6 +29,7 @@ from src.allowed import ConfigError  # noqa: E402
 from src.report import measured, percent  # noqa: E402
 
 Record = Mapping[str, Any]
+BENCH = ("part", "what", "measured")
 VERDICTS = ("reproduced", "contradicted", "undecided", "not run")
 
 
@@ -71,7 +72,8 @@ def benchmarks(root: Path, outputs: Path) -> dict[Path, bytes]:
         rows = [(f"({row['part']})", _plain(row["what"]), f"{row['value']:g} {row['unit']}") for row in record["rows"]]
         where = f"{record['cores']} cores ({record['cpu']}), load {record['load']:g} at the end"
         origin = f"`{record['name']}`, measured {record['date'][:10]} at {_commit(record['git'])} on {where}:"
-        tables.append(f"{origin}\n\n{_table(('part', 'what', 'measured'), rows)}")
+        table = _table(record["header"], record["table"]) if "table" in record else _table(BENCH, rows)
+        tables.append(f"{origin}\n\n{table}\n")
     return {page: f"{before}<!-- bench -->\n{chr(10).join(tables)}\n<!-- /bench -->{after}".encode()}
 
 

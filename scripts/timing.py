@@ -55,13 +55,15 @@ def machine() -> list[Row]:
     return [*rows, row("machine", "copy in memory, read and written", rate, "GB/s")]
 
 
-def write(name: str, rows: Sequence[Row], outputs: str = "outputs") -> None:
-    """Print the rows as a table and write them, with the day, the commit, the machine and its load."""
+def write(name: str, rows: Sequence[Row], outputs: str = "outputs", **more: Any) -> None:
+    """Print the rows, or ``more``'s ``table``, and write them, with the day, the commit, the machine and its load."""
     for entry in rows:
         print(f"({entry['part']}) {entry['what']:78s}{entry['value']:>12g} {entry['unit']}")
+    for line in more.get("table", ()):
+        print("".join(f"{text:32s}" for text in line).rstrip())
     facts = provenance.collect("make bench", [], "", "cpu", torch.get_num_threads(), {})
     about = {key: facts[key] for key in ("date", "git", "cpu", "cores", "threads", "python", "torch")}
     folder = Path(outputs) / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    found = {"name": name, **about, "load": round(os.getloadavg()[0], 1), "rows": list(rows)}
+    found = {"name": name, **about, "load": round(os.getloadavg()[0], 1), "rows": list(rows), **more}
     (folder / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -25,6 +25,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
         return f"{written}: write it with a plus, +{written}"
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         group, option = found.groups()
+        if (group, option) == ("hydra/launcher", "joblib"):
+            return "launcher=joblib: is not installed; make setup brings .venv up to date"
         if group == "hydra/launcher" and option in EXTRAS:
             return f"launcher={option}: needs an extra; pip install -c constraints.txt -e '.[{EXTRAS[option]}]' adds it"
         known = re.findall(r"^\t(\S+)$", str(error), re.MULTILINE)  # Hydra lists them, its own groups' too
