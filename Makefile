@@ -22,8 +22,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(VENV)/bin/pip install $(PIPFLAGS) -c constraints.txt -e '.[dev]'
 	@touch $@
 
-test: setup  ## run the tests
-	$(RUN) -m pytest $(ARGS)
+test: setup  ## run the tests, on two cores
+	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: setup  ## check the style
 	$(VENV)/bin/ruff check .

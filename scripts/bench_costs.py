@@ -1,10 +1,10 @@
-"""What the profiles cost: ``default`` as measured in the results there are, ``paper`` estimated from it: ``make bench``.
+"""What profiles cost: ``default`` as measured in the results there are, ``paper`` estimated from it: ``make bench``.
 
     python scripts/bench_costs.py [outputs=outputs]
 
-A cell of profile ``paper`` is taken to cost what those of ``default`` do, times the ratio of their work (``grid.cost``),
-and no cell to stop before its budget. On a GPU it is taken to be as much faster as its matrix products are, but no step
-to take less than ``STEP``. Experiments without results are left out.
+A cell of profile ``paper`` is taken to cost what those of ``default`` do, times the ratio of their work
+(``grid.cost``), and no cell to stop before its budget. On a GPU it is taken to be as much faster as its matrix products
+are, but no step to take less than ``STEP``. Experiments without results are left out.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sys
 
 import timing
 
-from src import grid, records
 from src import config as configuration
+from src import grid, records
 
 GPU, STEP = 20e12, 2e-3
 """Assumed of a GPU: float32 operations a second that matrix products of this size reach; seconds of a small step."""
