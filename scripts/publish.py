@@ -29,7 +29,6 @@ from src.allowed import ConfigError  # noqa: E402
 from src.report import measured, percent  # noqa: E402
 
 Record = Mapping[str, Any]
-BENCH = ("part", "what", "measured")
 VERDICTS = ("reproduced", "contradicted", "undecided", "not run")
 
 
@@ -69,12 +68,12 @@ def benchmarks(root: Path, outputs: Path) -> dict[Path, bytes]:
     _, _, after = rest.partition("<!-- /bench -->")
     tables = []
     for record in map(records.read_json, found):
-        rows = [(f"({row['part']})", _plain(row["what"]), f"{row['value']:g} {row['unit']}") for row in record["rows"]]
         where = f"{record['cores']} cores ({record['cpu']}), load {record['load']:g} at the end"
-        origin = f"`{record['name']}`, measured {record['date'][:10]} at {_commit(record['git'])} on {where}:"
-        table = _table(record["header"], record["table"]) if "table" in record else _table(BENCH, rows)
-        tables.append(f"{origin}\n\n{table}\n")
-    return {page: f"{before}<!-- bench -->\n{chr(10).join(tables)}\n<!-- /bench -->{after}".encode()}
+        origin = f"`{record['name']}` of {record['date'][:10]}, at {_commit(record['git'])} on {where}:"
+        table = _table(record["header"], [[_plain(text) for text in line] for line in record["table"]])
+        tables.append(f"{origin}\n\n{table}")
+    separator = "\n\n"
+    return {page: f"{before}<!-- bench -->\n{separator.join(tables)}\n<!-- /bench -->{after}".encode()}
 
 
 def published(root: Path, paper: int, outputs: Path, texts: Mapping[Path, bytes]) -> dict[Path, bytes]:

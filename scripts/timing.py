@@ -42,28 +42,43 @@ def row(part: str, what: str, value: float, unit: str, **more: Any) -> Row:
     return {"part": part, "what": what, "value": float(f"{value:.4g}"), "unit": unit, **more}
 
 
+def rate(dtype: str) -> float:
+    """Operations a second of matrix products."""
+    a, b = torch.rand(2, 512, 512, dtype=getattr(torch, dtype))
+    return 2 * 512**3 / best({"gemm": lambda: a @ b}, turns=30)["gemm"]
+
+
 def machine() -> list[Row]:
     """What matrix products and copies reach here on one thread."""
-    rows = []
-    for dtype in (torch.float32, torch.float64):
-        a, b = torch.rand(512, 512, dtype=dtype), torch.rand(512, 512, dtype=dtype)
-        rate = 2 * 512**3 / best({"gemm": lambda a=a, b=b: a @ b}, turns=30)["gemm"] / 1e9
-        rows.append(row("machine", f"matrix product, {str(dtype).removeprefix('torch.')}", rate, "GFLOP/s"))
+    rows = [
+        row("machine", f"matrix product, {dtype}", rate(dtype) / 1e9, "GFLOP/s") for dtype in ("float32", "float64")
+    ]
     source = torch.rand(2**24)
     target = torch.empty_like(source)
-    rate = 2 * source.nbytes / best({"copy": lambda: target.copy_(source)}, turns=10)["copy"] / 1e9
-    return [*rows, row("machine", "copy in memory, read and written", rate, "GB/s")]
+    copied = 2 * source.nbytes / best({"copy": lambda: target.copy_(source)}, turns=10)["copy"] / 1e9
+    return [*rows, row("machine", "copy in memory, read and written", copied, "GB/s")]
 
 
-def write(name: str, rows: Sequence[Row], outputs: str = "outputs", **more: Any) -> None:
-    """Print the rows, or ``more``'s ``table``, and write them, with the day, the commit, the machine and its load."""
-    for entry in rows:
-        print(f"({entry['part']}) {entry['what']:78s}{entry['value']:>12g} {entry['unit']}")
-    for line in more.get("table", ()):
-        print("".join(f"{text:32s}" for text in line).rstrip())
+def write(
+    name: str,
+    rows: Sequence[Row],
+    outputs: str = "outputs",
+    header: Sequence[str] = ("part", "what", "measured"),
+    table: Sequence[Sequence[str]] | None = None,
+) -> None:
+    """Write the rows, with the day, the commit, the machine and its load, and print them as a table.
+
+    Another ``table`` of text, under another ``header``, takes the place of theirs.
+    """
+    if table is None:
+        table = [(f"({entry['part']})", entry["what"], f"{entry['value']:g} {entry['unit']}") for entry in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
     facts = provenance.collect("make bench", [], "", "cpu", torch.get_num_threads(), {})
     about = {key: facts[key] for key in ("date", "git", "cpu", "cores", "threads", "python", "torch")}
     folder = Path(outputs) / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    found = {"name": name, **about, "load": round(os.getloadavg()[0], 1), "rows": list(rows), **more}
+    about |= {"load": round(os.getloadavg()[0], 1)}
+    found = {"name": name, **about, "rows": list(rows), "header": header, "table": table}
     (folder / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

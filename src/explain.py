@@ -13,8 +13,14 @@ from src import config as configuration
 from src import grid
 from src.allowed import nearest
 
-EXTRAS = {"ray": "ray", "submitit_slurm": "slurm", "submitit_local": "slurm"}
-"""Of launchers that have to be installed, the extra of ``pyproject.toml`` that brings them."""
+EXTRA = "pip install -c constraints.txt -e '.[{}]' adds it"
+ADDED_BY = {
+    "joblib": "make setup brings .venv up to date",
+    "ray": EXTRA.format("ray"),
+    "submitit_slurm": EXTRA.format("slurm"),
+    "submitit_local": EXTRA.format("slurm"),
+}
+"""How to install a launcher that is not there."""
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:
@@ -25,10 +31,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
         return f"{written}: write it with a plus, +{written}"
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         group, option = found.groups()
-        if (group, option) == ("hydra/launcher", "joblib"):
-            return "launcher=joblib: is not installed; make setup brings .venv up to date"
-        if group == "hydra/launcher" and option in EXTRAS:
-            return f"launcher={option}: needs an extra; pip install -c constraints.txt -e '.[{EXTRAS[option]}]' adds it"
+        if group == "hydra/launcher" and option in ADDED_BY:
+            return f"launcher={option}: is not installed; {ADDED_BY[option]}"
         known = re.findall(r"^\t(\S+)$", str(error), re.MULTILINE)  # Hydra lists them, its own groups' too
         return f"{group}={option}: unknown option{nearest(option, known)}; known: {', '.join(known)}"
     if found := re.search(r"Could not (?:override|delete|append|find).*?'([^']+)'", text):

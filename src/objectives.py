@@ -29,13 +29,19 @@ LogLosses = Callable[[Forward, Params, Batch], Tensor]
 
 def log_logistic_loss(q: Tensor) -> Tensor:
     """log log(1 + e^{−q}), finite for every q: beyond q = 30 it is −q to the last digit of float64."""
-    return torch.where(q > _EXACT_TAIL, -q, softplus(-q.clamp(max=_EXACT_TAIL)).log())
+    return _log_logistic(q)[0]
 
 
 def log_logistic_and_slope(q: Tensor) -> tuple[Tensor, Tensor]:
-    """The same, and its derivative −σ(−q)/ℓ with ℓ = log(1 + e^{−q}), where σ(−q) = 1 − e^{−ℓ}."""
+    """log ℓ and its derivative −σ(−q)/ℓ for ℓ = log(1 + e^{−q}), where σ(−q) = 1 − e^{−ℓ}."""
+    log_loss, loss = _log_logistic(q)
+    return log_loss, torch.expm1(-loss).div_(loss)
+
+
+def _log_logistic(q: Tensor) -> tuple[Tensor, Tensor]:
+    """log ℓ, and ℓ itself up to q = 30."""
     loss = softplus(-q.clamp(max=_EXACT_TAIL))
-    return torch.where(q > _EXACT_TAIL, -q, loss.log()), torch.expm1(-loss).div_(loss)
+    return torch.where(q > _EXACT_TAIL, -q, loss.log()), loss
 
 
 def log_saturating_loss(outputs: Tensor, y: Tensor) -> Tensor:
@@ -143,9 +149,9 @@ def trades(
 
 
 def _risk_of_margins(model: Model, log_loss_and_slope: Callable[[Tensor], tuple[Tensor, Tensor | float]]) -> Objective:
-    """Of a loss of the margins alone: ∂ log L/∂q_i = p_i ∂ log ℓ(q_i)/∂q_i, with p the shares of the examples in L.
+    """The risk of a loss of the margins alone: ∂ log L/∂q_i = p_i ∂ log ℓ(q_i)/∂q_i, with p_i = ℓ(q_i)/Σ ℓ(q_j).
 
-    What ``_mean_risk`` gives as well, at less cost for small networks: autograd sees the network alone.
+    ``_mean_risk`` gives the same and costs small networks more: here autograd sees the network alone.
     """
 
     def objective(params: Params, batch: Batch) -> tuple[Tensor, ScaledGrad]:

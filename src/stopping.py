@@ -64,11 +64,11 @@ def build(
 
 
 def log_spaced(steps: int, count: int) -> set[int]:
-    """About ``count`` steps in [0, steps], denser at the start: 0, ``steps`` and whole powers between.
+    """About ``count`` steps in [0, steps], denser at the start: 0, ``steps`` and whole powers between; 1 is the last.
 
     >>> sorted(log_spaced(1000, 5))
     [0, 1, 6, 32, 178, 1000]
     """
-    if steps == 0:
-        return {0}
-    return {0, steps} | {round(math.exp(math.log(steps) * i / (count - 1))) for i in range(count - 1) if count > 1}
+    if steps == 0 or count < 3:
+        return {0, steps} if count > 1 else {steps}
+    return {0, steps} | {round(math.exp(math.log(steps) * i / (count - 1))) for i in range(count - 1)}

@@ -52,3 +52,22 @@ def test_exact_where_the_risk_itself_is_zero_in_floating_point(name):
     assert float(log_risk) == pytest.approx(float((-q).logsumexp(0)) - math.log(9), rel=1e-14)
     assert float(log_risk.exp()) == 0
     torch.testing.assert_close(grad.direction["w"][0], -(torch.softmax(-q, 0) * y) @ X, rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_slope_of_the_logistic_loss_is_its_derivative(dtype):
+    q = torch.tensor([-1e4, -30, -21, -1, 0, 1, 10, 29.99, 30.01, 1e4], dtype=dtype).requires_grad_()
+    log_loss, slope = objectives.log_logistic_and_slope(q.detach())
+    (derivative,) = torch.autograd.grad(objectives.log_logistic_loss(q).sum(), q)
+    assert torch.equal(log_loss, objectives.log_logistic_loss(q).detach())
+    torch.testing.assert_close(slope, derivative, rtol=1e-6 if dtype == torch.float32 else 1e-9, atol=0)
+
+
+def test_the_risk_of_margins_is_the_mean_risk():
+    _, short = objectives.logistic(TASK, LINEAR)({"w": W}, Batch(X, Y))
+    plain = objectives._mean_risk(
+        LINEAR, lambda forward, params, batch: objectives.log_logistic_loss(batch.y * forward(params, batch.x))
+    )
+    _, long = plain({"w": W}, Batch(X, Y))
+    torch.testing.assert_close(short.direction["w"], long.direction["w"], rtol=1e-13, atol=1e-15)
+    torch.testing.assert_close(short.log_scale, long.log_scale, rtol=1e-14, atol=0)

@@ -161,14 +161,15 @@ def test_benchmarks_fill_their_page_and_only_if_there_are_any(root):
     page.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
     assert publish.main([], root) == 0
     assert "old" in page.read_text()
-    row = {"part": "c", "what": "all | reduced", "value": 507, "unit": "×"}
     about = {"name": "paper1", "date": "2026-11-24T01:02:03+00:00", "git": None, "cpu": "CPU", "cores": 2, "load": 0.5}
     (root / "outputs" / "bench").mkdir()
-    records.write_json(root / "outputs" / "bench" / "paper1.json", {**about, "rows": [row]})
+    table = {"header": ["part", "what", "measured"], "table": [["(c)", "all | reduced", "507 ×"]]}
+    for name in ("costs", "paper1"):
+        records.write_json(root / "outputs" / "bench" / f"{name}.json", {**about, **table, "name": name})
     assert publish.main([], root) == 0
     text = page.read_text()
     assert "| (c) | all \\| reduced | 507 × |" in text
-    assert "measured 2026-11-24" in text
+    assert "| 507 × |\n\n`paper1` of 2026-11-24, at no commit" in text
     assert text.startswith("before\n")
     assert text.endswith("<!-- /bench -->\nafter\n")
     assert "old" not in text

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from src.figures.paper3_rows import BAND, COLOUR, named
 from src.figures.style import COLOURS, FORMULA, MARKERS, Plot, canvas, legend, lines, spread
 
-POLAR = {"svd": "SVD", "gram": "Gram", "exact": "default"}
+POLAR = {"svd": "SVD", "gram": "Gram", "exact": "by precision"}
+"""Ways to the exact polar factor, as ``optimizer.polar_factor`` names them."""
 
 POINTS = "Markers: median over seeds; bars: smallest to largest seed; hollow: some seed is not aligned (κ < 0.6)."
 
@@ -134,7 +135,7 @@ PLOTS = (
         "Newton–Schulz steps in the place of the polar factor",
         "Muon with the exact polar factor and with Newton–Schulz steps of three kinds (muon: Jordan's coefficients, as "
         "in torch.optim.Muon), × steps, in some precision: alignment in msp, and margin in msp "
-        "over the exact one's median. "
+        "over the median with the SVD. "
         f"{POINTS}",
         "X ← aX + (bA + cA²)X, A = XXᵀ, from X = M/‖M‖_F",
         "Two panels of markers, one row per way to compute the polar factor: alignment, and relative margin.",

@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 
 from src.allowed import ConfigError, NonNegative, Positive, Range
 from src.optimizers import norms as geometry
-from src.optimizers.norms import Norm
+from src.optimizers.norms import Norm, Sigma
 from src.optimizers.predicted import predicted
 from src.types import Measurement, Model, Params, Snapshot, Task
 
@@ -60,15 +60,18 @@ def build(
     """
     if model.degree is None:
         raise ConfigError("model.name", "not homogeneous", "a normalised margin needs a homogeneous network")
-    sigma = geometry.taken_once()
-    scalars = {name: geometry.named(name, ratio=ratio, sigma=sigma) for name in norms}
-    if optimizer is not None and (own := predicted(optimizer, sigma)):
-        scalars["own"] = own
-    curves: dict[str, tuple[str, list[float], Callable[[float], Norm]]] = {
-        "hyb": ("hyb_ratio", ratios, partial(geometry.hybrid, sigma=sigma)),
-        "schatten": ("schatten_p", schatten, partial(geometry.schatten_p, sigma=sigma)),
-        "lp": ("lp_p", lp, geometry.lp),
-    }
+
+    def scalars(sigma: Sigma) -> dict[str, Norm]:
+        named = {name: geometry.named(name, ratio=ratio, sigma=sigma) for name in norms}
+        own = predicted(optimizer, sigma) if optimizer else None
+        return named | ({"own": own} if own else {})
+
+    def curves(sigma: Sigma) -> dict[str, tuple[str, list[float], Callable[[float], Norm]]]:
+        return {
+            "hyb": ("hyb_ratio", ratios, partial(geometry.hybrid, sigma=sigma)),
+            "schatten": ("schatten_p", schatten, partial(geometry.schatten_p, sigma=sigma)),
+            "lp": ("lp_p", lp, geometry.lp),
+        }
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
         params = snapshot.params
@@ -81,9 +84,10 @@ def build(
             return q_min / size**model.degree, inner / (norm.dual(gradient) * size)
 
         columns = {"margin_weight": _margin_weight(q, weights, near)}
-        for name, norm in scalars.items():
+        sigma = geometry.taken_once()
+        for name, norm in scalars(sigma).items():
             columns[f"gamma_{name}"], columns[f"kappa_{name}"] = measured(norm)
-        for family, (axis, values, norm_of) in curves.items():
+        for family, (axis, values, norm_of) in curves(sigma).items():
             if values:
                 gammas, kappas = zip(*(measured(norm_of(value)) for value in values), strict=True)
                 columns[axis] = torch.tensor(values, dtype=torch.float64).expand(len(q), -1)

@@ -11,7 +11,6 @@ matrices, a t-layer ``[M, slices, D, d]``, has those of its block-diagonal matri
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -59,16 +58,17 @@ def singular_values(layer: Tensor) -> Tensor:
     return polar.singular_values(_as_matrix(layer)).to(layer.dtype).flatten(1)
 
 
-def taken_once(sigma: Sigma = singular_values, keep: int = 32) -> Sigma:
-    """``sigma`` that knows what it said of the last ``keep`` tensors: many norms of one network ask for the same."""
-    known: deque[tuple[Tensor, Tensor]] = deque(maxlen=keep)
+def taken_once(sigma: Sigma = singular_values) -> Sigma:
+    """``sigma`` that knows what it has said: many norms of one network ask for the same.
+
+    It holds the tensors it was asked about, so use it for one measurement.
+    """
+    known: dict[int, tuple[Tensor, Tensor]] = {}
 
     def remembered(layer: Tensor) -> Tensor:
-        for asked, values in known:
-            if asked is layer:
-                return values
-        known.append((layer, sigma(layer)))
-        return known[-1][1]
+        if id(layer) not in known:
+            known[id(layer)] = layer, sigma(layer)
+        return known[id(layer)][1]
 
     return remembered
 

@@ -28,6 +28,7 @@ def predicted(optimizer: Mapping[str, Any], sigma: Sigma = norms.singular_values
     """By the optimizer's own node of the config: its name, and r or p where its norm has one. None if none is known."""
     if optimizer["name"] == "steepest":
         return norms.named(optimizer["norm"], p=optimizer["p"], sigma=sigma)
-    if optimizer["name"] not in NAMES:
+    name = NAMES.get(optimizer["name"])
+    if name is None:
         return None
-    return norms.named(NAMES[optimizer["name"]], ratio=optimizer.get("ratio", 1.0), sigma=sigma)
+    return norms.named(name, ratio=optimizer["ratio"] if name == "hyb" else 1.0, sigma=sigma)

@@ -58,7 +58,7 @@ def configs(names, **lists):
     ]
 
 
-POLAR = [{"optimizer_name": "muon", "optimizer_polar_factor": "svd"}]
+POLAR = [{"optimizer_name": "muon", "optimizer_polar_factor": factor} for factor in ("svd", "gram")]
 POLAR += configs(
     ["muon_newton_schulz"],
     optimizer_coefficients=["muon", "polar_express"],
@@ -216,11 +216,11 @@ def test_schatten_maps_are_those_of_the_rows(drawn, frames):
 def test_polar_factors_are_named_and_relative_to_the_exact_one(drawn, frames):
     data = drawn["F9"][1]
     named = {f"{kind} × {steps}, bfloat16" for kind in ("muon", "polar express") for steps in (1, 5)}
-    assert set(data["place"]) == {"exact (SVD)"} | named
+    assert set(data["place"]) == {"exact (SVD)", "exact (Gram)"} | named
     gamma = frames["polar_margin"].query("final").groupby("cell")["gamma_msp"].median()
     part = data[data["panel"] == "γ in msp / exact"].set_index("place")
     assert part.loc["exact (SVD)", "x"] == 1
-    assert part.loc["muon × 5, bfloat16", "x"] == pytest.approx(gamma["cell2"] / gamma["cell0"])
+    assert part.loc["muon × 5, bfloat16", "x"] == pytest.approx(gamma["cell3"] / gamma["cell0"])
 
 
 def test_epsilon_zero_has_a_place_on_the_axis(drawn, frames):

@@ -72,12 +72,22 @@ def test_newton_schulz_variants_reach_what_their_authors_say():
     assert (reached(30, polar.MUON) - 1).abs().max() > 0.05, "Jordan's coefficients do not converge"
 
 
-def test_matrices_that_are_not_finite_do_not_stop_the_batch():
-    matrix = gaussian(3, 4, 5)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("factor", polar.EXACT.values(), ids=polar.EXACT)
+def test_matrices_that_are_not_finite_do_not_stop_the_batch(factor, dtype):
+    matrix = gaussian(3, 4, 5).to(dtype)
     matrix[1, 2, 3] = torch.inf
-    assert polar.singular_values(matrix)[1].isnan().all()
-    torch.testing.assert_close(polar.singular_values(matrix)[0], torch.linalg.svdvals(matrix[0]))
-    assert polar.by_svd(matrix)[[0, 2]].isfinite().all()
+    sigma = polar.singular_values(matrix)
+    assert sigma[1].isnan().all()
+    torch.testing.assert_close(sigma[0], torch.linalg.svdvals(matrix[0].double()), rtol=1e-7, atol=0)
+    assert factor(matrix)[[0, 2]].isfinite().all()
+
+
+def test_singular_values_of_single_precision_are_those_of_the_svd_to_that_precision():
+    matrix, _ = with_singular_values([3.0, 1.0, 1e-2, 1e-4, 1e-5, 0.0, 0.0, 0.0])
+    for single in (matrix.float(), matrix.mT.float(), 1e-30 * matrix.float()):
+        exact = torch.linalg.svdvals(single.double())
+        torch.testing.assert_close(polar.singular_values(single), exact, rtol=0, atol=6e-8 * float(exact[0]))
 
 
 def test_single_precision_comes_back_as_single_precision():
@@ -98,3 +108,11 @@ def test_the_default_takes_the_svd_unless_rounding_has_eaten_what_only_it_keeps(
     torch.testing.assert_close(
         polar.by_gram(single.double()) @ kept, polar.by_svd(single.double()) @ kept, rtol=0, atol=1e-3
     )
+
+
+def test_what_the_gram_matrix_loses_that_is_not_rounding():
+    """A row 1e-8 of the other as a whole keeps its digits in float32; only the SVD still moves it."""
+    rows = torch.tensor([[1.0, 1, 1, 1, 1, 1], [1, -1, 2, 0, -3, 1]]) * torch.tensor([[1.0], [1e-8]])
+    reached = {name: torch.linalg.svdvals(factor(rows).double()) for name, factor in polar.EXACT.items()}
+    torch.testing.assert_close(reached["svd"], torch.ones(2, dtype=torch.float64), rtol=0, atol=1e-6)
+    assert reached["exact"][1] < 1e-6

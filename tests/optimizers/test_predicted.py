@@ -2,12 +2,13 @@ import pytest
 import torch
 
 from src.config import CONF
+from src.figures.paper3_rows import OWN
 from src.measurements import norm_margins
-from src.optimizers.predicted import NAMES
+from src.optimizers.predicted import NAMES, predicted
 from src.types import Snapshot
 from tests.problems import network_problem
 
-NORM = {"ngd": "l2", "nmd": "l2", "signgd": "linf", "signum": "linf", "adam": "linf", "lion": "linf", "muon": "msp"}
+NORM = {name: norm for name, norm in NAMES.items() if norm != "hyb"}
 
 
 def columns(model, task, **options):
@@ -37,6 +38,11 @@ def test_steepest_descent_owns_the_norm_it_is_given():
     curve = columns(model, task, schatten=[2.0, 3.0])
     assert torch.equal(own["kappa_own"], curve["kappa_schatten_curve"][:, 1])
     assert set(curve["schatten_peak"].tolist()) <= {2.0, 3.0}
+
+
+def test_figures_and_measurements_predict_the_same_norms():
+    assert OWN.items() <= NAMES.items()
+    assert predicted({"name": "torch_optimizer"}) is None
 
 
 def test_an_optimizer_without_a_norm_has_no_own_columns():
