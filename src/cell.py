@@ -1,58 +1,99 @@
-"""Run one cell: assemble its parts, train, measure, record. Finished cells are skipped, interrupted ones resumed."""
+"""Run cells: assemble, train, measure, record. Finished ones are skipped, killed ones resumed, alike ones joined."""
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import yaml
-from torch import Tensor
 from tqdm import tqdm
 
-from src import batches, checkpoint, chunks, mirrors, provenance, records, stopping, tracking, training
+from src import assembly, batches, checkpoint, chunks, mirrors, provenance, records, stopping, teams, tracking, training
 from src import config as configuration
 from src.allowed import CellError, ConfigError
-from src.types import Measurement, Model, Objective, Params, Snapshot, Task, UpdateRule
+from src.assembly import Parts
+from src.types import Measurement, Snapshot
 
 Say = Callable[[str], None]
 
 
-class Parts(NamedTuple):
-    """What a config assembles to. ``measurements`` holds those of every snapshot, ``last`` those of the end."""
+class Order(NamedTuple):
+    """A cell to run: its checked config, what a person types to get it, and the claims that rest on it."""
 
-    task: Task
-    model: Model
-    objective: Objective
-    rule: UpdateRule
-    stop: stopping.StopRule
-    measurements: list[Measurement]
-    last: list[Measurement]
+    config: dict[str, Any]
+    command: str
+    claims: Sequence[str] = ()
+
+
+class Running(NamedTuple):
+    """A cell that is being run: its folder, and where its training begins, or goes on if it was ``resumed``."""
+
+    folder: Path
+    config: dict[str, Any]
+    parts: Parts
+    begin: training.Progress
+    resumed: bool
+    mirror: tracking.Mirror
+    since: float
 
 
 def run(config: Mapping[str, Any], command: str, claims: Sequence[str] = (), say: Say = print) -> Path:
     """Run the cell of a checked config (``configuration.plain``) unless it is finished; returns its folder.
 
-    ``command`` is what a person types to get this cell; it is recorded. ``claims`` rest on it, and mark its W&B run.
-
     Raises:
         ConfigError: for a config that cannot be run, or damaged or unwritable files. Nothing is lost.
         CellError: for anything else that went wrong.
     """
-    cell, asked = configuration.folder(config), _now()
+    run_together([Order(dict(config), command, claims)], say)
+    return configuration.folder(config)
+
+
+def run_together(orders: Sequence[Order], say: Say = print) -> None:
+    """Run cells, those that can be a team (``src/teams.py``) in one batch. One that fails to start stops no other.
+
+    Raises:
+        ConfigError: as ``run``, for the first cell that fails.
+        CellError: as ``run``.
+    """
+    errors, cells = [], []
+    with ExitStack() as opened:
+        for order in orders:
+            try:
+                cells.append(opened.enter_context(_opened(order, say)))
+            except (ConfigError, CellError) as error:
+                errors.append(error)
+        for team in _teams([cell for cell in cells if cell]):
+            _train(team)
+    if errors:
+        raise errors[0]
+
+
+@contextmanager
+def _opened(order: Order, say: Say) -> Iterator[Running | None]:
+    """A cell to be trained, held by this process, with its mirror open; None when it is finished.
+
+    It is told as failed if anything goes wrong before it is done.
+    """
+    config, asked = order.config, _now()
+    cell = configuration.folder(config)
     if not config["force"] and records.finished(cell):
         say(f"{cell.name}: finished before, skipped")
-        return cell
+        yield None
+        return
     torch.set_num_threads(config["threads"])
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms would import the compiler: a second
     try:
-        parts = assemble(config)
+        parts = assembly.assemble(config)
     except ConfigError:
         raise
     except Exception as error:  # numbers that no machine can hold, say
@@ -63,9 +104,25 @@ def run(config: Mapping[str, Any], command: str, claims: Sequence[str] = (), say
             records.set_aside(cell)
         elif records.finished(cell):
             say(f"{cell.name}: finished by another process, skipped")
-            return cell
-        _run_held(cell, config, parts, command, claims)
-    return cell
+            yield None
+            return
+        since = time.monotonic()
+        started = _started(cell, config, parts, order.command)
+        mirror = mirrors.open_cell(cell, config, order.claims)
+        try:
+            _beat(cell, config, {"since": _now(), "begun_at": started.step if started else 0})
+            _note(cell / "run.log", f"resumed at step {started.step}" if started else "started")
+            begin = started or assembly.start(config, parts)
+            yield Running(cell, config, parts, begin, started is not None, mirror, since)
+        except ConfigError:
+            raise
+        except Exception as error:
+            if records.finished(cell):
+                raise  # another one of its team failed
+            cause = error.__cause__ if isinstance(error, CellError) else error
+            raise _failed(cell, cause) from cause
+        finally:
+            mirror.finish(0 if records.finished(cell) else 1)
 
 
 def _is_stale(cell: Path, asked: str) -> bool:
@@ -93,101 +150,6 @@ def _failed(cell: Path, error: Exception) -> CellError:
     _note(cell / "run.log", traceback.format_exc())
     records.write_json(cell / "status.json", {"state": "failed", "reason": reason, "ended": _now()})
     return CellError(f"{cell.name} failed: {reason} (see {cell / 'run.log'})")
-
-
-def check(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Checked keyword arguments of every component and measurement, by the path of its node.
-
-    Raises:
-        ConfigError: for an unknown key, a wrong type or a value out of range.
-    """
-    arguments = {group: configuration.arguments(group, config[group]) for group in configuration.COMPONENT_GROUPS}
-    for name, given in config["measurements"].items():
-        path = f"measurements.{name}"
-        if not isinstance(given, dict | None):
-            raise ConfigError(path, given, "must be a mapping of options, {} for none")
-        options = dict(given or {})
-        moment = options.pop("at", "every")
-        if moment not in ("every", "last"):
-            raise ConfigError(f"{path}.at", moment, "must be one of every, last")
-        schema = configuration.component("measurements", name)
-        arguments[path] = configuration.check(path, options, schema, also=("at",))
-    return arguments
-
-
-def assemble(config: Mapping[str, Any]) -> Parts:
-    """Build every part from its group, in the config's precision and on its device.
-
-    Raises:
-        ConfigError: for what ``check`` refuses, and for keys that contradict each other.
-    """
-    arguments = check(config)
-
-    def build(group: str, *given: Any) -> Any:
-        return configuration.component(group, config[group]["name"])(*given, **arguments[group])
-
-    task = placed(build("data", config["seeds"]), config["device"], config["dtype"])
-    model = build("model", task)
-    every, last = [], []
-    for name, options in config["measurements"].items():
-        measure = configuration.component("measurements", name)
-        only_last = (options or {}).get("at") == "last"
-        (last if only_last else every).append(measure(task, model, **arguments[f"measurements.{name}"]))
-    return Parts(
-        task,
-        model,
-        build("objective", task, model),
-        build("optimizer", task, model),
-        stopping.build(task, model, **config["stop"]),
-        every,
-        last,
-    )
-
-
-def placed(task: Task, device: str, dtype: str) -> Task:
-    """The task on a device in a precision; class indices stay integers."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device", device, "no CUDA device here; use device=cpu or device=auto")
-
-    def place(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value.to(device, getattr(torch, dtype) if value.is_floating_point() else None)
-        return value
-
-    return Task(*map(place, task[:4]), {name: place(value) for name, value in task.facts.items()})
-
-
-def _run_held(cell: Path, config: Mapping[str, Any], parts: Parts, command: str, claims: Sequence[str]) -> None:
-    log = cell / "run.log"
-    began = time.monotonic()
-    started = _started(cell, config, parts, command)
-    mirror, exit_code = mirrors.open_cell(cell, config, claims), 1
-    try:
-        _beat(cell, config, {"since": _now(), "begun_at": started.step if started else 0})
-        _note(log, f"resumed at step {started.step}" if started else "started")
-        rows = _train(cell, config, parts, started, mirror)
-        members = [{k: v for k, v in row.items() if not isinstance(v, list)} for row in rows]
-        summary = {"experiment": config["name"], "cell": cell.name, "steps": rows[0]["step"], "members": members}
-        records.write_json(cell / "summary.json", summary)
-        mirror.summary(tracking.history_entry(rows))
-        outcome = {
-            "state": "done",
-            "converged": sum(row["converged"] for row in rows),
-            "diverged": sum(row["diverged"] for row in rows),
-            "members": len(rows),
-            "record": records.fingerprint(cell),
-            "seconds": round(time.monotonic() - began, 2),
-            "ended": _now(),
-        }
-        records.write_json(cell / "status.json", outcome)
-        _note(log, f"done: {outcome}")
-        exit_code = 0
-    except ConfigError:
-        raise
-    except Exception as error:
-        raise _failed(cell, error) from error
-    finally:
-        mirror.finish(exit_code)
 
 
 def _beat(cell: Path, config: Mapping[str, Any], news: Mapping[str, Any]) -> None:
@@ -218,46 +180,108 @@ def _started(cell: Path, config: Mapping[str, Any], parts: Parts, command: str) 
     return saved[0] if saved else None
 
 
-def _train(
-    cell: Path, config: Mapping[str, Any], parts: Parts, started: training.Progress | None, mirror: tracking.Mirror
-) -> list[dict[str, Any]]:
-    """Train to the end; returns the final rows, one per member."""
-    task, steps, record = parts.task, config["steps"], cell / "metrics.jsonl"
+def _teams(cells: Sequence[Running]) -> list[list[Running]]:
+    """The cells in teams: alike, with examples of the same shapes, at the same step, and no more than fit at once."""
+
+    def key(cell: Running) -> tuple[Any, ...]:
+        task, optimizer = cell.parts.task, cell.config["optimizer"]
+        try:
+            configuration.arguments("optimizer", optimizer | {"lr": [optimizer.get("lr")]})
+            one_rate = None
+        except ConfigError:  # a rule that has one base rate for all its members, or none
+            one_rate = str(optimizer.get("lr"))
+        shapes = task.x.shape[task.y.ndim - 1 :], task.y.shape[-1]
+        return teams.alike(cell.config), *shapes, cell.begin.step, one_rate
+
+    found = []
+    for team in teams.grouped((key(cell), cell) for cell in cells):
+        (_, config, parts, begin, *_), fit = team[0], None
+        if len(team) > 1:
+            batch = batches.build(parts.task, config["seeds"], config["batch_size"])(begin.step)
+            fit = chunks.at_once(parts.objective, begin.params, begin.rule_state, batch, config["memory"])
+        found += teams.cut(team, config, fit and fit // len(config["seeds"]))
+    return found
+
+
+def _train(team: Sequence[Running]) -> None:
+    """Train the cells of a team to the end; each is done as soon as its own members are."""
+    config, parts = assembly.of_team([cell.config for cell in team], [cell.parts for cell in team])
+    task, steps = parts.task, config["steps"]
     batches_of = batches.build(task, config["seeds"], config["batch_size"])
     epoch = batches.steps_of_epoch(task, config["batch_size"])
-    begin = started or training.start(_members_init(parts, config["seeds"]), parts.rule, parts.stop)
-    marks = stopping.log_spaced(steps, config["snapshots"])
+    begin = team[0].begin if len(team) == 1 else training.joined([cell.begin for cell in team])
     objective = chunks.fitting(
         parts.objective, begin.params, begin.rule_state, batches_of(begin.step), config["memory"]
     )
     matched_log_risk = -math.inf if config["matched_loss"] is None else math.log(config["matched_loss"])
-    saved_at, written = time.monotonic(), record.stat().st_size if record.exists() else 0
-    bar = tqdm(total=steps, initial=begin.step, desc=cell.name, unit="step", leave=False, disable=None, position=1)
+    ends = list(itertools.accumulate(len(cell.config["seeds"]) for cell in team))
+    members = itertools.starmap(slice, itertools.pairwise([0, *ends]))
+    left = [_recorder(cell, own) for cell, own in zip(team, members, strict=True)]
+    name = team[0].folder.name + (f" and {len(team) - 1} more" if len(team) > 1 else "")
+    bar = tqdm(total=steps, initial=begin.step, desc=name, unit="step", leave=False, disable=None, position=1)
     with bar:
         for progress in training.train(
             begin, objective, parts.rule, batches_of, parts.stop, steps, matched_log_risk, epoch
         ):
             bar.update(progress.step - bar.n)
-            over = training.over(progress, steps)
-            marked = progress.step in marks or progress.step in progress.matched_at
-            if marked and not over and progress is not started:
-                view = training.snapshot(progress, objective, parts.rule, batches_of)
-                rows = measure(view, progress, config, parts.measurements, final=False)
-                written = records.append(record, rows)
-                mirror.log(rows)
-            if over or time.monotonic() - saved_at >= config["checkpoint_every"]:
-                checkpoint.save(cell / "checkpoint.pt", progress, written)
-                _beat(cell, config, {"step": progress.step})
-                saved_at = time.monotonic()
-        view = training.snapshot(progress, objective, parts.rule, batches_of)
-        rows = measure(view, progress, config, parts.measurements + parts.last, final=True)
-        records.append(record, rows)
-        mirror.log(rows)
-    return rows
+            view = functools.cache(lambda at=progress: training.snapshot(at, objective, parts.rule, batches_of))
+            left = [record for record in left if not record(progress, view)]
 
 
-def _members_init(parts: Parts, seeds: list[int]) -> Params:
-    return {name: leaf.to(parts.task.x) for name, leaf in parts.model.init(seeds).items()}
+def _recorder(cell: Running, members: slice) -> Callable[[training.Progress, Callable[[], Snapshot]], bool]:
+    """``record(progress, view)`` writes what is due of a cell at a step of its team; returns whether the cell is done.
+
+    ``members`` are the cell's own, of the team's progress and of what ``view()`` shows.
+    """
+    config, parts, file = cell.config, cell.parts, cell.folder / "metrics.jsonl"
+    steps, marks = config["steps"], stopping.log_spaced(config["steps"], config["snapshots"])
+    saved_at, written = time.monotonic(), file.stat().st_size if file.exists() else 0
+
+    def record(team: training.Progress, view: Callable[[], Snapshot]) -> bool:
+        nonlocal saved_at, written
+        over = team.step >= steps or bool(team.ended[members].all())
+        marked = (team.step in marks or team.step in team.matched_at[members]) and not over
+        marked = marked and not (cell.resumed and team.step == cell.begin.step)
+        due = over or time.monotonic() - saved_at >= config["checkpoint_every"]
+        if not (marked or due):
+            return False
+        progress = training.of_members(members, team)
+        if marked:
+            rows = measure(training.of_members(members, view()), progress, config, parts.measurements, final=False)
+            written = records.append(file, rows)
+            cell.mirror.log(rows)
+        if due:
+            checkpoint.save(cell.folder / "checkpoint.pt", progress, written)
+            _beat(cell.folder, config, {"step": progress.step})
+            saved_at = time.monotonic()
+        if over:
+            every = parts.measurements + parts.last
+            rows = measure(training.of_members(members, view()), progress, config, every, final=True)
+            records.append(file, rows)
+            cell.mirror.log(rows)
+            _conclude(cell, rows)
+        return over
+
+    return record
+
+
+def _conclude(cell: Running, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write how the cell ended; ``rows`` are its last ones, one per member."""
+    members = [{k: v for k, v in row.items() if not isinstance(v, list)} for row in rows]
+    summary = {"experiment": cell.config["name"], "cell": cell.folder.name, "steps": rows[0]["step"]}
+    records.write_json(cell.folder / "summary.json", summary | {"members": members})
+    cell.mirror.summary(tracking.history_entry(rows))
+    outcome = {
+        "state": "done",
+        "converged": sum(row["converged"] for row in rows),
+        "diverged": sum(row["diverged"] for row in rows),
+        "members": len(rows),
+        "record": records.fingerprint(cell.folder),
+        "seconds": round(time.monotonic() - cell.since, 2),
+        "ended": _now(),
+    }
+    records.write_json(cell.folder / "status.json", outcome)
+    _note(cell.folder / "run.log", f"done: {outcome}")
 
 
 def measure(

@@ -29,19 +29,36 @@ def fitting(objective: Objective, params: Params, state: State, batch: Batch, me
     Raises:
         ConfigError: when not even one member at a time fits.
     """
-    if memory is None:
-        if batch.x.device.type != "cuda":
-            return objective
-        memory = 0.9 * torch.cuda.mem_get_info(batch.x.device)[0] / GB
-    members = len(next(iter(params.values())))
-    # An update makes a new copy of parameters and state before the old one goes, and there is one gradient.
-    held = 2 * _bytes(params) + 2 * _bytes(state) + _bytes(params)
-    room = memory * GB - held
-    each = activations(objective, params, batch)
+    there = bound(memory, batch.x.device)
+    if there is None:
+        return objective
+    members, held, each = len(next(iter(params.values()))), _held(params, state), activations(objective, params, batch)
+    room = there - held
     if room < each:
         needed = f"must be >= {(held + each) / GB:.3g} GB, for {members} members and the activations of one"
-        raise ConfigError("memory", f"{memory:.3g}", needed)
+        raise ConfigError("memory", f"{there / GB:.3g}", needed)
     return in_chunks(objective, int(room // each))
+
+
+def at_once(objective: Objective, params: Params, state: State, batch: Batch, memory: float | None) -> int | None:
+    """How many members like these, with examples of their own, train at once in ``memory``; None for any number."""
+    there = bound(memory, batch.x.device)
+    if there is None:
+        return None
+    own = (_held(params, state) + _bytes(tuple(batch))) / len(next(iter(params.values())))
+    return int(there // (own + activations(objective, params, batch)))
+
+
+def bound(memory: float | None, device: torch.device) -> float | None:
+    """Bytes: ``memory``, or what the device has free; None on a CPU."""
+    if memory is None and device.type == "cuda":
+        return 0.9 * torch.cuda.mem_get_info(device)[0]
+    return None if memory is None else memory * GB
+
+
+def _held(params: Params, state: State) -> int:
+    """Bytes: an update makes a new copy of parameters and state before the old one goes, and there is one gradient."""
+    return 2 * _bytes(params) + 2 * _bytes(state) + _bytes(params)
 
 
 def activations(objective: Objective, params: Params, batch: Batch, examples: int = 8) -> float:

@@ -65,6 +65,7 @@ class Settings:
     dtype: Literal["float64", "float32"]
     threads: Count
     memory: Positive | None
+    together: Count | None
     outputs: str
     force: bool
     report: bool

@@ -18,7 +18,8 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from src import claims_file, grid, records
+from src import claims_file, grid, records, teams
 from src import config as configuration
 from src.allowed import CellError, ConfigError
 
@@ -68,16 +69,22 @@ def claims_on(config: dict[str, Any]) -> list[str]:
     return [claim.id for claim in claims_file.load(config["paper"]) if config["name"] in claim.experiments]
 
 
-def run_cell(cfg: DictConfig) -> None:
-    """Run the cell of a composed config; Hydra calls this, in this process or in another one."""
+def run_cell(cfg: DictConfig, mates: Mapping[str, Sequence[Job]] | None = None) -> None:
+    """Run the cell of a composed config; Hydra calls this, in this process or in another one.
+
+    ``mates`` are the other cells of its team, by the command of the first.
+    """
     from src import cell  # torch takes two seconds to import: only a cell that runs pays them
 
     hydra = HydraConfig.get()
     os.chdir(hydra.runtime.cwd)  # a relative `outputs` is meant from where the command was given
     if multiprocessing.current_process().name.startswith("LokyProcess"):  # joblib's
         be_a_worker(os.getppid())
-    config = configuration.plain(cfg)
-    cell.run(config, command(hydra.overrides.task), claims_on(config), say)
+    config, typed = configuration.plain(cfg), command(hydra.overrides.task)
+    team = [(config, typed)]
+    for words, other in (mates or {}).get(typed, ()):
+        team.append((other | {"device": config["device"]}, command(words)))
+    cell.run_together([cell.Order(own, words, claims_on(own)) for own, words in team], say)
 
 
 def be_a_worker(parent: int) -> None:
@@ -105,7 +112,10 @@ def run(jobs: Sequence[Job], overrides: Sequence[str]) -> list[ConfigError]:
         ConfigError: for a launcher that cannot work here.
     """
     words = [*grid.first_of_sweeps(overrides), *_fallback(jobs, overrides)]
-    ordered = [job for job, _ in sorted(jobs, key=lambda job: -grid.cost(job[1]))]
+    alike = teams.grouped((teams.alike(job[1]), job) for job in jobs)
+    crews = [crew for team in alike for crew in teams.cut(team, team[0][1])]
+    crews.sort(key=lambda crew: -sum(grid.cost(config) for _, config in crew))
+    mates = {command(words): rest for (words, _), *rest in crews if rest}
     cells = [configuration.folder(config) for _, config in jobs]
     GlobalHydra.instance().clear()
     with (
@@ -121,9 +131,9 @@ def run(jobs: Sequence[Job], overrides: Sequence[str]) -> list[ConfigError]:
             raise ConfigError("launcher", "submitit", f"there is no sbatch, so no Slurm, here; {elsewhere}")
         HydraConfig.instance().set_config(master)
         context = HydraContext(config_loader=loader, callbacks=Callbacks())
-        launcher = Plugins.instance().instantiate_launcher(context, run_cell, master)
+        launcher = Plugins.instance().instantiate_launcher(context, partial(run_cell, mates=mates), master)
         try:
-            ended = launcher.launch(ordered, initial_job_idx=0)
+            ended = launcher.launch([words for (words, _), *_ in crews], initial_job_idx=0)
         except OSError:
             raise  # the folder of results cannot be written
         except Exception as error:

@@ -108,10 +108,10 @@ def _sweep(overrides: Sequence[str]) -> int:
 
 def _run(jobs: Sequence[launch.Job], unfinished: Sequence[launch.Job], overrides: Sequence[str]) -> list[ConfigError]:
     """Check every cell, so that a mistake in the last one is told before the first one trains; then launch them."""
-    from src import cell
+    from src import assembly
 
     for _, config in unfinished:
-        cell.check(config)
+        assembly.check(config)
     records.write_plan({configuration.folder(config): grid.cost(config) for _, config in jobs})
     return launch.run(unfinished, overrides)
 

@@ -7,7 +7,7 @@ measure, to write and to save. All there is to resume a run is one ``Progress``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -119,10 +119,25 @@ def keep_where(mask: Tensor, old: Any, new: Any) -> Any:
 
     Leaves lead with the members axis; scalars (a step counter) are shared and taken from ``new``.
     """
-    if isinstance(new, dict):
-        return {key: keep_where(mask, old[key], value) for key, value in new.items()}
-    if isinstance(new, tuple):
-        return tuple(keep_where(mask, a, b) for a, b in zip(old, new, strict=True))
-    if not isinstance(new, Tensor) or new.ndim == 0:
-        return new
-    return torch.where(mask.reshape(-1, *[1] * (new.ndim - 1)), old, new)
+    return _leaf_by_leaf(lambda b, a: torch.where(mask.reshape(-1, *[1] * (b.ndim - 1)), a, b), new, old)
+
+
+def of_members(members: slice, tree: Any) -> Any:
+    """A copy of what some members have of a tree."""
+    return _leaf_by_leaf(lambda leaf: leaf[members].clone(), tree)
+
+
+def joined(trees: Sequence[Any]) -> Any:
+    """The members of several trees in one; scalars, which must be equal, from the first."""
+    return _leaf_by_leaf(lambda *leaves: torch.cat(leaves), *trees)
+
+
+def _leaf_by_leaf(of: Callable[..., Tensor], *trees: Any) -> Any:
+    """``of`` the leaves at every place of trees of one form; what has no members axis is that of the first tree."""
+    first = trees[0]
+    if isinstance(first, dict):
+        return {key: _leaf_by_leaf(of, *(tree[key] for tree in trees)) for key in first}
+    if isinstance(first, tuple):
+        parts = [_leaf_by_leaf(of, *leaves) for leaves in zip(*trees, strict=True)]
+        return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+    return of(*trees) if isinstance(first, Tensor) and first.ndim > 0 else first

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from src import assembly, chunks, grid
 from src import cell as cells
-from src import chunks, grid
 from src.allowed import ConfigError
 from src.models import mlp
 from src.objectives import logistic
@@ -56,6 +56,15 @@ def test_the_estimate_is_what_is_saved_for_all_examples():
     assert estimate > 400 * 50 * 8, "the hidden layer alone"
 
 
+def test_as_many_members_as_fit_at_once_are_not_split():
+    task, model, risk = network_problem(members=6)
+    params, batch = model.init(range(6)), Batch(task.x, task.y)
+    assert chunks.at_once(risk, params, {}, batch, None) is None, "a CPU is no bound"
+    one = next(gb for gb in (1e-6 * 1.1**i for i in range(99)) if chunks.at_once(risk, params, {}, batch, gb) == 1)
+    assert chunks.at_once(risk, params, {}, batch, 6.1 * one) == 6
+    assert chunks.fitting(risk, params, {}, batch, 6.1 * one)(params, batch)[0].equal(risk(params, batch)[0])
+
+
 def test_too_little_for_one_member_is_told():
     task, model, risk = network_problem(members=2)
     params = model.init([0, 1])
@@ -66,7 +75,7 @@ def test_too_little_for_one_member_is_told():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_the_estimate_bounds_what_is_used_and_the_numbers_are_the_cpus():
     task, _, _ = network_problem(members=8, n=4096, width=5)
-    on = {"cuda": cells.placed(task, "cuda", "float64"), "cpu": task}
+    on = {"cuda": assembly.placed(task, "cuda", "float64"), "cpu": task}
     found = {}
     for device, its in on.items():
         model = mlp.build(its, width=512)

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
+from src import assembly, claims_file, grid, records
 from src import cell as cells
-from src import claims_file, grid, records
 from src import config as configuration
 from src import run as entry
 from src.batches import build as batches
@@ -69,8 +69,8 @@ def test_killed_in_the_middle_of_an_epoch_it_goes_on_bit_for_bit(tmp_path, monke
 def test_the_risk_of_an_epoch_is_the_mean_over_its_batches_while_weights_moved(tmp_path):
     (config,) = grid.expand([*GAP, f"outputs={tmp_path}"])
     rows = records.rows(cells.run(config, "command", say=str))
-    parts = cells.assemble(config)
-    params = cells._members_init(parts, config["seeds"])
+    parts = assembly.assemble(config)
+    params = assembly.start(config, parts).params
     state, batch, risks = parts.rule.init(params), batches(parts.task, config["seeds"], 50), []
     for step in range(config["steps"]):
         assert isinstance(batch(step), Batch)

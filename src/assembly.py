@@ -1,0 +1,121 @@
+"""From a checked config to what trains: the task, the model, the objective, the update rule, the measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from src import config as configuration
+from src import stopping, teams, training
+from src.allowed import ConfigError
+from src.types import Measurement, Model, Objective, Task, UpdateRule
+
+
+class Parts(NamedTuple):
+    """What a config assembles to. ``measurements`` holds those of every snapshot, ``last`` those of the end."""
+
+    task: Task
+    model: Model
+    objective: Objective
+    rule: UpdateRule
+    stop: stopping.StopRule
+    measurements: list[Measurement]
+    last: list[Measurement]
+
+
+def check(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Checked keyword arguments of every component and measurement, by the path of its node.
+
+    Raises:
+        ConfigError: for an unknown key, a wrong type or a value out of range.
+    """
+    arguments = {group: configuration.arguments(group, config[group]) for group in configuration.COMPONENT_GROUPS}
+    for name, given in config["measurements"].items():
+        path = f"measurements.{name}"
+        if not isinstance(given, dict | None):
+            raise ConfigError(path, given, "must be a mapping of options, {} for none")
+        options = dict(given or {})
+        moment = options.pop("at", "every")
+        if moment not in ("every", "last"):
+            raise ConfigError(f"{path}.at", moment, "must be one of every, last")
+        schema = configuration.component("measurements", name)
+        arguments[path] = configuration.check(path, options, schema, also=("at",))
+    return arguments
+
+
+def assemble(config: Mapping[str, Any]) -> Parts:
+    """Build every part from its group, in the config's precision and on its device.
+
+    Raises:
+        ConfigError: for what ``check`` refuses, and for keys that contradict each other.
+    """
+    arguments = check(config)
+    data = configuration.component("data", config["data"]["name"])(config["seeds"], **arguments["data"])
+    task = placed(data, config["device"], config["dtype"])
+    trained = built(config, task)
+    every, last = [], []
+    for name, options in config["measurements"].items():
+        measure = configuration.component("measurements", name)
+        only_last = (options or {}).get("at") == "last"
+        (last if only_last else every).append(measure(task, trained.model, **arguments[f"measurements.{name}"]))
+    return trained._replace(measurements=every, last=last)
+
+
+def built(config: Mapping[str, Any], task: Task) -> Parts:
+    """What trains on a task, and nothing that measures."""
+
+    def build(group: str, *given: Any) -> Any:
+        arguments = configuration.arguments(group, config[group])
+        return configuration.component(group, config[group]["name"])(*given, **arguments)
+
+    model = build("model", task)
+    objective, rule = build("objective", task, model), build("optimizer", task, model)
+    return Parts(task, model, objective, rule, stopping.build(task, model, **config["stop"]), [], [])
+
+
+def of_team(configs: Sequence[Mapping[str, Any]], each: Sequence[Parts]) -> tuple[Mapping[str, Any], Parts]:
+    """One config, and the parts, of the members of several cells that are alike (``src/teams.py``)."""
+    config, first = configs[0], each[0]
+    if len(configs) == 1:
+        return config, first
+    optimizer = config["optimizer"] | ({"lr": rates} if (rates := teams.rates(configs)) is not None else {})
+    config = {**config, "seeds": [seed for own in configs for seed in own["seeds"]], "optimizer": optimizer}
+    return config, built(config, _joint([parts.task for parts in each], [len(own["seeds"]) for own in configs]))
+
+
+def _joint(tasks: Sequence[Task], members: Sequence[int]) -> Task:
+    """The training sets of all members in one task, with the facts of each; test sets are those of the first."""
+    first = tasks[0]
+    if first.y.ndim == 1 and all(torch.equal(task.x, first.x) and torch.equal(task.y, first.y) for task in tasks):
+        return first
+    owned = [
+        (task.x, task.y) if task.y.ndim > 1 else (task.x.expand(m, *task.x.shape), task.y.expand(m, -1))
+        for task, m in zip(tasks, members, strict=True)
+    ]
+    x, y = (torch.cat(leaves) for leaves in zip(*owned, strict=True))
+    own = {name for name, fact in first.facts.items() if isinstance(fact, Tensor) and fact.shape[:1] == (members[0],)}
+    facts = {name: torch.cat([task.facts[name] for task in tasks]) if name in own else fact
+             for name, fact in first.facts.items()}  # fmt: skip
+    return first._replace(x=x, y=y, facts=facts)
+
+
+def start(config: Mapping[str, Any], parts: Parts) -> training.Progress:
+    """Step 0, with freshly drawn weights."""
+    params = {name: leaf.to(parts.task.x) for name, leaf in parts.model.init(config["seeds"]).items()}
+    return training.start(params, parts.rule, parts.stop)
+
+
+def placed(task: Task, device: str, dtype: str) -> Task:
+    """The task on a device in a precision; class indices stay integers."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device", device, "no CUDA device here; use device=cpu or device=auto")
+
+    def place(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.to(device, getattr(torch, dtype) if value.is_floating_point() else None)
+        return value
+
+    return Task(*map(place, task[:4]), {name: place(value) for name, value in task.facts.items()})

@@ -1,0 +1,110 @@
+"""Cells that train in one batch write what they write alone, however they end and wherever they are killed."""
+
+import pytest
+
+from src import cell as cells
+from src import config as configuration
+from src import grid, launch, records, teams
+from src.allowed import ConfigError
+from tests.test_cell import Killed, bytes_of, mortal
+
+RATES = ["+experiment=base_rate_margin", "profile=smoke", "optimizer=nmd", "vary.factor=0.7,1,1.4", "steps=80"]
+RATES += ["together=null", "tracking.mode=disabled", "report=false"]
+ENDS = ["+experiment=cluster_correlation", "profile=smoke", "data.rho=0,0.1,0.3", "data.d=256", "steps=400"]
+ENDS += ["stop.every=20", "stop.slackness=0.5", "stop.flatness=0.5", "tracking.mode=disabled", "report=false"]
+
+
+def run(words, outputs, **changed):
+    configs = [config | changed for config in grid.expand([*words, f"outputs={outputs}"])]
+    cells.run_together([cells.Order(config, "command") for config in configs], say=lambda line: None)
+    return {config["label"]: configuration.folder(config) for config in configs}
+
+
+@pytest.mark.parametrize("words", [RATES, ENDS], ids=["base rates", "members that end apart"])
+def test_a_team_writes_what_its_cells_write_alone(tmp_path, words):
+    alone, together = run(words, tmp_path / "alone"), run(words, tmp_path / "together", together=3)
+    assert alone.keys() == together.keys()
+    for label, cell in together.items():
+        expected, found = records.rows(alone[label]), records.rows(cell)
+        assert len(expected) == len(found)
+        for one, other in zip(expected, found, strict=True):
+            assert flat(other) == pytest.approx(flat(one), rel=1e-6, abs=1e-9, nan_ok=True)
+    if words is ENDS:
+        assert len({records.status(cell)["converged"] for cell in together.values()} | {0}) > 1
+        assert len({records.rows(cell)[-1]["step"] for cell in together.values()}) > 1, "they end at one step"
+
+
+def flat(row):
+    """A row with the entries of its curves beside its numbers."""
+    curves = {key: value for key, value in row.items() if isinstance(value, list)}
+    entries = {f"{key}[{i}]": entry for key, curve in curves.items() for i, entry in enumerate(curve)}
+    return entries | {key: value for key, value in row.items() if key not in curves}
+
+
+def test_a_team_that_is_killed_goes_on_bit_for_bit(tmp_path, monkeypatch):
+    whole = run(RATES, tmp_path / "whole", together=3)
+    original = cells.training.train
+    for budget in (25, 30):
+        monkeypatch.setattr(cells.training, "train", mortal(original, budget))
+        with pytest.raises(Killed):
+            run(RATES, tmp_path / "killed", together=3, checkpoint_every=0)
+    monkeypatch.setattr(cells.training, "train", original)
+    killed = run(RATES, tmp_path / "killed", together=3)
+    for label, cell in killed.items():
+        assert "resumed at step" in (cell / "run.log").read_text()
+        assert bytes_of(cell) == bytes_of(whole[label])
+
+
+def trained(monkeypatch):
+    """The numbers of members that train at once, as they come."""
+    sizes, train = [], cells.training.train
+
+    def noted(begin, *rest):
+        sizes.append(len(begin.converged))
+        return train(begin, *rest)
+
+    monkeypatch.setattr(cells.training, "train", noted)
+    return sizes
+
+
+def test_teams_are_as_large_as_told_and_as_fits(tmp_path, monkeypatch):
+    sizes = trained(monkeypatch)
+    run(RATES, tmp_path / "two", together=2)
+    assert sizes == [2, 1]  # members: a cell of profile smoke has one
+    sizes.clear()
+    monkeypatch.setattr(cells.chunks, "at_once", lambda *given: 2)
+    run(RATES, tmp_path / "fits", together=3)
+    assert sizes == [2, 1]
+
+
+def test_cells_that_differ_in_more_than_members_may_are_no_team(tmp_path, monkeypatch):
+    sizes = trained(monkeypatch)
+    words = [word for word in RATES if not word.startswith(("optimizer", "vary"))]
+    run([*words, "optimizer=nmd,adam", "vary.factor=1"], tmp_path, together=9)
+    assert sizes == [1, 1]
+    sizes.clear()
+    run([*ENDS[:2], *ENDS[3:], "data.rho=0,0.2", "data.n=20,24"], tmp_path, together=9)
+    assert sizes == [2, 2]  # two correlations in each, of one number of examples
+
+
+def test_one_that_cannot_start_stops_no_other(tmp_path):
+    configs = grid.expand([*RATES, f"outputs={tmp_path}"])
+    configs[1] = configs[1] | {"data": configs[1]["data"] | {"positive": [77]}}
+    with pytest.raises(ConfigError, match="positive"):
+        cells.run_together([cells.Order(config, "command") for config in configs], say=lambda line: None)
+    assert [records.finished(configuration.folder(config)) for config in configs] == [True, False, True]
+
+
+def test_the_launcher_sends_a_team_as_one_job(tmp_path, monkeypatch):
+    sizes = trained(monkeypatch)
+    words = [*RATES, "launcher=basic", "together=2", f"outputs={tmp_path}"]
+    jobs = grid.jobs(words)
+    assert launch.run(jobs, words) == []
+    assert sorted(sizes) == [1, 2]
+    assert all(records.finished(configuration.folder(config)) for _, config in jobs)
+
+
+def test_rates_of_a_team():
+    configs = [{"optimizer": {"lr": rate}, "seeds": [1, 2]} for rate in (0.1, 0.1, [0.2, 0.3])]
+    assert teams.rates(configs[:2]) == 0.1
+    assert teams.rates(configs) == [0.1, 0.1, 0.1, 0.1, 0.2, 0.3]
