@@ -216,7 +216,7 @@ def _train(team: Sequence[Running]) -> None:
     matched_log_risk = -math.inf if config["matched_loss"] is None else math.log(config["matched_loss"])
     ends = list(itertools.accumulate(len(cell.config["seeds"]) for cell in team))
     members = itertools.starmap(slice, itertools.pairwise([0, *ends]))
-    left = [_recorder(cell, own) for cell, own in zip(team, members, strict=True)]
+    left = [_recorder(cell, own, len(team)) for cell, own in zip(team, members, strict=True)]
     name = team[0].folder.name + (f" and {len(team) - 1} more" if len(team) > 1 else "")
     bar = tqdm(total=steps, initial=begin.step, desc=name, unit="step", leave=False, disable=None, position=1)
     with bar:
@@ -228,10 +228,12 @@ def _train(team: Sequence[Running]) -> None:
             left = [record for record in left if not record(progress, view)]
 
 
-def _recorder(cell: Running, members: slice) -> Callable[[training.Progress, Callable[[], Snapshot]], bool]:
+def _recorder(
+    cell: Running, members: slice, cells: int
+) -> Callable[[training.Progress, Callable[[], Snapshot]], bool]:
     """``record(progress, view)`` writes what is due of a cell at a step of its team; returns whether the cell is done.
 
-    ``members`` are the cell's own, of the team's progress and of what ``view()`` shows.
+    ``members`` are the cell's own, of the progress of its team of ``cells`` and of what ``view()`` shows.
     """
     config, parts, file = cell.config, cell.parts, cell.folder / "metrics.jsonl"
     steps, marks = config["steps"], stopping.log_spaced(config["steps"], config["snapshots"])
@@ -259,14 +261,14 @@ def _recorder(cell: Running, members: slice) -> Callable[[training.Progress, Cal
             rows = measure(training.of_members(members, view()), progress, config, every, final=True)
             records.append(file, rows)
             cell.mirror.log(rows)
-            _conclude(cell, rows)
+            _conclude(cell, rows, (time.monotonic() - cell.since) / cells)
         return over
 
     return record
 
 
-def _conclude(cell: Running, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write how the cell ended; ``rows`` are its last ones, one per member."""
+def _conclude(cell: Running, rows: Sequence[Mapping[str, Any]], seconds: float) -> None:
+    """Write how the cell ended: ``rows`` are its last ones, one per member; ``seconds`` its share of what it took."""
     members = [{k: v for k, v in row.items() if not isinstance(v, list)} for row in rows]
     summary = {"experiment": cell.config["name"], "cell": cell.folder.name, "steps": rows[0]["step"]}
     records.write_json(cell.folder / "summary.json", summary | {"members": members})
@@ -277,7 +279,7 @@ def _conclude(cell: Running, rows: Sequence[Mapping[str, Any]]) -> None:
         "diverged": sum(row["diverged"] for row in rows),
         "members": len(rows),
         "record": records.fingerprint(cell.folder),
-        "seconds": round(time.monotonic() - cell.since, 2),
+        "seconds": round(seconds, 2),
         "ended": _now(),
     }
     records.write_json(cell.folder / "status.json", outcome)
