@@ -123,7 +123,7 @@ def commands(folder: str) -> list[timing.Row]:
         timing.row("e", "the same with its report", _wall(*SMALL[:-1], f"outputs={folder}/one"), "s (wall)"),
         timing.row("e", "the same again: report up to date", _wall(*SMALL[:-1], f"outputs={folder}/one"), "s (wall)"),
     ]
-    longer = ["steps=3000", "data.n=256", "model.width=64", "optimizer=adam,nmd,ngd,signum"]
+    longer = ["steps=10000", "data.n=256", "model.width=64", "optimizer=adam,nmd,ngd,signum"]
     for workers in (1, os.cpu_count() or 1):
         name = f"sweep of 4 longer cells, launcher=joblib, {workers} worker(s)"
         words = [*longer, "launcher=joblib", f"hydra.launcher.n_jobs={workers}"]
