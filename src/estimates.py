@@ -22,6 +22,10 @@ OVER_MEMBERS = {
 }
 
 
+LARGEST = {"r2": 1.0}
+"""What a statistic cannot exceed, though the widened interval of a bootstrap can."""
+
+
 class Estimate(NamedTuple):
     """A number with its 95 % interval, or of ``WORST`` with its range over seeds; NaN ends are not known."""
 
@@ -83,7 +87,8 @@ def estimate(part: Part, rows: pandas.DataFrame, role: tuple) -> Estimate:
         centre = float(statistic(columns))
     if not np.isfinite(centre):
         raise NoNumberError(f"the {STATISTICS[part.statistic]} is not finite")
-    return Estimate(centre, *bootstrap(statistic, columns, cell, seed, derived(*role)))
+    low, high = bootstrap(statistic, columns, cell, seed, derived(*role))
+    return Estimate(centre, low, min(high, LARGEST.get(part.statistic, np.inf)))
 
 
 def _worst(statistic: str, rows: pandas.DataFrame, value: np.ndarray) -> Estimate:
