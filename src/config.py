@@ -101,7 +101,8 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
         config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "config"
-        raise ConfigError(key, "?", str(error).splitlines()[0]) from error
+        reason = re.sub(r"^\w+ raised while resolving interpolation: ", "", str(error).splitlines()[0])
+        raise ConfigError(key, "?", reason) from error
     config.pop("hydra", None)
     checked = check("", config, Settings)
     _check_names(checked)

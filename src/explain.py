@@ -42,6 +42,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
         known = _known_keys(parent, [o for o in overrides if not o.lstrip("+~").startswith(key)])
         if not known and parent.startswith("measurements."):
             return f"{key}={value}: not set there yet; write it with a plus, +{key}={value}"
+        if last in known:  # with the first of what is swept
+            return f"{key}={value}: not every option of {parent} that is swept has this key; choose one, {parent}=NAME"
         return f"{key}={value}: unknown key{nearest(last, known)}; known: {', '.join(known)}"
     if found := re.search(r"mismatched input|extraneous input|token recognition|no viable alternative", text):
         line = text.splitlines()[0]

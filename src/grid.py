@@ -33,6 +33,8 @@ def times(*factors: float) -> float:
 
 def root(x: float, degree: float) -> float:
     """``${root:11,${optimizer.p}}`` in YAML: x^(1/degree), so that base rates follow the norm they are measured in."""
+    if not all(isinstance(number, int | float) for number in (x, degree)) or x <= 0 or degree == 0:
+        raise ValueError(f"root:{x},{degree} must be of a number > 0, and of a degree that is not 0")
     return x ** (1 / degree)
 
 

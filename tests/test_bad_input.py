@@ -123,6 +123,21 @@ FINISHED = {
 }
 
 
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["+experiment=hybrid_margin", "optimizer.ratio=-1"], "optimizer.lr=?: root:-1,-3 must be of a number > 0"),
+        (["+experiment=schatten_margin", "optimizer.p=0"], "of a degree that is not 0"),
+        (["+experiment=muon_margin", "optimizer.polar_factor=gram"], "not every option of optimizer that is swept"),
+    ],
+)
+def test_what_experiments_of_paper_3_compute_from_a_wrong_key_is_told_too(words, told, tmp_path, capfd):
+    assert entry.run([*words, "profile=smoke", f"outputs={tmp_path / 'outputs'}"]) == 2
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert told in line
+    assert not (tmp_path / "outputs").exists()
+
+
 @pytest.mark.parametrize("name", FINISHED)
 def test_damage_to_a_finished_cell_is_told_in_one_line(name, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("sys.argv", ["run"])
