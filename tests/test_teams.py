@@ -55,6 +55,19 @@ def test_a_team_that_is_killed_goes_on_bit_for_bit(tmp_path, monkeypatch):
         assert bytes_of(cell) == bytes_of(whole[label])
 
 
+def test_cells_that_were_killed_at_different_steps_go_on_apart(tmp_path, monkeypatch):
+    original = cells.training.train
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(cells.training, "train", mortal(original, 25))
+        run(RATES, tmp_path, together=3, checkpoint_every=0)
+    first = configuration.folder(grid.expand([*RATES, f"outputs={tmp_path}"])[0] | {"together": 3})
+    (first / "checkpoint.pt").unlink()
+    sizes = trained(monkeypatch)
+    killed = run(RATES, tmp_path, together=3)
+    assert sizes == [1, 2]
+    assert {records.rows(cell)[-1]["step"] for cell in killed.values()} == {80}
+
+
 def trained(monkeypatch):
     """The numbers of members that train at once, as they come."""
     sizes, train = [], cells.training.train
