@@ -40,7 +40,7 @@ def reproduce(words: Sequence[str], overrides: Sequence[str], only_report: bool)
     planned = {name: grid.jobs([f"+experiment={name}", *overrides]) for name in grid.experiments(paper)}
     if not only_report:
         every = [job for jobs in planned.values() for job in jobs]
-        unfinished = [job for job in every if job[1]["force"] or not records.finished(configuration.folder(job[1]))]
+        unfinished = launch.unfinished(every)
         if unfinished:
             records.write_plan({configuration.folder(config): grid.cost(config) for _, config in every})
             launch.run(unfinished, [f"+experiment={next(iter(planned))}", *overrides])

@@ -55,7 +55,7 @@ def assemble(config: Mapping[str, Any]) -> Parts:
     arguments = check(config)
     data = configuration.component("data", config["data"]["name"])(config["seeds"], **arguments["data"])
     task = placed(data, config["device"], config["dtype"])
-    trained = built(config, task)
+    trained = built(config, arguments, task)
     every, last = [], []
     for name, options in config["measurements"].items():
         measure = configuration.component("measurements", name)
@@ -64,12 +64,11 @@ def assemble(config: Mapping[str, Any]) -> Parts:
     return trained._replace(measurements=every, last=last)
 
 
-def built(config: Mapping[str, Any], task: Task) -> Parts:
-    """What trains on a task, and nothing that measures."""
+def built(config: Mapping[str, Any], arguments: Mapping[str, dict[str, Any]], task: Task) -> Parts:
+    """What trains on a task, and nothing that measures, from the ``arguments`` that ``check`` gives."""
 
     def build(group: str, *given: Any) -> Any:
-        arguments = configuration.arguments(group, config[group])
-        return configuration.component(group, config[group]["name"])(*given, **arguments)
+        return configuration.component(group, config[group]["name"])(*given, **arguments[group])
 
     model = build("model", task)
     objective, rule = build("objective", task, model), build("optimizer", task, model)
@@ -83,7 +82,8 @@ def of_team(configs: Sequence[Mapping[str, Any]], each: Sequence[Parts]) -> tupl
         return config, first
     optimizer = config["optimizer"] | ({"lr": rates} if (rates := teams.rates(configs)) is not None else {})
     config = {**config, "seeds": [seed for own in configs for seed in own["seeds"]], "optimizer": optimizer}
-    return config, built(config, _joint([parts.task for parts in each], [len(own["seeds"]) for own in configs]))
+    task = _joint([parts.task for parts in each], [len(own["seeds"]) for own in configs])
+    return config, built(config, check(config), task)
 
 
 def _joint(tasks: Sequence[Task], members: Sequence[int]) -> Task:

@@ -102,6 +102,11 @@ def be_a_worker(parent: int) -> None:
         threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
+def unfinished(jobs: Sequence[Job]) -> list[Job]:
+    """Those that have to be run: all with ``force``."""
+    return [job for job in jobs if job[1]["force"] or not records.finished(configuration.folder(job[1]))]
+
+
 def run(jobs: Sequence[Job], overrides: Sequence[str]) -> list[ConfigError]:
     """Run the cells of ``jobs``, of one experiment or several; ``overrides`` choose the launcher, and what it is told.
 

@@ -95,7 +95,7 @@ def _sweep(overrides: Sequence[str]) -> int:
         raise ConfigError("experiment", "?", f"choose with +experiment=NAME: {', '.join(grid.all_experiments())}")
     jobs = grid.jobs(overrides)
     configs = [config for _, config in jobs]
-    unfinished = [job for job in jobs if job[1]["force"] or not records.finished(configuration.folder(job[1]))]
+    unfinished = launch.unfinished(jobs)
     say(f"{configs[0]['name']}: {len(configs)} cell(s), {len(configs) - len(unfinished)} finished before")
     mistakes = _run(jobs, unfinished, overrides) if unfinished else []
     if mistakes and not records.count_finished(map(configuration.folder, configs)):

@@ -49,7 +49,7 @@ def cut(team: list[Cell], config: Mapping[str, Any], fit: int | None = None) -> 
 def rates(configs: Sequence[Mapping[str, Any]]) -> Any:
     """``optimizer.lr`` of a whole team: that of all cells, or a list with one for each member."""
     each = [config["optimizer"].get("lr") for config in configs]
-    if len(configs) == 1 or (all(rate == each[0] for rate in each) and not isinstance(each[0], list)):
+    if all(rate == each[0] for rate in each) and not isinstance(each[0], list):
         return each[0]
     pairs = zip(each, configs, strict=True)
     return [r for rate, config in pairs for r in (rate if isinstance(rate, list) else [rate] * len(config["seeds"]))]

@@ -55,8 +55,8 @@ def singular_values(matrix: Tensor) -> Tensor:
     if matrix.dtype == torch.float64:
         sigma = _without_rounding(torch.linalg.svdvals(tall), matrix)
     else:
-        gram, size = _gram(tall.mT)
-        sigma = size.squeeze(-1) * torch.linalg.eigvalsh(gram).flip(-1).clamp(min=0).sqrt()
+        scaled, size = _scaled(tall)
+        sigma = size.squeeze(-1) * torch.linalg.eigvalsh(scaled.mT @ scaled).flip(-1).clamp(min=0).sqrt()
     return torch.where(finite, sigma, torch.nan)
 
 
@@ -82,12 +82,11 @@ def by_gram(matrix: Tensor) -> Tensor:
     if 1 in matrix.shape[-2:]:
         return _row(matrix)
     tall = matrix.shape[-2] > matrix.shape[-1]
-    wide, _ = _finite(matrix.mT if tall else matrix)
-    gram, size = _gram(wide)
-    squares, u = torch.linalg.eigh(gram)
+    wide, _ = _scaled(_finite(matrix.mT if tall else matrix)[0])
+    squares, u = torch.linalg.eigh(wide @ wide.mT)
     kept = squares > 1e-14 * squares.amax(-1, keepdim=True)
     inverse_root = torch.where(kept, squares, torch.inf).rsqrt()
-    factor = ((u * inverse_root.unsqueeze(-2)) @ u.mT) @ (wide / size)
+    factor = ((u * inverse_root.unsqueeze(-2)) @ u.mT) @ wide
     return (factor.mT if tall else factor).to(matrix.dtype)
 
 
@@ -117,11 +116,10 @@ def _finite(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(finite[..., None, None], matrix, 0), finite[..., None]
 
 
-def _gram(wide: Tensor) -> tuple[Tensor, Tensor]:
-    """G Gᵀ in float64 for G in units of its largest entry, and that entry ``[..., 1, 1]``."""
-    size = nonzero(wide.double().abs().amax((-2, -1), keepdim=True))
-    scaled = wide / size
-    return scaled @ scaled.mT, size
+def _scaled(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """The matrix in float64 in units of its largest entry, and that entry ``[..., 1, 1]``."""
+    size = nonzero(matrix.double().abs().amax((-2, -1), keepdim=True))
+    return matrix / size, size
 
 
 def _row(matrix: Tensor) -> Tensor:
