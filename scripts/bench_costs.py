@@ -5,12 +5,15 @@
 A cell of profile ``paper`` is taken to cost what those of ``default`` do, times the ratio of their work
 (``grid.cost``) and of the rates of matrix products, and no cell to stop before its budget. On a GPU it is taken to be
 as much faster as those rates are, but no step to take less than ``STEP``. Experiments without results are left out.
+Beside what ``default`` took stand the shares of it that measuring and recording took: only the end may need much.
 """
 
 from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import timing
 import torch
@@ -22,32 +25,53 @@ GPU = {"float32": 20e12, "float64": 10e12}
 """Assumed of a GPU: operations a second that matrix products of these sizes reach."""
 STEP = 2e-3
 """Assumed of a GPU: seconds of the smallest step."""
-HEADER = ("experiment", "default, measured", "paper, estimated", "paper on a GPU, estimated")
+HEADER = (
+    "experiment", "default, measured", "of it measuring on the way", "and at the end",
+    "paper, estimated", "paper on a GPU, estimated",
+)  # fmt: skip
 UNITS = ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h"), (math.inf, 86400, "days"))
 
 
 def main(outputs: str = "outputs") -> None:
-    """Write the table of all experiments."""
+    """Write the table of all experiments, and a line of what they took together."""
     torch.set_num_threads(1)
     cpu = {dtype: timing.rate(dtype) for dtype in GPU}
-    names = [name for paper in (1, 2, 3) for name in grid.experiments(paper)]
-    table = [row for name in names if (row := costs(name, outputs, cpu))]
-    timing.write("costs", [], outputs, HEADER, table)
+    rows, ends = [], []
+    for name in (name for paper in (1, 2, 3) for name in grid.experiments(paper)):
+        default, paper = (
+            grid.expand([f"+experiment={name}", f"profile={size}", f"outputs={outputs}"])
+            for size in ("default", "paper")
+        )
+        folders = {configuration.folder(config): config for config in default}
+        there = {folder: config for folder, config in folders.items() if records.finished(folder)}
+        if there:
+            ends.append([records.status(folder) for folder in there])
+            rows.append((name, *taken(ends[-1]), *estimated(ends[-1], list(there.values()), paper, cpu)))
+    together = ("all", *taken([end for own in ends for end in own]), "", "")
+    timing.write("costs", [], outputs, HEADER, [*rows, together])
 
 
-def costs(name: str, outputs: str, cpu: dict[str, float]) -> tuple[str, ...] | None:
-    """The line of one experiment, or None without results; ``cpu`` holds the rates of one core."""
-    default, paper = (
-        grid.expand([f"+experiment={name}", f"profile={size}", f"outputs={outputs}"]) for size in ("default", "paper")
-    )
-    there = [config for config in default if records.finished(configuration.folder(config))]
-    if not there:
-        return None
-    seconds = sum(records.status(configuration.folder(config))["seconds"] for config in there)
-    each = seconds / sum(grid.cost(config) / cpu[config["dtype"]] for config in there)
-    core = sum(each * grid.cost(config) / cpu[config["dtype"]] for config in paper)
+def taken(ends: Sequence[Mapping[str, Any]]) -> tuple[str, str, str]:
+    """What cells took, by how they ended, and the shares of measuring."""
+    seconds, *measuring = (sum(end[what] for end in ends) for what in ("seconds", "on_the_way", "at_the_end"))
+    return f"{len(ends)} cells, {told(seconds)}", *(f"{100 * part / seconds:.1f} %" for part in measuring)
+
+
+def estimated(
+    ends: Sequence[Mapping[str, Any]],
+    default: Sequence[Mapping[str, Any]],
+    paper: Sequence[Mapping[str, Any]],
+    cpu: Mapping[str, float],
+) -> tuple[str, str]:
+    """What the cells of profile ``paper`` would take on a core, and on a GPU; ``cpu`` holds the rates of a core."""
+
+    def work(config: Mapping[str, Any]) -> float:
+        return grid.cost(config) / cpu[config["dtype"]]
+
+    each = sum(end["seconds"] for end in ends) / sum(map(work, default))
+    core = sum(each * work(config) for config in paper)
     gpu = sum(max(each * grid.cost(config) / GPU[config["dtype"]], config["steps"] * STEP) for config in paper)
-    return name, f"{len(there)} cells, {told(seconds)}", f"{len(paper)} cells, {told(core)}", told(gpu)
+    return f"{len(paper)} cells, {told(core)}", told(gpu)
 
 
 def told(seconds: float) -> str:

@@ -236,17 +236,19 @@ def _recorder(
     ``members`` are the cell's own, of the progress of its team of ``cells`` and of what ``view()`` shows.
     """
     config, parts, file = cell.config, cell.parts, cell.folder / "metrics.jsonl"
-    steps, marks = config["steps"], stopping.log_spaced(config["steps"], config["snapshots"])
+    steps, marks = config["steps"], stopping.measured(config["steps"], config["snapshots"])
     saved_at, written = time.monotonic(), file.stat().st_size if file.exists() else 0
+    on_the_way = 0.0
 
     def record(team: training.Progress, view: Callable[[], Snapshot]) -> bool:
-        nonlocal saved_at, written
+        nonlocal saved_at, written, on_the_way
         over = team.step >= steps or bool(team.ended[members].all())
         marked = (team.step in marks or team.step in team.matched_at[members]) and not over
         marked = marked and not (cell.resumed and team.step == cell.begin.step)
         due = over or time.monotonic() - saved_at >= config["checkpoint_every"]
         if not (marked or due):
             return False
+        began = time.thread_time()
         progress = training.of_members(members, team)
         if marked:
             rows = measure(training.of_members(members, view()), progress, config, parts.measurements, final=False)
@@ -256,19 +258,26 @@ def _recorder(
             checkpoint.save(cell.folder / "checkpoint.pt", progress, written)
             _beat(cell.folder, config, {"step": progress.step})
             saved_at = time.monotonic()
+        on_the_way += time.thread_time() - began
         if over:
+            began = time.thread_time()
             every = parts.measurements + parts.last
             rows = measure(training.of_members(members, view()), progress, config, every, final=True)
             records.append(file, rows)
             cell.mirror.log(rows)
-            _conclude(cell, rows, (time.monotonic() - cell.since) / cells)
+            seconds, at_the_end = (time.monotonic() - cell.since) / cells, time.thread_time() - began
+            _conclude(cell, rows, {"seconds": seconds, "on_the_way": on_the_way, "at_the_end": at_the_end})
         return over
 
     return record
 
 
-def _conclude(cell: Running, rows: Sequence[Mapping[str, Any]], seconds: float) -> None:
-    """Write how the cell ended: ``rows`` are its last ones, one per member; ``seconds`` its share of what it took."""
+def _conclude(cell: Running, rows: Sequence[Mapping[str, Any]], spent: Mapping[str, float]) -> None:
+    """Write how the cell ended, of whose members ``rows`` are the last ones.
+
+    ``spent`` is its share of the seconds it took, and of them what measuring and recording took, on the way and at the
+    end, in seconds of the processor.
+    """
     members = [{k: v for k, v in row.items() if not isinstance(v, list)} for row in rows]
     summary = {"experiment": cell.config["name"], "cell": cell.folder.name, "steps": rows[0]["step"]}
     records.write_json(cell.folder / "summary.json", summary | {"members": members})
@@ -279,7 +288,7 @@ def _conclude(cell: Running, rows: Sequence[Mapping[str, Any]], seconds: float) 
         "diverged": sum(row["diverged"] for row in rows),
         "members": len(rows),
         "record": records.fingerprint(cell.folder),
-        "seconds": round(seconds, 2),
+        **{what: round(seconds, 2) for what, seconds in spent.items()},
         "ended": _now(),
     }
     records.write_json(cell.folder / "status.json", outcome)

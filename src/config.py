@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.allowed import ConfigError, Count, NonNegative, Positive, Range, Seed, nearest
+from src.allowed import ConfigError, Count, NonNegative, Positive, Range, Seed, Share, nearest
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 COMPONENT_GROUPS = ("data", "model", "objective", "optimizer")
@@ -52,7 +52,7 @@ class Settings:
     vary: dict
     seeds: list[Seed]
     steps: Count
-    snapshots: Count
+    snapshots: Count | list[Share]
     batch_size: Count | None
     matched_loss: Positive | None
     stop: dict

@@ -130,12 +130,12 @@ def select(rows: pandas.DataFrame, condition: str) -> pandas.DataFrame:
 def unseen(rows: pandas.DataFrame, condition: str, *, at_each_step: bool = False) -> list[str]:
     """A sentence if members lack a row where the condition looks for one; otherwise nothing.
 
-    Its terms on ``final`` and ``step`` say when to look, those on columns that are constant in a cell say where. A
-    condition on anything else chooses members by what they did, so that some are left out on purpose.
+    Its terms on ``final``, ``step`` and ``steps`` say when to look, those on columns that are constant in a cell say
+    where. A condition on anything else chooses members by what they did, so that some are left out on purpose.
     """
     terms = ast.parse(condition, mode="eval").body
     terms = terms.values if isinstance(terms, ast.BoolOp) and isinstance(terms.op, ast.And) else [terms]
-    where = [ast.unparse(term) for term in terms if not _columns(term) <= {"final", "step"}]
+    where = [ast.unparse(term) for term in terms if not _columns(term) <= {"final", "step", "steps"}]
     chosen = select(rows, " and ".join(f"({term})" for term in where)) if where else rows
     columns = sorted(set().union(*(_columns(ast.parse(term)) for term in where)))
     if columns and (rows.groupby("cell")[columns].nunique(dropna=False) > 1).any(axis=None):

@@ -1,9 +1,9 @@
-"""When a member has converged. Never a step count: that only says that the budget is spent."""
+"""When a member has converged, never a step count: that only says that the budget is spent. And when to measure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -61,6 +61,17 @@ def build(
         return converged, {"smoothed_margin": smoothed}
 
     return StopRule(init, update, every)
+
+
+def measured(steps: int, snapshots: int | Sequence[float]) -> set[int]:
+    """The steps to measure at: so many ``log_spaced`` ones, or those at the shares of the budget that are listed.
+
+    >>> sorted(measured(2000, [0, 0.2105, 0.5]))
+    [0, 421, 1000]
+    """
+    if isinstance(snapshots, int):
+        return log_spaced(steps, snapshots)
+    return {round(share * steps) for share in snapshots}
 
 
 def log_spaced(steps: int, count: int) -> set[int]:

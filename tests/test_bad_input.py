@@ -26,6 +26,7 @@ WRONG = {
     "unknown experiment": ("+experiment=cluster_widht", "did you mean 'cluster_width'"),
     "experiment without a plus": ("experiment=cluster_width", "write it with a plus"),
     "unknown profile": ("profile=big", "must be one of smoke, default, paper"),
+    "a snapshot beyond the end": ("snapshots=[0.5,2]", "a list, each a number >= 0 and <= 1"),
     "no seeds": ("seeds=[]", "at least one seed"),
     "seeds that are words": ("seeds=[one]", "must be an integer"),
     "precision": ("dtype=float16", "must be one of float64, float32"),

@@ -54,6 +54,13 @@ def test_files_of_a_cell(whole):
     assert configuration.identity({**config}) == whole.name.rsplit("-", 1)[-1]
 
 
+def test_measured_at_shares_of_the_budget(tmp_path):
+    cell, _ = run(tiny(tmp_path, "snapshots=[0,0.2105,0.5]", "stop.slackness=null", "stop.flatness=null", "steps=200"))
+    assert sorted({row["step"] for row in records.rows(cell)}) == [0, 42, 100, 200]
+    status = records.status(cell)
+    assert 0 <= status["on_the_way"] <= status["seconds"]
+
+
 def test_finished_cell_is_skipped(whole):
     before = bytes_of(whole), (whole / "status.json").stat().st_mtime_ns
     _, said = run(tiny(whole.parents[1]))

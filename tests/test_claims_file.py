@@ -3,8 +3,9 @@ import re
 import pytest
 import yaml
 
-from src import claims, claims_file
+from src import claims, claims_file, grid
 from src.allowed import ConfigError, Range
+from src.stopping import measured
 
 GOOD = {
     "id": "P9-C1",
@@ -81,3 +82,17 @@ def test_the_suites_own_claims_are_read(file):
     assert found
     places = [re.fullmatch(rf"P{paper}-C(\d+)([a-z]?)", claim.id).groups() for claim in found]
     assert places == sorted(places, key=lambda place: (int(place[0]), place[1]))
+
+
+@pytest.mark.parametrize("profile", ["default", "paper"])
+def test_shares_of_the_budget_that_claims_name_are_measured(profile):
+    named = {}
+    for claim in claims.load(3):
+        for part in claim.parts:
+            shares = re.findall(r"step / steps (?:==|in) (0\.\d+|\[.*?\])", f"{part.where} {part.versus}")
+            named.setdefault(part.experiments[0], set()).update(map(float, re.findall(r"0\.\d+", " ".join(shares))))
+    assert len(named["muon_margin"]) == 8
+    for experiment, shares in named.items():
+        config = grid.expand([f"+experiment={experiment}", f"profile={profile}"])[0]
+        steps = config["steps"]
+        assert shares <= {step / steps for step in measured(steps, config["snapshots"])}
