@@ -43,7 +43,7 @@ reproduce-paper3: setup  ## Gronich & Vardi (2026): cells, verdicts, figures, pa
 	$(RUN) scripts/reproduce.py 3 profile=$(PROFILE) $(ARGS)
 
 bench: setup  ## what steps, cells and sweeps cost on this machine; REFERENCE=DIR adds paper 2's released code
-	for part in members paper1 paper2 cells costs; do $(RUN) scripts/bench_$$part.py || exit; done
+	for part in members compile paper1 paper2 cells costs; do $(RUN) scripts/bench_$$part.py || exit; done
 
 report: setup  ## rebuild the pages from the results there are, and the index of all
 	for paper in $(PAPERS); do \
