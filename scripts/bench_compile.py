@@ -1,8 +1,8 @@
 """(b) A training step as it is over the same step through ``torch.compile``: ``make bench``.
 
-On the GPU if there is one, where a compiled step is a CUDA graph (``reduce-overhead``). The suite compiles nothing: that
-would be worth its price, a compiler beside Python and seconds in every worker, where it gave 1.5 times or more. Without
-a compiler there are no rows.
+On the GPU if there is one, where a compiled step is a CUDA graph (``reduce-overhead``). The suite compiles nothing: a
+compiler beside Python and seconds in every worker would be worth it where it gave 1.5 times or more. Without a compiler
+there are no rows.
 """
 
 from __future__ import annotations
