@@ -218,6 +218,9 @@ def _train(team: Sequence[Running]) -> None:
     members = itertools.starmap(slice, itertools.pairwise([0, *ends]))
     left = [_recorder(cell, own, len(team)) for cell, own in zip(team, members, strict=True)]
     name = team[0].folder.name + (f" and {len(team) - 1} more" if len(team) > 1 else "")
+    for cell in team if len(team) > 1 else ():
+        mates = ", ".join(mate.folder.name for mate in team if mate is not cell)
+        _note(cell.folder / "run.log", f"in one batch with {mates}")
     bar = tqdm(total=steps, initial=begin.step, desc=name, unit="step", leave=False, disable=None, position=1)
     with bar:
         for progress in training.train(

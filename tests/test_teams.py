@@ -29,6 +29,9 @@ def test_a_team_writes_what_its_cells_write_alone(tmp_path, words):
         assert len(expected) == len(found)
         for one, other in zip(expected, found, strict=True):
             assert flat(other) == pytest.approx(flat(one), rel=1e-6, abs=1e-9, nan_ok=True)
+        mates = {mate.name for mate in together.values()} - {cell.name}
+        (told,) = [line for line in (cell / "run.log").read_text().splitlines() if "in one batch with" in line]
+        assert mates == set(told.partition("in one batch with ")[2].split(", "))
     if words is ENDS:
         assert len({records.status(cell)["converged"] for cell in together.values()} | {0}) > 1
         assert len({records.rows(cell)[-1]["step"] for cell in together.values()}) > 1, "they end at one step"
