@@ -60,15 +60,19 @@ def run(config: Mapping[str, Any], command: str, claims: Sequence[str] = (), say
 def run_together(orders: Sequence[Order], say: Say = print) -> None:
     """Run cells, those that can be a team (``src/teams.py``) in one batch. One that fails to start stops no other.
 
+    A cell that stands twice runs once. All are opened in one order everywhere: two processes that share cells would
+    otherwise wait for each other.
+
     Raises:
         ConfigError: as ``run``, for the first cell that fails.
         CellError: as ``run``.
     """
     errors, cells = [], []
+    by_folder = {configuration.folder(order.config): order for order in orders}
     with ExitStack() as opened:
-        for order in orders:
+        for folder in sorted(by_folder):
             try:
-                cells.append(opened.enter_context(_opened(order, say)))
+                cells.append(opened.enter_context(_opened(by_folder[folder], say)))
             except (ConfigError, CellError) as error:
                 errors.append(error)
         for team in _teams([cell for cell in cells if cell]):

@@ -157,9 +157,11 @@ def _whole(part: Part, frames: Mapping[str, pandas.DataFrame]) -> pandas.DataFra
     if not there:
         raise NoNumberError(f"{part.experiments[0]} has no finished cell", run=False)
     whole = pandas.concat(there, ignore_index=True)
-    # Two experiments may share a cell, and a list of seeds name one twice: the same numbers under the same identity.
+    # Two experiments may share a cell: the same numbers under the same identity.
     identity = whole["cell"].str.rsplit("-").str[-1]
-    whole = whole[~whole.assign(cell=identity).duplicated(["cell", "seed", "step"])]
+    whole = whole[~whole.assign(cell=identity).duplicated(["cell", "member", "step"])]
+    if whole.duplicated(["experiment", "cell", "seed", "step"]).any():
+        raise NoNumberError("a cell has a seed twice: its networks are no replicates")
     return whole.assign(cell=whole["experiment"] + "/" + whole["cell"])
 
 

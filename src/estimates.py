@@ -22,6 +22,8 @@ OVER_MEMBERS = {
 }
 
 
+RATIOS = ("ratio", "paired")
+"""Statistics whose interval is that of their logarithm, where all numbers are positive."""
 LARGEST = {"r2": 1.0}
 """What a statistic cannot exceed, though the widened interval of a bootstrap can."""
 
@@ -87,8 +89,11 @@ def estimate(part: Part, rows: pandas.DataFrame, role: tuple) -> Estimate:
         centre = float(statistic(columns))
     if not np.isfinite(centre):
         raise NoNumberError(f"the {STATISTICS[part.statistic]} is not finite")
-    low, high = bootstrap(statistic, columns, cell, seed, derived(*role))
-    return Estimate(centre, low, min(high, LARGEST.get(part.statistic, np.inf)))
+    if part.statistic in RATIOS and (columns > 0).all():  # a ratio and its inverse then say the same
+        low, high = np.exp(bootstrap(lambda columns: np.log(statistic(columns)), columns, cell, seed, derived(*role)))
+    else:
+        low, high = bootstrap(statistic, columns, cell, seed, derived(*role))
+    return Estimate(centre, float(low), min(float(high), LARGEST.get(part.statistic, np.inf)))
 
 
 def _worst(statistic: str, rows: pandas.DataFrame, value: np.ndarray) -> Estimate:

@@ -89,11 +89,11 @@ def train(
         progress = progress._replace(matched_at=torch.where(newly, progress.step, progress.matched_at))
         if progress.step % stop.every == 0 or progress.step == steps:
             view = snapshot(progress, objective, rule, batches)
-            converged, stop_state = stop.update(view, progress.stop_state)
-            diverged = progress.diverged | ~view.log_risk.isfinite()
-            progress = progress._replace(
-                converged=progress.converged | converged & ~diverged, diverged=diverged, stop_state=stop_state
-            )
+            progress = progress._replace(diverged=progress.diverged | ~view.log_risk.isfinite())
+            if progress.step % stop.every == 0:  # not at the end: rules compare with their last asking
+                converged, stop_state = stop.update(view, progress.stop_state)
+                converged = progress.converged | converged & ~progress.diverged
+                progress = progress._replace(converged=converged, stop_state=stop_state)
         yield progress
 
 

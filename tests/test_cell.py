@@ -61,6 +61,13 @@ def test_measured_at_shares_of_the_budget(tmp_path):
     assert 0 <= status["on_the_way"] <= status["seconds"]
 
 
+def test_the_stop_rule_is_not_asked_over_a_shorter_stretch(tmp_path):
+    """At the end of the budget the margin has had less than ``stop.every`` steps to rise."""
+    flat = ["stop.slackness=null", "stop.flatness=0.05", "stop.every=100", "seeds=[0]"]
+    rows = {steps: records.rows(run(tiny(tmp_path, *flat, f"steps={steps}"))[0])[-1] for steps in (300, 301)}
+    assert [row["converged"] for row in rows.values()] == [False, False]
+
+
 def test_finished_cell_is_skipped(whole):
     before = bytes_of(whole), (whole / "status.json").stat().st_mtime_ns
     _, said = run(tiny(whole.parents[1]))

@@ -147,14 +147,29 @@ def test_a_share_of_all_is_as_sure_as_its_seeds_are_many():
     assert verdict(pandas.concat(cells), statistic="share")["low"] == share["low"]
 
 
-def test_a_seed_given_twice_is_one_network():
-    thrice = rows(v=[0.1, 0.1, 0.1, 0.2, 0.2, 0.2], seed=0)
-    record = verdict(thrice)
-    assert (record["verdict"], record["n"]) == ("undecided", 2)
-    assert "a cell has 1 seed, 3 needed" in record["reason"]
-    twice = pandas.concat([rows(v=[0.1, 0.5, 0.9] * 2), rows(v=[0.1] * 6).query("member == 0").assign(member=3)])
-    once, again = verdict(rows(v=[0.1, 0.5, 0.9] * 2), statistic="mean"), verdict(twice, statistic="mean")
-    assert all(once[key] == again[key] for key in ("estimate", "low", "high", "n"))
+def test_a_seed_given_twice_is_no_replicate():
+    """As with a base rate for each member, the only way in which a cell can have one."""
+    record = verdict(rows(v=[0.1, 0.1, 0.1, 0.2, 0.2, 0.2], seed=0))
+    assert record["verdict"] == "undecided" and "a seed twice" in record["reason"]
+
+
+def test_a_cell_of_two_experiments_counts_once():
+    once = rows(v=[0.1, 0.5, 0.9] * 2)
+    record = verdict(pandas.concat([once, once.assign(experiment="another")]), statistic="mean")
+    assert record["n"] == 6
+    assert all(record[key] == verdict(once, statistic="mean")[key] for key in ("estimate", "low", "high"))
+
+
+def test_a_ratio_and_its_inverse_say_the_same():
+    """The interval of a ratio of positive numbers is that of its logarithm."""
+    frame = rows(v=[1.0, 1.4, 1.1, 3.0, 2.6, 4.5])
+    for statistic in ("ratio", "paired"):
+        one, other = (
+            verdict(frame, statistic=statistic, where=f"k == {of}", versus=f"k == {to}") for of, to in ((2, 8), (8, 2))
+        )
+        assert 0 < one["low"] < one["estimate"] < one["high"]
+        for end, opposite in (("low", "high"), ("estimate", "estimate"), ("high", "low")):
+            assert one[end] == pytest.approx(1 / other[opposite], rel=0.03)
 
 
 def test_cells_that_share_their_seeds_are_no_more_sure_than_one_of_them():

@@ -44,6 +44,15 @@ def flat(row):
     return entries | {key: value for key, value in row.items() if key not in curves}
 
 
+def test_a_cell_that_stands_twice_runs_once(tmp_path):
+    """It would wait for itself."""
+    words = [*RATES[:3], "vary.factor=1", "optimizer.lr=0.6,0.60", *RATES[4:], f"outputs={tmp_path}"]
+    both = [config | {"together": 2} for config in grid.expand(words)]
+    (folder,) = {configuration.folder(config) for config in both}
+    cells.run_together([cells.Order(config, "command") for config in both], say=lambda line: None)
+    assert records.finished(folder)
+
+
 def test_a_team_that_is_killed_goes_on_bit_for_bit(tmp_path, monkeypatch):
     whole = run(RATES, tmp_path / "whole", together=3)
     original = cells.training.train

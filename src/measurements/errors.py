@@ -1,4 +1,4 @@
-"""Shares of misclassified points: y·N(x) ≤ 0, so that an output of exactly 0 is an error."""
+"""Shares of misclassified points: unless y·N(x) > 0, so that an output of exactly 0, or none, is an error."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def build(task: Task, model: Model, *, points: Count | None = None) -> Measureme
 
     def wrong(params: Params, x: Tensor, y: Tensor) -> Tensor:
         with torch.no_grad():
-            return (y * model.apply(params, x) <= 0).sum(-1)
+            return (~(y * model.apply(params, x) > 0)).sum(-1)
 
     def test_sets() -> Iterator[tuple[Tensor, Tensor]]:
         if points is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,7 +49,8 @@ def build(
         for name, optimum in optima.items():
             margin = q_min / geometry.named(name).value(snapshot.params).cpu().double()
             bounds = [
-                dual_bound(own_x, own_y, own, name) for (own_x, own_y), own in zip(of_member, weights, strict=True)
+                dual_bound(own_x, own_y, own, name) if np.isfinite(own).all() else np.nan  # diverged
+                for (own_x, own_y), own in zip(of_member, weights, strict=True)
             ]
             columns[f"optimum_{name}"] = optimum.expand(len(q))
             columns[f"ratio_{name}"] = margin / optimum

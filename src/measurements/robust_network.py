@@ -27,7 +27,7 @@ def build(task: Task, model: Model, *, points: Count = 100) -> Measurement:
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
         view = Snapshot(snapshot.step, params, snapshot.log_risk)
-        wrong = (task.y_test * model.apply(params, task.x_test) <= 0).sum(-1)
+        wrong = (~(task.y_test * model.apply(params, task.x_test) > 0)).sum(-1)
         columns = {"test_errors": wrong, "test_points": wrong * 0 + task.y_test.shape[-1]}
         for each in measurements:
             columns |= each(view)

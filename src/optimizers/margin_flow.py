@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from src.allowed import Fraction, Positive
+from src.allowed import ConfigError, Fraction, Positive
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
 
 _ROUNDING = 1e-12  # relative fall of the margin that rounding alone can cause
@@ -31,9 +31,13 @@ def build(
             step multiplies it by ``growth`` and every rejected one halves it.
         rho: largest relative change ‖Δθ‖/‖θ‖ in one step; keeps the early phase close to flow.
         growth: factor on α per accepted step.
+
+    Raises:
+        ConfigError: for a network without a degree of homogeneity.
     """
-    log_n = math.log(task.x.shape[-2])
-    degree = model.degree
+    if model.degree is None:
+        raise ConfigError("optimizer.name", "margin_flow", "a normalised margin needs a homogeneous network")
+    log_n, degree = math.log(task.y.shape[-1]), model.degree
 
     def init(params: Params) -> State:
         norm = _norm(params)

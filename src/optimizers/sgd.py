@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from src.allowed import ConfigError, Count, NonNegative, Positive
+from src.optimizers.frame import per_member
 from src.optimizers.schedule import Rate, descend, first_step, power_law
 from src.tensors.network import TensorNetwork, layer_norm
 from src.tensors.products import thresholded
@@ -53,10 +54,12 @@ def build(
         eta, step = rate(state["step"]), state["step"] + 1
         # ∇L = e^{log_scale}·direction
         params = descend(params, grad.direction, eta * grad.log_scale.exp())
-        if tubal_nuclear > 0 and int(step[0]) % proximal_every == 0:
+        due = step % proximal_every == 0  # a member that has ended counts no more steps
+        if tubal_nuclear > 0 and bool(due.any()):
             # With M = s·O and Ŵ = O(W): ‖M(W)‖_* = s·‖Ŵ‖_*.
             threshold = (proximal_every * tubal_nuclear * model.scale * eta).unsqueeze(-1)
-            params = model.mapped(params, lambda hat: thresholded(hat, threshold))
+            shrunk = model.mapped(params, lambda hat: thresholded(hat, threshold))
+            params = {name: leaf.where(per_member(due, leaf) > 0, params[name]) for name, leaf in shrunk.items()}
         if ball is not None:
             params = model.scaled(params, within(ball, layer_norms(model, params)))
         return params, {"step": step}

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from src.tensors.spectra import svd
 from src.tensors.transforms import Transform
 
 
@@ -40,7 +41,7 @@ class TSVD(NamedTuple):
 
 def t_svd(a: Tensor, m: Transform) -> TSVD:
     """The t-SVD of A ``[..., c, D, d]``: one SVD for each slice of Â."""
-    u, s, vh = torch.linalg.svd(m.forward(a), full_matrices=False)
+    u, s, vh = svd(m.forward(a))
     return TSVD(m.inverse(u), m.inverse(torch.diag_embed(s).to(u)), m.inverse(vh.mH))
 
 
@@ -51,7 +52,7 @@ def t_truncate(a: Tensor, rank: int, m: Transform) -> Tensor:
 
 def truncated(hat: Tensor, rank: int) -> Tensor:
     """Every slice of T̂ ``[..., slices, D, d]`` with its ``rank`` largest singular values only."""
-    u, s, vh = torch.linalg.svd(hat, full_matrices=False)
+    u, s, vh = svd(hat)
     return (u[..., :rank] * s[..., None, :rank]) @ vh[..., :rank, :]
 
 
@@ -60,14 +61,14 @@ def thresholded(hat: Tensor, threshold: float | Tensor) -> Tensor:
 
     With an orthogonal M this is the proximal step argmin_W ½‖W − Z‖_F² + threshold·‖W‖_* of the tubal nuclear norm.
     """
-    u, s, vh = torch.linalg.svd(hat, full_matrices=False)
+    u, s, vh = svd(hat)
     threshold = torch.as_tensor(threshold, dtype=s.dtype, device=s.device)
     return (u * (s - threshold.unsqueeze(-1)).clamp(min=0).unsqueeze(-2)) @ vh
 
 
 def largest_kept(hat: Tensor, count: int) -> Tensor:
     """Only the ``count`` largest singular values of all slices together, ``[..., slices, D, d]``."""
-    u, s, vh = torch.linalg.svd(hat, full_matrices=False)
+    u, s, vh = svd(hat)
     flat = s.flatten(-2)
     smallest = flat.topk(min(count, flat.shape[-1])).values[..., -1]
     return (u * torch.where(s >= smallest[..., None, None], s, 0).unsqueeze(-2)) @ vh

@@ -11,8 +11,22 @@ from torch import Tensor
 
 
 def singular_values(hat: Tensor) -> Tensor:
-    """``[..., slices, min(D, d)]``, falling within a slice; differentiable."""
-    return torch.linalg.svdvals(hat)
+    """``[..., slices, min(D, d)]``, falling within a slice; differentiable. NaN where a slice is not finite."""
+    finite, safe = _finite(hat)
+    return torch.where(finite, torch.linalg.svdvals(safe), torch.nan)
+
+
+def svd(hat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """U, σ and Vᴴ of every slice, with σ as ``singular_values`` gives it: a member that diverged stops no other."""
+    finite, safe = _finite(hat)
+    u, sigma, vh = torch.linalg.svd(safe, full_matrices=False)
+    return u, torch.where(finite, sigma, torch.nan), vh
+
+
+def _finite(hat: Tensor) -> tuple[Tensor, Tensor]:
+    """Which slices are finite, ``[..., 1]``, and the slices with 0 for the others, at which LAPACK would raise."""
+    finite = torch.isfinite(hat).all(-1).all(-1)[..., None]
+    return finite, torch.where(finite[..., None], hat, 0)
 
 
 def energies(hat: Tensor, multiplicity: Tensor) -> Tensor:
@@ -37,8 +51,9 @@ def tubal_nuclear(sigma: Tensor, multiplicity: Tensor) -> Tensor:
 
 
 def tubal_rank(sigma: Tensor, tolerance: float = 1e-3) -> Tensor:
-    """Tubal rank maxᵢ rank T̂(:,:,i), int64; singular values up to ``tolerance``·‖T‖_sp count as 0."""
-    return (sigma > tolerance * spectral(sigma)[..., None, None]).sum(-1).amax(-1)
+    """Tubal rank maxᵢ rank T̂(:,:,i); singular values up to ``tolerance``·‖T‖_sp count as 0."""
+    rank = (sigma > tolerance * spectral(sigma)[..., None, None]).sum(-1).amax(-1)
+    return torch.where(spectral(sigma).isnan(), torch.nan, rank.to(sigma))
 
 
 def stable_rank(sigma: Tensor, multiplicity: Tensor) -> Tensor:

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from src.data import clusters
-from src.models import two_layer_relu
+from src.allowed import ConfigError
+from src.data import clusters, separable
+from src.models import linear, two_layer_relu
 from src.objectives import exponential
 from src.optimizers import margin_flow
 from src.types import Batch, ScaledGrad
@@ -86,3 +87,19 @@ def test_nothing_to_climb_is_not_an_error():
     moved, state = rule.update(params, rule.init(params), torch.zeros(2), ScaledGrad(flat, torch.zeros(2)))
     assert all(torch.equal(moved[name], params[name]) for name in params)
     assert all(leaf.isfinite().all() for leaf in rule.settled(moved, state).values())
+
+
+def test_counts_examples_where_inputs_are_matrices():
+    """Σ e^{−q} ≥ 1 until the data are fitted: the merit is then −log Σ e^{−q} = −(log L + log n)."""
+    task = separable.build([0], n=60, shape=[8, 10])
+    model = linear.build(task)
+    rule, params = margin_flow.build(task, model), model.init([0])
+    log_risk, grad = exponential(task, model)(params, Batch(task.x, task.y))
+    _, state = rule.update(params, rule.init(params), log_risk, grad)
+    torch.testing.assert_close(state["merit"], -(log_risk + math.log(60)))
+
+
+def test_refuses_a_network_that_is_not_homogeneous():
+    task, model, _, _ = setup()
+    with pytest.raises(ConfigError, match="homogeneous"):
+        margin_flow.build(task, model._replace(degree=None))

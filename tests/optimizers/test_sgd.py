@@ -8,6 +8,7 @@ from src.objectives import adversarial, logistic
 from src.optimizers import gd, sgd
 from src.optimizers.sgd import layer_norms
 from src.tensors import spectra
+from src.training import keep_where
 from src.types import Batch
 from tests.problems import distance, network_problem, train
 from tests.tnn_problems import problem
@@ -81,3 +82,31 @@ def test_refuses_what_a_network_cannot_do():
     for network in (model, authors):
         with pytest.raises(ConfigError, match=r"optimizer\.ball=1"):
             sgd.build(task, network, ball=1.0)
+
+
+def test_a_member_takes_its_proximal_steps_whoever_ended_before():
+    task, model, params = problem(members=2)
+    nothing = {name: torch.zeros_like(leaf) for name, leaf in params.items()}
+    zero = logistic(task, model)(params, Batch(task.x, task.y))[1]._replace(direction=nothing)
+    rule = sgd.build(task, model, lr=0.01, tubal_nuclear=0.5, proximal_every=2)
+
+    def second_layer_one(ends_at):
+        moved, state = params, rule.init(params)
+        for step in range(20):
+            ended = torch.tensor([step >= ends_at, False])
+            new = rule.update(moved, state, zero.log_scale, zero)
+            moved, state = keep_where(ended, (moved, state), new)
+        return moved["w1"][1]
+
+    never, early = second_layer_one(20), second_layer_one(5)
+    assert torch.equal(early, never) and never.norm() < params["w1"][1].norm()
+
+
+def test_a_member_that_diverged_stops_no_proximal_step():
+    task, model, params = problem(members=2)
+    rule = sgd.build(task, model, lr=0.01, tubal_nuclear=0.5, proximal_every=1)
+    broken = {name: torch.stack([leaf[0], torch.full_like(leaf[1], torch.nan)]) for name, leaf in params.items()}
+    grad = logistic(task, model)(params, Batch(task.x, task.y))[1]
+    moved, _ = rule.update(broken, rule.init(broken), grad.log_scale, grad)
+    expected, _ = rule.update(params, rule.init(params), grad.log_scale, grad)
+    assert all(torch.equal(moved[name][0], leaf[0]) for name, leaf in expected.items())
