@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from src import tracking  # noqa: E402
-from src.allowed import ConfigError, key_values, nearest  # noqa: E402
+from src.allowed import ConfigError, exit_code, key_values, nearest  # noqa: E402
 
 WANDB = Path(sys.executable).parent / "wandb"
 ACTIONS = {"browse": ["leet", "wandb"], "upload": ["sync", "--yes"]}
@@ -25,19 +25,20 @@ ACTIONS = {"browse": ["leet", "wandb"], "upload": ["sync", "--yes"]}
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
-    try:
-        action, outputs = read(arguments)
-        runs = [path for path in (outputs / "wandb").glob("*run-*-*") if path.is_dir()]
-        if not runs:
-            raise ConfigError("outputs", outputs, "holds no offline W&B run; tracking.mode=offline makes them")
-        if action == "upload":
-            try:
-                tracking.account()
-            except RuntimeError as error:
-                raise ConfigError("upload", outputs, f"{error}; `wandb login` takes a key") from error
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
+    return exit_code(lambda: hand_over(arguments))
+
+
+def hand_over(arguments: Sequence[str]) -> int:
+    """Check, and run ``wandb``; its exit code."""
+    action, outputs = read(arguments)
+    runs = [path for path in (outputs / "wandb").glob("*run-*-*") if path.is_dir()]
+    if not runs:
+        raise ConfigError("outputs", outputs, "holds no offline W&B run; tracking.mode=offline makes them")
+    if action == "upload":
+        try:
+            tracking.account()
+        except RuntimeError as error:
+            raise ConfigError("upload", outputs, f"{error}; `wandb login` takes a key") from error
     return subprocess.run([WANDB, *ACTIONS[action]], cwd=outputs, check=False).returncode
 
 

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from src import records  # noqa: E402
-from src.allowed import ConfigError  # noqa: E402
+from src.allowed import ConfigError, exit_code  # noqa: E402
 from src.report import measured, percent  # noqa: E402
 
 Record = Mapping[str, Any]
@@ -34,23 +34,23 @@ VERDICTS = ("reproduced", "contradicted", "undecided", "not run")
 
 def main(arguments: Sequence[str], root: Path = ROOT) -> int:
     """Run the command line on the texts under ``root``; returns the exit code."""
+    return exit_code(lambda: _publish(arguments, root))
+
+
+def _publish(arguments: Sequence[str], root: Path) -> int:
     papers = [word for word in arguments if not word.startswith("outputs=")]
     outputs = next((word.removeprefix("outputs=") for word in arguments if word.startswith("outputs=")), "outputs")
-    try:
-        pages = sorted((root / "docs").glob("paper*.md"))
-        known = [page.stem.removeprefix("paper") for page in pages]
-        if unknown := [paper for paper in papers if paper not in known]:
-            raise ConfigError("paper", unknown[0], f"has no page; papers that have: {', '.join(known) or 'none'}")
-        reported = [paper for paper in known if (root / outputs / "reports" / f"paper{paper}").exists()]
-        files: dict[Path, bytes] = {}
-        for paper in papers or reported or known:
-            files |= published(root, int(paper), root / outputs, files)
-        texts = {path: overviewed(content.decode()) for path, content in files.items() if path.suffix == ".md"}
-        files |= {path: text.encode() for path, text in texts.items()}
-        files |= benchmarks(root, root / outputs)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
+    pages = sorted((root / "docs").glob("paper*.md"))
+    known = [page.stem.removeprefix("paper") for page in pages]
+    if unknown := [paper for paper in papers if paper not in known]:
+        raise ConfigError("paper", unknown[0], f"has no page; papers that have: {', '.join(known) or 'none'}")
+    reported = [paper for paper in known if (root / outputs / "reports" / f"paper{paper}").exists()]
+    files: dict[Path, bytes] = {}
+    for paper in papers or reported or known:
+        files |= published(root, int(paper), root / outputs, files)
+    texts = {path: overviewed(content.decode()) for path, content in files.items() if path.suffix == ".md"}
+    files |= {path: text.encode() for path, text in texts.items()}
+    files |= benchmarks(root, root / outputs)
     changed = [path for path, content in files.items() if not path.exists() or path.read_bytes() != content]
     for path in changed:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,6 +145,8 @@ def provenance(outputs: Path, judged: Iterable[Record]) -> str:
     cells = sorted({outputs / cell for record in judged for cell in record["cells"]})
     if not cells:
         return "No cell has been run."
+    if gone := [cell for cell in cells if not records.finished(cell)]:
+        raise ConfigError("outputs", gone[0], "the report tells of it, but it is not there; `make report` mends that")
     found = [records.read_json(cell / "provenance.json") for cell in cells]
     profiles = {yaml.safe_load((cell / "config.yaml").read_text(encoding="utf-8"))["profile"] for cell in cells}
     days = sorted({facts["date"][:10] for facts in found})

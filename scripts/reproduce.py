@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from src import conclude, grid, launch, records  # noqa: E402
+from src import conclude, grid, index, launch, records  # noqa: E402
 from src import config as configuration  # noqa: E402
 from src import run as entry  # noqa: E402
 from src.allowed import ConfigError  # noqa: E402
@@ -38,15 +38,17 @@ def reproduce(words: Sequence[str], overrides: Sequence[str], only_report: bool)
         raise ConfigError("experiment", chosen.split("=", 1)[-1], "runs alone with python -m src.run +experiment=NAME")
     paper = int(words[0])
     planned = {name: grid.jobs([f"+experiment={name}", *overrides]) for name in grid.experiments(paper)}
+    configs = {name: [config for _, config in jobs] for name, jobs in planned.items()}
+    mistakes = []
     if not only_report:
         every = [job for jobs in planned.values() for job in jobs]
-        unfinished = launch.unfinished(every)
-        if unfinished:
-            records.write_plan({configuration.folder(config): grid.cost(config) for _, config in every})
-            launch.run(unfinished, [f"+experiment={next(iter(planned))}", *overrides])
-    configs = {name: [config for _, config in jobs] for name, jobs in planned.items()}
+        words = [f"+experiment={next(iter(planned))}", *overrides]
+        mistakes = entry.checked_and_run(every, launch.unfinished(every), words)
     there = {name: cells for name, cells in configs.items() if not left_out(cells)}
-    return conclude.paper(paper, there, overrides, launch.say)
+    code = conclude.paper(paper, there, overrides, launch.say)
+    if only_report:
+        index.write(Path(next(iter(configs.values()))[0]["outputs"]))
+    return 2 if mistakes else code
 
 
 def left_out(configs: Sequence[dict]) -> bool:

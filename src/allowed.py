@@ -6,7 +6,8 @@ Layer: with ``types`` and ``randomness`` at the bottom; imports no torch, so tha
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, NamedTuple
 
 
@@ -70,6 +71,17 @@ def key_values(words: Iterable[str], defaults: Mapping[str, str]) -> dict[str, s
             raise ConfigError(key, value or "?", f"unknown{nearest(key, given)}; known: {', '.join(given)}")
         given[key] = value
     return given
+
+
+def exit_code(action: Callable[[], int]) -> int:
+    """The exit code of a command's ``action``; what a person can mend ends in one line and a 2."""
+    try:
+        return action()
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+    except OSError as error:
+        print(f"{error.filename}: cannot be written or read: {error.strerror}", file=sys.stderr)
+    return 2
 
 
 def _shown(value: Any) -> str:

@@ -189,14 +189,15 @@ def _judge_group(part: Part, name: tuple, rows: pandas.DataFrame, role: tuple) -
         value, low, high = estimate(part, rows, (*role, group))
     except NoNumberError as error:
         return found | _without_number(error, part)
-    found |= {"estimate": value} | ({} if math.isnan(low) else {"low": low, "high": high})
+    known = math.isfinite(low) and math.isfinite(high)
+    found |= {"estimate": value} | ({"low": low, "high": high} if known else {})
     if part.criterion is None:
         return found | {"verdict": TOLD, "reason": ""}
     seeds = int(rows.groupby("cell")["seed"].nunique().min())
     if seeds < part.members:
         reason = f"a cell has {seeds} seed{'s' * (seeds != 1)}, {part.members} needed"
-    elif math.isnan(low):
-        reason = "one seed a cell: nothing says how seeds differ"
+    elif not known:
+        reason = "one seed a cell: nothing says how seeds differ" if seeds == 1 else "the interval is not finite"
     elif part.needs_converged and (~converged).mean() > UNCONVERGED_ALLOWED:
         reason = f"{(~converged).sum()} of {len(rows)} members have not converged"
     else:

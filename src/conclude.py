@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src import claims, claims_file, index, ledger, mirrors, provenance, records, report
+from src import claims, claims_file, index, launch, ledger, mirrors, provenance, records, report
 from src import config as configuration
 
 Say = Callable[[str], None]
 
 INCIDENTAL = ("profile", "outputs", "tracking.", "force", "report", "checkpoint_every", "hydra", "launcher")
+INCIDENTAL += ("device", "memory", "together")
 """Overrides that leave an experiment the one its file defines."""
 
 
@@ -109,7 +110,11 @@ def _mark(overrides: Sequence[str]) -> str | None:
 
 
 def _commands(names: Iterable[str], overrides: Sequence[str]) -> dict[str, str]:
-    """What a person types to run each experiment."""
-    rest = [shlex.quote(word) for word in overrides if not word.lstrip("+").startswith(("experiment=", "report="))]
-    return {name: " ".join(["python -m src.run", f"+experiment={name}", *rest]) for name in names}
+    """What a person types to run each experiment: anywhere, and once more."""
+    own = ("experiment=", "report=", "force=", "tracking.", *launch.CHOOSING)
+    rest = [word for word in overrides if not word.lstrip("+").startswith(own)]
+    return {
+        name: provenance.without_folders(shlex.join(["python", "-m", "src.run", f"+experiment={name}", *rest]))
+        for name in names
+    }
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from src import claims_file, grid, records, report, tracking
-from src.allowed import ConfigError, key_values
+from src.allowed import exit_code, key_values
 
 BOOKKEEPING = {"step", "final", "matched", "seed", "member", "cell", "experiment", "steps_taken", "cosine_to_last"}
 AXES = {"decades": "−log₁₀ loss", "flow_time": "gradient-flow time Σ lr", "step": "step"}
@@ -180,17 +180,17 @@ def push(specs: Sequence[Mapping[str, Any]], project: str, folder: Path) -> list
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
-    try:
-        given = key_values(arguments, {"profile": "default", "outputs": "outputs", "project": "implicit-bias"})
-        outputs = Path(given["outputs"])
-        specs = [specification(paper, given["profile"], outputs) for paper in claims_file.papers()]
-        folder = outputs / "dashboards"
-        folder.mkdir(parents=True, exist_ok=True)
-        for spec in specs:
-            records.write_json(folder / f"paper{spec['paper']}.json", spec)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
+    return exit_code(lambda: _write(arguments))
+
+
+def _write(arguments: Sequence[str]) -> int:
+    given = key_values(arguments, {"profile": "default", "outputs": "outputs", "project": "implicit-bias"})
+    outputs = Path(given["outputs"])
+    specs = [specification(paper, given["profile"], outputs) for paper in claims_file.papers()]
+    folder = outputs / "dashboards"
+    folder.mkdir(parents=True, exist_ok=True)
+    for spec in specs:
+        records.write_json(folder / f"paper{spec['paper']}.json", spec)
     print(f"{len(specs)} specifications in {folder}")
     try:
         print("\n".join(push(specs, given["project"], folder)))

@@ -89,10 +89,11 @@ def estimate(part: Part, rows: pandas.DataFrame, role: tuple) -> Estimate:
         centre = float(statistic(columns))
     if not np.isfinite(centre):
         raise NoNumberError(f"the {STATISTICS[part.statistic]} is not finite")
-    if part.statistic in RATIOS and (columns > 0).all():  # a ratio and its inverse then say the same
-        low, high = np.exp(bootstrap(lambda columns: np.log(statistic(columns)), columns, cell, seed, derived(*role)))
-    else:
-        low, high = bootstrap(statistic, columns, cell, seed, derived(*role))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if part.statistic in RATIOS and (columns > 0).all():  # a ratio and its inverse then say the same
+            low, high = np.exp(bootstrap(lambda some: np.log(statistic(some)), columns, cell, seed, derived(*role)))
+        else:
+            low, high = bootstrap(statistic, columns, cell, seed, derived(*role))
     return Estimate(centre, float(low), min(float(high), LARGEST.get(part.statistic, np.inf)))
 
 

@@ -98,8 +98,6 @@ def jobs(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:
             whole = compose("config", overrides=first_of_sweeps(overrides), return_hydra_config=True)
         except ValueError as error:  # a group set to a number or to null
             raise ConfigError("overrides", list(overrides), str(error)) from error
-        # asked first, since nothing sized by an unknown profile would resolve
-        configuration.check("", {"profile": whole.profile}, profile_only)
         parsed = OverridesParser.create().parse_overrides(_own_sweep(whole) + list(overrides))
         (laid_out,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
         return [(job, configuration.plain(compose("config", overrides=job))) for job in laid_out]
@@ -127,7 +125,11 @@ def first(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[Any]
 
 
 def _own_sweep(whole: DictConfig) -> list[str]:
-    """What the experiment itself sweeps, as words of the command line."""
+    """What the experiment itself sweeps, as words of the command line.
+
+    The profile is checked first, since nothing that an unknown one sizes would resolve.
+    """
+    configuration.check("", {"profile": whole.profile}, profile_only)
     params = whole.hydra.sweeper.params
     return [f"{key}={value}" for key, value in OmegaConf.to_container(params, resolve=True).items()] if params else []
 

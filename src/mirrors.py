@@ -72,7 +72,8 @@ def tell_report(config: Mapping[str, Any], folder: Path, title: str, judged: Seq
     mirror = tracking.open_run(
         config["tracking"]["mode"],
         config["outputs"],
-        run_id=f"report-{hashlib.sha256(folder.name.encode()).hexdigest()[:10]}",
+        # of the whole path: a report in another folder of outputs is another one
+        run_id=f"report-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:10]}",
         project=config["tracking"]["project"],
         name=folder.name,
         group=title,

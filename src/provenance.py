@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -92,8 +93,11 @@ def without_folders(command: str) -> str:
 
     >>> without_folders("python -m src.run hydra/launcher=ray outputs=/home/me/results data.d=8")
     'python -m src.run hydra/launcher=ray outputs=…/results data.d=8'
+    >>> without_folders("python -m src.run 'outputs=/home/jane doe/my results/out'")
+    'python -m src.run outputs=…/out'
     """
-    return re.sub(r"(?<![\w.…/-])~?(?:/[^\s/'\",\]]+)*/(?=[^\s/'\",\]])", "…/", command)
+    words = [re.sub(r"(?<![\w.…/-])~?(?:/[^/'\",\]]+)*/(?=[^/'\",\]])", "…/", word) for word in shlex.split(command)]
+    return " ".join(word if re.fullmatch(r"[\w.…/=+~:,@%-]+", word) else shlex.quote(word) for word in words)
 
 
 @cache

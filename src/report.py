@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import pandas
 
 from src import records
-from src.allowed import ConfigError, key_values
+from src.allowed import exit_code, key_values
 from src.claims_file import WORST
 
 HERE = Path(__file__).resolve().parent
@@ -210,6 +210,8 @@ def _draw(
         with style.look():
             figure, data = plot.draw(frame)
             png, _ = style.save(figure, folder / plot.id)
+    except style.NotYetError as error:
+        return {"plot": plot, "note": f"not drawn: {error}"}
     except Exception as error:  # a figure that cannot be drawn must not take the verdicts with it
         logging.getLogger(__name__).exception("%s", plot.id)
         return {"plot": plot, "note": f"not drawn: {type(error).__name__}: {error}"}
@@ -329,18 +331,17 @@ def _finite(value: Any) -> Any:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
+    return exit_code(lambda: _write(arguments))
+
+
+def _write(arguments: Sequence[str]) -> int:
     from src import compare, index  # both write pages as this file does
 
-    try:
-        given = key_values(arguments, {"outputs": "outputs", "compare": "", "out": ""})
-        outputs = Path(given["outputs"])
-        if given["compare"]:
-            print(compare.write(given["compare"], Path(given["out"]) if given["out"] else None))
-        else:
-            print(f"index: {index.write(outputs)}")
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
+    given = key_values(arguments, {"outputs": "outputs", "compare": "", "out": ""})
+    if given["compare"]:
+        print(compare.write(given["compare"], Path(given["out"]) if given["out"] else None))
+    else:
+        print(f"index: {index.write(Path(given['outputs']))}")
     return 0
 
 

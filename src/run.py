@@ -97,7 +97,7 @@ def _sweep(overrides: Sequence[str]) -> int:
     configs = [config for _, config in jobs]
     unfinished = launch.unfinished(jobs)
     say(f"{configs[0]['name']}: {len(configs)} cell(s), {len(configs) - len(unfinished)} finished before")
-    mistakes = _run(jobs, unfinished, overrides) if unfinished else []
+    mistakes = checked_and_run(jobs, unfinished, overrides)
     if mistakes and not records.count_finished(map(configuration.folder, configs)):
         return 2
     from src import conclude  # pandas and SciPy take their time to import, too
@@ -106,8 +106,19 @@ def _sweep(overrides: Sequence[str]) -> int:
     return 2 if mistakes else code
 
 
-def _run(jobs: Sequence[launch.Job], unfinished: Sequence[launch.Job], overrides: Sequence[str]) -> list[ConfigError]:
-    """Check every cell, so that a mistake in the last one is told before the first one trains; then launch them."""
+def checked_and_run(
+    jobs: Sequence[launch.Job], unfinished: Sequence[launch.Job], overrides: Sequence[str]
+) -> list[ConfigError]:
+    """Check every cell, so that a mistake in the last one is told before the first one trains; then launch them.
+
+    Returns:
+        What a person got wrong that showed only in the cells, as ``launch.run``.
+
+    Raises:
+        ConfigError: for what can be seen before.
+    """
+    if not unfinished:
+        return []
     from src import assembly
 
     for _, config in unfinished:

@@ -52,9 +52,9 @@ class Mirror(NamedTuple):
         """Set values of the run's summary: what is shown for the run as a whole."""
         self.send(lambda wandb, run: run.summary.update(dict(values)))
 
-    def image(self, key: str, path: str | Path, caption: str = "") -> None:
+    def image(self, key: str, path: str | Path) -> None:
         """Show a PNG or JPEG file under ``key``."""
-        self.send(lambda wandb, run: run.log({key: wandb.Image(str(path), caption=caption)}))
+        self.send(lambda wandb, run: run.log({key: wandb.Image(str(path))}))
 
     def table(self, key: str, table: Any) -> None:
         """Show a pandas DataFrame, or records (a list of dicts), under ``key``, as a table to sort and filter."""
@@ -63,10 +63,6 @@ class Mirror(NamedTuple):
     def artifact(self, name: str, kind: str, files: Iterable[str | Path], about: Mapping[str, Any]) -> None:
         """Keep the files as a version of the artifact ``name``; they must stay as they are until the upload."""
         self.send(lambda wandb, run: _keep(wandb, run, name, kind, [Path(file) for file in files], about))
-
-    def file(self, path: str | Path) -> None:
-        """Keep a copy of the file among the run's files, as ``cell/<file name>``."""
-        self.send(lambda wandb, run: _copy(run, Path(path)))
 
     def finish(self, exit_code: int = 0) -> None:
         """End the run, as failed unless ``exit_code`` is 0; returns within ``patience`` + 2 s even if W&B hangs."""
@@ -224,12 +220,6 @@ def _finish(wandb: Any, run: Any, exit_code: int) -> None:
         run.finish(exit_code)
     except Exception as error:
         _lose(run.settings.mode, error)
-
-
-def _copy(run: Any, path: Path) -> None:
-    folder = Path(run.dir) / "cell"  # a folder of its own: W&B writes a config.yaml too
-    folder.mkdir(exist_ok=True)
-    run.save(shutil.copy(path, folder), base_path=run.dir, policy="now")
 
 
 def _remove_earlier(folder: Path, run_id: str) -> None:

@@ -74,8 +74,9 @@ def test_nothing_names_the_machine_the_user_or_a_folder():
         ("python -m src.run hydra/launcher=ray", "python -m src.run hydra/launcher=ray"),
         ("outputs=../there data.scale=1/2", "outputs=../there data.scale=1/2"),
         ("/opt/x/bin/python -m src.run", "…/python -m src.run"),
-        ("python /run.py outputs='/home/me/some/results'", "python …/run.py outputs='…/results'"),
-        ("files=[/a/b.gz,/c.gz] home=~/x/", "files=[…/b.gz,…/c.gz] home=…/x/"),
+        ("python /run.py outputs='/home/me/some/results'", "python …/run.py outputs=…/results"),
+        ("python run.py 'outputs=/home/jane doe/my results'", "python run.py 'outputs=…/my results'"),
+        ("files=[/a/b.gz,/c.gz] home=~/x/", "'files=[…/b.gz,…/c.gz]' home=…/x/"),
     ],
 )
 def test_commands_keep_what_matters_of_a_path(command, told):

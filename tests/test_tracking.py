@@ -158,7 +158,6 @@ def test_what_waits_for_an_upload_waits_beside_the_runs(tmp_path, monkeypatch):
 def test_offline_run_names_no_machine_and_no_folder(tmp_path):
     mirror = open_run("offline", tmp_path)
     mirror.image("margin", picture(tmp_path / "a.png"))
-    mirror.file(tmp_path / "a.png")
     mirror.finish()
     (log,) = tmp_path.glob("wandb/offline-run-*/run-cell0.wandb")
     for private in (tmp_path, ROOT, Path.home(), Path(sys.prefix)):
@@ -199,11 +198,9 @@ def test_online_run_arrives_whole(tmp_path, server, caplog):
     mirror.log(rows(1))
     mirror.log(rows(2))
     mirror.summary({"verdict": "reproduced"})
-    mirror.image("figure", picture(tmp_path / "figure.png"), "margins")
+    mirror.image("figure", picture(tmp_path / "figure.png"))
     mirror.table("members", pd.DataFrame(rows(2)))
     mirror.artifact("paper1", "report", [tmp_path / "figure.png"], {"paper": 1})
-    (tmp_path / "status.json").write_text('{"status": "done"}')
-    mirror.file(tmp_path / "status.json")
     mirror.finish()
     assert not warned(caplog)
     run = server.runs["cell0"]
@@ -212,7 +209,6 @@ def test_online_run_arrives_whole(tmp_path, server, caplog):
     assert run.get("host") is None and run["program"] == "src.run"
     assert [row["margin"] for row in server.rows["cell0"] if "margin" in row] == [1.5, 2.5]
     assert json.loads(server.files["cell0/wandb-summary.json"])["verdict"] == "reproduced"
-    assert server.files["cell0/cell/status.json"] == b'{"status": "done"}'
     (image,) = [body for name, body in server.files.items() if name.startswith("cell0/media/images/figure")]
     assert image == (tmp_path / "figure.png").read_bytes()
     assert server.artifacts == {"run-cell0-members": "run_table", "paper1": "report"}

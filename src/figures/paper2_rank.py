@@ -21,7 +21,7 @@ from src.figures.paper2_rows import (
     time_axis,
     timed,
 )
-from src.figures.style import COLOURS, Plot, canvas, legend, lines, log_ticks, spread
+from src.figures.style import COLOURS, Plot, canvas, legend, lines, log_ticks, needed, spread
 
 SLICES = 28
 """Columns of an image: slices of M(W) under the DCT."""
@@ -35,7 +35,7 @@ INPUTS = {"clean": COLOURS[2], "FGSM": COLOURS[3]}
 def spectra(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F5: singular values of every slice at the start and at the end, in units of the largest at the start."""
     rows = frame[(frame["vary_training"] == "adversarial") & frame["spectrum_1"].map(lambda s: isinstance(s, list))]
-    network = rows[rows["seed"] == rows["seed"].min()]
+    network = needed(rows[rows["seed"] == rows["seed"].min()], "adversarial training")
     moments = {"start": network[network["step"] == 0].iloc[0], "end": network[network["final"]].iloc[0]}
     tables = []
     for place, layer in enumerate(LAYER, 1):
@@ -62,6 +62,7 @@ def penalty(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F6: ranks, accuracy and F-norm against the penalty, and F-norms over t under the released penalty."""
     final = timed(frame[frame["final"] & (frame["experiment"] == "tnn_nuclear_norm")])
     final = final.assign(penalty=final["optimizer_tubal_nuclear"].astype(float))
+    needed(final[final["penalty"] > 0], "a penalty")
     over_time = moving(frame[frame["experiment"] == "tnn_collapse"])
     accuracy, released = "FGSM test accuracy", "F-norm, released penalty"
     data = pandas.concat([

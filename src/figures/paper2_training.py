@@ -18,7 +18,7 @@ from src.figures.paper2_rows import (
     time_axis,
     timed,
 )
-from src.figures.style import COLOURS, Plot, canvas, legend, lines, log_ticks, spread
+from src.figures.style import COLOURS, Plot, canvas, legend, lines, log_ticks, needed, spread
 
 RISK = {"training set": COLOURS[3], "test set": COLOURS[4]}
 STEPS = ("step size η", "step size η/2")
@@ -35,8 +35,8 @@ TRANSFORMS = {
 
 def flow(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F3: adversarial loss, F-norms and stable ranks against t, at the step size and at half of it."""
-    rows = moving(frame)
-    tables = []
+    rows, tables = moving(frame), []
+    needed(rows[rows["vary_training"].isin(["adversarial", "half_lr"])], "adversarial training")
     for run, training in zip(STEPS, ("adversarial", "half_lr"), strict=True):
         part = rows[rows["vary_training"] == training]
         made = [
@@ -61,7 +61,7 @@ def flow(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 def control(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F4: stable ranks and test accuracy under FGSM against t, with adversarial and with standard training."""
-    rows = moving(frame[frame["vary_training"].isin(list(TRAINING))])
+    rows = moving(needed(frame[frame["vary_training"].isin(list(TRAINING))], "either training"))
     accuracy = "FGSM test accuracy"
     data = pandas.concat([
         *[spread(rows, "t", f"srank_{i}", "vary_training", f"srank, {layer}") for i, layer in enumerate(LAYER, 1)],

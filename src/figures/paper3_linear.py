@@ -12,26 +12,27 @@ from src.figures.style import FORMULA, Plot, Table, canvas, formula, legend, lin
 def gap(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F5: 1 − γ/γ* against the step, every optimizer in its own norm, and 1/Σ η_t ∝ t^(a−1)."""
     slope = frame["optimizer_exponent"].median() - 1
-    label = f"t^({slope:.1f})".replace("-", "−")
+    label = f"∝ t^({slope:.1f})".replace("-", "−")
     rows = named(frame[frame["optimizer_name"].isin(OWN) & (frame["step"] > 0)])
-    rows = rows.assign(gap=1 - own_ratio(rows))
-    rows = rows[rows["gap"] > 0]
+    gap = 1 - own_ratio(rows)
+    rows = rows.assign(gap=gap.where(gap > 0))  # a margin at the optimum has no place on a log axis
     data = pandas.concat([
         spread(part, "step", "gap", "optimizer", panel).assign(rank=part["rank"].iloc[0])
         for (panel, _), part in rows.groupby(["data_name", "rank"], sort=True)
     ])  # fmt: skip
-    panels = list(data["panel"].unique())
+    panels, rates = list(data["panel"].unique()), []
     figure, places = canvas(len(panels), 2.3)
     for axes, panel in zip(places, panels, strict=True):
         here = data[data["panel"] == panel]
         lines(axes, here, COLOUR, markers=False)
         start, end = here["x"].max() / 30, here["x"].max()
         rate = formula([start, end], [(start / end) ** slope * here["y"].min(), here["y"].min()], label, panel)
-        axes.plot(rate["x"], rate["y"], color=FORMULA, lw=1, ls=":", label=f"∝ {label}")
+        rates.append(rate)
+        axes.plot(rate["x"], rate["y"], color=FORMULA, lw=1, ls=":", label=label)
         axes.set(xscale="log", yscale="log", ylabel="1 − γ/γ*", title=panel, ylim=(None, 1.5))
     places[-1].set(xlabel="step t")
     legend(places[0], columns=3)
-    return figure, data.drop(columns="rank")
+    return figure, pandas.concat([data.drop(columns="rank"), *rates])
 
 
 def ratio_table(frame: pandas.DataFrame) -> pandas.DataFrame:

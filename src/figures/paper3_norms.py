@@ -104,8 +104,8 @@ def _with_curve(frame: pandas.DataFrame, column: str) -> pandas.DataFrame:
 
 WHICH = (
     "Left: margin as a share of the largest in its column; right: KKT alignment. Above: where each run first reaches "
-    "the loss at which runs are matched (blank: no seed does); below: at the last step. Medians over "
-    "seeds; a frame marks the norm that the theorem gives the optimizer."
+    "the loss at which runs are matched (medians over the seeds that do, blank if none does); below: at the last step. "
+    "Medians over seeds; a frame marks the norm that the theorem gives the optimizer."
 )
 
 

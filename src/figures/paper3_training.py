@@ -86,11 +86,8 @@ def direction(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 def step_size(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F6: alignment κ in the optimizer's own norm against the step, coloured by the base step size."""
     rows = named(frame[(frame["step"] > 0) & frame["kappa_own"].notna()])
-    rate = rows["optimizer_lr"].astype(float)
-    middle = rate.groupby(rows["optimizer"]).transform(lambda rates: rates.drop_duplicates().median())
-    rows = rows.assign(factor=(rate / middle).round(1))
     data = pandas.concat([
-        spread(part, "step", "kappa_own", "factor", name) for name, part in rows.groupby("optimizer", sort=False)
+        spread(part, "step", "kappa_own", "vary_factor", name) for name, part in rows.groupby("optimizer", sort=False)
     ])  # fmt: skip
     names = list(data["panel"].unique())
     factors = sorted(data["series"].unique())
@@ -100,7 +97,7 @@ def step_size(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         lines(axes, data[data["panel"] == name], colour, markers=False)
         axes.set(xscale="log", ylim=(-0.05, 1.05), ylabel="κ, own norm", title=name)
     panels[-1].set(xlabel="step t")
-    legend(panels[0], title="η₀ over the middle one", columns=3)
+    legend(panels[0], title="η₀ over the default", columns=3)
     return figure, data
 
 
@@ -138,7 +135,7 @@ PLOTS = (
         "κ = ⟨g, θ⟩ / (‖g‖_* ‖θ‖) ≤ 1, g = Σ λ_i y_i ∇f(x_i; θ)",
         "One panel per optimizer: alignment over the training step, one line per base step size.",
         ("base_rate_margin",),
-        ("optimizer_name", "optimizer_lr", "kappa_own"),
+        ("optimizer_name", "vary_factor", "kappa_own"),
         step_size,
     ),
 )

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from src.figures.paper3_rows import BAND, COLOUR, named
-from src.figures.style import COLOURS, FORMULA, MARKERS, Plot, canvas, legend, lines, spread
+from src.figures.style import COLOURS, FORMULA, MARKERS, Plot, canvas, legend, lines, needed, spread
 
 POLAR = {"svd": "SVD", "gram": "Gram", "exact": "by precision"}
 """Ways to the exact polar factor, as ``optimizer.polar_factor`` names them."""
@@ -20,7 +20,7 @@ def polar(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     final = named(frame[frame["final"]])
     final = final.assign(variant=final.apply(_polar_factor, axis=1))
     order = ["exact (SVD)", *sorted(set(final["variant"]) - {"exact (SVD)"})]
-    exact = final.loc[final["variant"] == order[0], "gamma_msp"].median()
+    exact = needed(final[final["variant"] == order[0]], "the exact polar factor")["gamma_msp"].median()
     final = final.assign(place=final["variant"].map(order.index), relative=final["gamma_msp"] / exact)
     data = _points(final, {"κ in msp": "kappa_msp", "γ in msp / exact": "relative"}, "place", "optimizer")
     figure, panels = canvas(2, 0.6 + 0.24 * len(order))
@@ -92,7 +92,7 @@ def momentum(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         series="β = " + final["optimizer_momentum"].map("{:g}".format),
     )
     order = list(final["pair"].unique())
-    first = final[final["optimizer_momentum"] == final["optimizer_momentum"].max()].groupby("pair")["gamma_own"]
+    first = final[final["optimizer_momentum"] > 0].groupby("pair")["gamma_own"]
     final = final.assign(place=final["pair"].map(order.index))
     final["relative"] = final["gamma_own"] / final["pair"].map(first.median())
     columns = {"κ, own norm": "kappa_own", "γ, own norm / with momentum": "relative"}

@@ -96,19 +96,30 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     return png, pdf
 
 
+class NotYetError(Exception):
+    """What a figure cannot do without and no finished cell has, in a few words."""
+
+
+def needed(rows: pandas.DataFrame, what: str) -> pandas.DataFrame:
+    """The rows; NotYetError when a half-finished sweep has none of them."""
+    if rows.empty:
+        raise NotYetError(f"no finished cell with {what}")
+    return rows
+
+
 def spread(frame: pandas.DataFrame, x: Any, y: Any, series: Any, panel: str = "") -> pandas.DataFrame:
     """Median, lowest and highest member at every x, tidy; values that are not finite are left out and not counted in n.
 
+    ``converged`` is the share of all members that did and have a value.
     ``x``, ``y`` and ``series`` are columns' names, expressions over columns, or, for ``series``, any label.
     """
     value = {"x": frame.eval(x, engine="python"), "y": frame.eval(y, engine="python")}
     label = frame.get(series, series)
     tidy = pandas.DataFrame(value | {"series": label, "converged": frame["converged"].astype(float)}, frame.index)
-    tidy = tidy[np.isfinite(tidy["y"].astype(float))]
-    grouped = tidy.groupby(["series", "x"], sort=True)
-    table = grouped["y"].agg(y="median", low="min", high="max", n="size")
-    table["converged"] = grouped["converged"].mean()
-    return table.reset_index().assign(panel=panel)
+    finite = np.isfinite(tidy["y"].astype(float))
+    of_all = tidy.assign(converged=tidy["converged"] * finite).groupby(["series", "x"])["converged"].mean()
+    table = tidy[finite].groupby(["series", "x"], sort=True)["y"].agg(y="median", low="min", high="max", n="size")
+    return table.assign(converged=of_all.reindex(table.index)).reset_index().assign(panel=panel)
 
 
 def formula(x: Sequence[float], y: Sequence[float], series: str, panel: str = "") -> pandas.DataFrame:

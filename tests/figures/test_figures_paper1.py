@@ -1,3 +1,5 @@
+import contextlib
+
 import numpy as np
 import pandas
 import pytest
@@ -174,3 +176,13 @@ def test_assumption_table_has_every_configuration_and_says_whether_it_is_met(fra
     noisy = table[(table["experiment"] == "cluster_noise") & (table["sigma"] == 8)]
     assert set(noisy["met"]) == {"no"}
     assert ((table["left"] <= table["right"]) == (table["met"] == "yes")).all()
+
+
+def test_half_finished_sweeps_are_drawn(frames):
+    """As while a sweep runs: of an experiment a single cell, whichever, or else what is missing is told."""
+    with style.look():
+        for plot in paper1.PLOTS:
+            for name in plot.experiments:
+                for _, cell in frames[name].groupby("cell"):
+                    with contextlib.suppress(style.NotYetError):
+                        plot.draw(cell)

@@ -1,3 +1,4 @@
+import contextlib
 import itertools
 
 import numpy as np
@@ -335,3 +336,13 @@ def test_hollow_markers_where_a_seed_was_not_trained(frames):
     hollow = [line for line in figure.axes[0].get_lines() if line.get_markerfacecolor() == "white"]
     assert all(list(line.get_xdata()) == [500**-0.5] for line in hollow)
     assert hollow
+
+
+def test_half_finished_sweeps_are_drawn(frames):
+    """As while a sweep runs: of an experiment a single cell, whichever, or else what is missing is told."""
+    with style.look():
+        for plot in paper2.PLOTS:
+            for name in plot.experiments:
+                for _, cell in frames[name].groupby("cell"):
+                    with contextlib.suppress(style.NotYetError):
+                        plot.draw(cell)

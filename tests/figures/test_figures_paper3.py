@@ -1,3 +1,4 @@
+import contextlib
 import itertools
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from src.figures import paper3, paper3_norms, style
 from src.figures.paper3_rows import NORMS, OPTIMIZERS, OWN
 from src.figures.paper3_training import GRID, margin_vs_loss
+from src.figures.paper3_variants import momentum
 
 STEPS, SEEDS = (0, 1, 10, 50, 100, 400), (101, 102, 103)
 COMPARED = ("ngd", "nmd", "signum", "adam", "muon", "muon_signum", "muon_adam")
@@ -84,7 +86,7 @@ def frames():
             configs(["nmd", "signum", "muon"], data_name=["separable", "mnist"], optimizer_exponent=[0.1]),
         ),
         "base_rate_margin": experiment(
-            "base_rate_margin", configs(["nmd", "muon"], optimizer_lr=[0.5, 0.7, 1, 1.4, 2])
+            "base_rate_margin", configs(["nmd", "muon"], vary_factor=[0.5, 0.7, 1, 1.4, 2])
         ),
         "schatten_margin": experiment(
             "schatten_margin",
@@ -197,12 +199,12 @@ def test_the_gap_to_the_optimum_is_that_of_the_own_norm(drawn, frames):
     assert part.loc[50, "y"] == pytest.approx(1 - rows["ratio_msp"].median())
 
 
-def test_base_rates_are_told_relative_to_the_middle_one(drawn, frames):
+def test_base_rates_are_told_relative_to_the_default(drawn, frames):
     data = drawn["F6"][1]
     assert set(data["panel"]) == {"NMD", "Muon"}
     assert sorted(data["series"].unique()) == [0.5, 0.7, 1, 1.4, 2]
     point = data[(data["panel"] == "Muon") & (data["series"] == 2) & (data["x"] == 400)]
-    rows = frames["base_rate_margin"].query("final and optimizer_name == 'muon' and optimizer_lr == 2")
+    rows = frames["base_rate_margin"].query("final and optimizer_name == 'muon' and vary_factor == 2")
     assert point["y"].item() == rows["kappa_msp"].median()
 
 
@@ -268,3 +270,20 @@ def test_tables_are_the_medians_of_the_rows(frames):
     rows = frames["linear_margin"].query("final and data_name == 'mnist' and optimizer_name == 'signum'")
     assert linear.loc[("mnist", "Signum"), "in its own norm"] == rows["ratio_linf"].median()
     assert linear.loc[("mnist", "Signum"), "worst seed"] == rows["ratio_linf"].min()
+
+
+def test_half_finished_sweeps_are_drawn(frames):
+    """As while a sweep runs: of every experiment a single cell, whichever, or else what is missing is told."""
+    with style.look():
+        for plot in paper3.PLOTS:
+            whole = frames[plot.experiments[0]]
+            for _, cell in whole.groupby("cell"):
+                with contextlib.suppress(style.NotYetError):
+                    plot.draw(cell)
+
+
+def test_without_momentum_there_is_nothing_to_compare_with(frames):
+    rows = frames["momentum_margin"]
+    with style.look():
+        _, data = momentum(rows[rows["optimizer_momentum"] == 0])
+    assert "γ, own norm / with momentum" not in set(data["panel"])
