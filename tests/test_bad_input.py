@@ -1,7 +1,11 @@
 """Whatever a user gets wrong on the command line ends in one plain line, exit code 2, and nothing written."""
 
+import subprocess
+import sys
+
 import pytest
 
+from src import config as configuration
 from src import run as entry
 
 SMALL = ["+experiment=cluster_width", "profile=smoke", "model.width=6", "tracking.mode=disabled", "report=false"]
@@ -161,3 +165,11 @@ def test_a_folder_of_reports_that_is_a_file(tmp_path, capfd, monkeypatch):
     command = [word for word in SMALL if "report" not in word] + [f"outputs={tmp_path}", "steps=20"]
     assert entry.run(command) == 2
     assert "cannot be written" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["data.sigma=-1", "data.sgima=1"])
+def test_a_mistake_stops_the_reproduction_of_a_paper_before_it_starts(word, tmp_path):
+    command = [sys.executable, "scripts/reproduce.py", "1", "profile=smoke", f"outputs={tmp_path / 'out'}", word]
+    done = subprocess.run(command, cwd=configuration.CONF.parent, capture_output=True, text=True, check=False)
+    assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1), done.stderr
+    assert not (tmp_path / "out").exists()

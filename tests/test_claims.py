@@ -7,6 +7,7 @@ import pytest
 from src.allowed import Range
 from src.claims import judge, load
 from src.claims_file import Claim, Part
+from src.report import measured
 from tests import fabricated
 
 
@@ -310,3 +311,12 @@ def test_every_claim_of_paper1_can_fail(tmp_path, experiment, columns, fails):
     cells[experiment] = fabricated.sweep(tmp_path / "other", experiment, grid, **columns)
     record = judge([claim], fabricated.frames(cells))[0]
     assert record["verdict"] == "contradicted", record["reason"]
+
+
+def test_an_interval_without_an_end_is_told_not_drawn():
+    """Zeros below the line in some resamples: no end, and the report has to stand that."""
+    frame = rows(v=[1.0, 2.0, 3.0, 0.0, 0.0, 3.0]).assign(v=[3.0, 3.0, 3.0, 0.0, 3.0, 3.0])
+    record = verdict(frame, statistic="ratio", where="k == 2", versus="k == 8")
+    assert (record["verdict"], record["estimate"], record["low"], record["high"]) == ("undecided", 1.0, None, None)
+    assert "the interval is not finite" in record["reason"]
+    assert measured(record) == "1"

@@ -42,3 +42,10 @@ def test_a_cell_that_a_sweep_names_twice_is_missed_once_or_not_at_all(widths):
 
 def test_a_sweep_of_ones_own_is_whole_when_its_own_cells_are_there(widths):
     assert concluded(widths[:4])[1]["verdict"] == "reproduced"
+
+
+def test_commands_of_a_report_run_anywhere_and_compute_nothing_again():
+    words = ["profile=smoke", "outputs=/home/jane doe/out", "force=true", "launcher=submitit", "data.k=4"]
+    words += ["hydra.launcher.partition=lab", "tracking.mode=online"]
+    command = conclude._commands(["cluster_width"], words)["cluster_width"]
+    assert command == "python -m src.run +experiment=cluster_width profile=smoke outputs=…/out data.k=4"
