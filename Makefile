@@ -33,7 +33,7 @@ smoke: reproduce  ## every experiment at its smallest, in seconds
 
 reproduce: setup  ## all papers; one with a failed cell stops no other
 	code=0; for paper in $(PAPERS); do \
-	  $(RUN) scripts/reproduce.py $$paper profile=$(PROFILE) $(ARGS) || { [ $$? = 1 ] || exit $$?; code=1; }; done; exit $$code
+	  $(RUN) scripts/reproduce.py $$paper profile=$(PROFILE) $(ARGS) || { code=$$?; [ $$code = 1 ] || exit $$code; }; done; exit $$code
 
 reproduce-paper1: setup  ## Frei, Vardi, Bartlett & Srebro (2023): cells, verdicts, figures, page
 	$(RUN) scripts/reproduce.py 1 profile=$(PROFILE) $(ARGS)
