@@ -113,7 +113,7 @@ def test_wrong_input_is_one_line_and_exit_code_two(name, tmp_path, capfd):
     assert words in complaints[0]
 
 
-@pytest.mark.parametrize("content", [None, gzip.compress(b"other")])
+@pytest.mark.parametrize("content", [None, gzip.compress(b"other")], ids=["missing", "damaged"])
 def test_a_missing_or_damaged_file_is_one_line(content, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(mnist, "FOLDER", tmp_path / "data")
     mnist.read.cache_clear()
