@@ -69,11 +69,7 @@ def on_one_device(function, args, kwargs):
     ours = [tensor for tensor in tensors if not isinstance(tensor, There) and tensor.ndim > 0]
     if theirs and ours and function not in MOVES | INDEXING:
         raise RuntimeError(f"{function}: expected all tensors to be on the same device")
-    there = bool(theirs)
-    if function is ATEN.copy_.default:
-        there = isinstance(args[0], There)
-    if function in INDEXING:
-        there = isinstance(args[0], There)
+    there = isinstance(args[0], There) if function in {ATEN.copy_.default} | INDEXING else bool(theirs)
     if kwargs.get("device") is not None:
         there = torch.device(kwargs["device"]) == ELSEWHERE
         kwargs = {**kwargs, "device": torch.device("cpu")}
@@ -83,7 +79,7 @@ def on_one_device(function, args, kwargs):
     def placed(leaf):
         if not isinstance(leaf, torch.Tensor) or not there:
             return leaf
-        return holders.get(id(leaf)) if id(leaf) in holders else There(leaf)
+        return holders[id(leaf)] if id(leaf) in holders else There(leaf)
 
     return tree_map(placed, result)
 

@@ -1,5 +1,6 @@
 """Cells on disk as a run would leave them, their numbers made from the closed forms instead of by training."""
 
+import contextlib
 import hashlib
 import json
 from itertools import product
@@ -11,6 +12,7 @@ import pandas
 import yaml
 
 from src import records
+from src.figures import style
 
 DATA = {"name": "clusters", "k": 8, "d": 4096, "n": 128, "sigma": 0.3, "means": "orthogonal", "rho": 0.0}
 DATA |= {"negative": None, "coordinates": "reduced"}
@@ -140,3 +142,13 @@ def closed_forms(config: dict, step: int, random: np.random.Generator) -> dict:
 
 def read(path: Path):
     return json.loads(path.read_text())
+
+
+def draw_every_cell_alone(plots, frames):
+    """As while a sweep runs: of an experiment a single cell, whichever, or else what is missing is told."""
+    with style.look():
+        for plot in plots:
+            for name in plot.experiments:
+                for _, cell in frames[name].groupby("cell"):
+                    with contextlib.suppress(style.NotYetError):
+                        plot.draw(cell)

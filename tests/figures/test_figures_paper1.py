@@ -1,5 +1,3 @@
-import contextlib
-
 import numpy as np
 import pandas
 import pytest
@@ -179,10 +177,4 @@ def test_assumption_table_has_every_configuration_and_says_whether_it_is_met(fra
 
 
 def test_half_finished_sweeps_are_drawn(frames):
-    """As while a sweep runs: of an experiment a single cell, whichever, or else what is missing is told."""
-    with style.look():
-        for plot in paper1.PLOTS:
-            for name in plot.experiments:
-                for _, cell in frames[name].groupby("cell"):
-                    with contextlib.suppress(style.NotYetError):
-                        plot.draw(cell)
+    fabricated.draw_every_cell_alone(paper1.PLOTS, frames)

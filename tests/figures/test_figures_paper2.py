@@ -1,4 +1,3 @@
-import contextlib
 import itertools
 
 import numpy as np
@@ -6,6 +5,7 @@ import pandas
 import pytest
 
 from src.figures import paper2, paper2_gap, style
+from tests import fabricated
 
 SEEDS, STEPS, SIZES = (101, 102, 103), (0, 1, 100, 1000), (500, 1200, 4000)
 LAYERS = (1, 2, 3)
@@ -339,10 +339,4 @@ def test_hollow_markers_where_a_seed_was_not_trained(frames):
 
 
 def test_half_finished_sweeps_are_drawn(frames):
-    """As while a sweep runs: of an experiment a single cell, whichever, or else what is missing is told."""
-    with style.look():
-        for plot in paper2.PLOTS:
-            for name in plot.experiments:
-                for _, cell in frames[name].groupby("cell"):
-                    with contextlib.suppress(style.NotYetError):
-                        plot.draw(cell)
+    fabricated.draw_every_cell_alone(paper2.PLOTS, frames)

@@ -1,4 +1,3 @@
-import contextlib
 import itertools
 
 import numpy as np
@@ -9,6 +8,7 @@ from src.figures import paper3, paper3_norms, style
 from src.figures.paper3_rows import NORMS, OPTIMIZERS, OWN
 from src.figures.paper3_training import GRID, margin_vs_loss
 from src.figures.paper3_variants import momentum
+from tests import fabricated
 
 STEPS, SEEDS = (0, 1, 10, 50, 100, 400), (101, 102, 103)
 COMPARED = ("ngd", "nmd", "signum", "adam", "muon", "muon_signum", "muon_adam")
@@ -273,13 +273,7 @@ def test_tables_are_the_medians_of_the_rows(frames):
 
 
 def test_half_finished_sweeps_are_drawn(frames):
-    """As while a sweep runs: of every experiment a single cell, whichever, or else what is missing is told."""
-    with style.look():
-        for plot in paper3.PLOTS:
-            whole = frames[plot.experiments[0]]
-            for _, cell in whole.groupby("cell"):
-                with contextlib.suppress(style.NotYetError):
-                    plot.draw(cell)
+    fabricated.draw_every_cell_alone(paper3.PLOTS, frames)
 
 
 def test_without_momentum_there_is_nothing_to_compare_with(frames):
