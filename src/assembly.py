@@ -11,6 +11,7 @@ from torch import Tensor
 from src import config as configuration
 from src import stopping, teams, training
 from src.allowed import ConfigError
+from src.optimizers import rotations
 from src.types import Measurement, Model, Objective, Task, UpdateRule
 
 
@@ -43,7 +44,25 @@ def check(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             raise ConfigError(f"{path}.at", moment, "must be one of every, last")
         schema = configuration.component("measurements", name)
         arguments[path] = configuration.check(path, options, schema, also=("at",))
+    _check_coordinates(config, arguments)
     return arguments
+
+
+def _check_coordinates(config: Mapping[str, Any], arguments: Mapping[str, dict[str, Any]]) -> None:
+    """Refuse training in reduced coordinates that does not stand for training in R^d (``src/data/clusters.py``)."""
+    if arguments["data"].get("coordinates") != "reduced":
+        return
+    parts = {group: {"name": config[group]["name"], **arguments[group]} for group in configuration.COMPONENT_GROUPS}
+    layers = 1 if parts["model"]["name"] == "linear" else parts["model"].get("depth", 2)
+    needs_full = "needs data.coordinates=full"
+    if not rotations.commutes(parts["optimizer"], layers):
+        reason = f"does not commute with rotations of the input as its keys stand, so it {needs_full}"
+        raise ConfigError("optimizer", parts["optimizer"]["name"], reason)
+    if parts["objective"]["name"] in ("adversarial", "trades") and (norm := parts["objective"].get("norm")) != "l2":
+        raise ConfigError("objective.norm", norm, f"means nothing in reduced coordinates, so it {needs_full}")
+    if parts["model"]["name"] == "mlp" or parts["model"].get("scale"):
+        reason = f"draws weights outside of the span of the data, which reduced coordinates lack, so it {needs_full}"
+        raise ConfigError("model", parts["model"]["name"], reason)
 
 
 def assemble(config: Mapping[str, Any]) -> Parts:

@@ -87,8 +87,9 @@ def _opened(order: Order, say: Say) -> Iterator[Running | None]:
 
     It is told as failed if anything goes wrong before it is done.
     """
-    config, asked = order.config, _now()
+    config = order.config
     cell = configuration.folder(config)
+    before = _status_text(cell)
     if not config["force"] and records.finished(cell):
         say(f"{cell.name}: finished before, skipped")
         yield None
@@ -104,7 +105,7 @@ def _opened(order: Order, say: Say) -> Iterator[Running | None]:
         raise _failed(cell, error) from error
     _made(cell)
     with records.held(cell, say):
-        if config["force"] and _is_stale(cell, asked):
+        if config["force"] and _is_stale(cell, before):
             records.set_aside(cell)
         elif records.finished(cell):
             say(f"{cell.name}: finished by another process, skipped")
@@ -129,14 +130,26 @@ def _opened(order: Order, say: Say) -> Iterator[Running | None]:
             mirror.finish(0 if records.finished(cell) else 1)
 
 
-def _is_stale(cell: Path, asked: str) -> bool:
-    """Whether ``force`` has still to set the cell's files aside: not if it did, and was interrupted or overtaken."""
+def _status_text(cell: Path) -> str | None:
+    """The status file as it stands; None if it is not there or cannot be read."""
+    try:
+        return (cell / "status.json").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+
+
+def _is_stale(cell: Path, before: str | None) -> bool:
+    """Whether ``force`` has still to archive the cell's files: not if it did, and was interrupted or overtaken.
+
+    ``before`` is the status file from before this process waited for the cell. A finished cell that has another one now
+    was finished meanwhile: the clocks of the machines are not compared.
+    """
     try:
         status = records.status(cell)
     except ConfigError:
         return True
     if status["state"] == "done":
-        return status["ended"] < asked
+        return _status_text(cell) == before
     return not status.get("forced", False)
 
 

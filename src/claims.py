@@ -21,7 +21,7 @@ from src.allowed import Range
 from src.claims_file import WORST, Claim, Part, load, shown
 from src.estimates import NoNumberError, estimate, evaluate, require, select, unseen
 
-__all__ = ["judge", "load", "told", "verdict_of"]
+__all__ = ["judge", "load", "told", "unjudged", "verdict_of"]
 
 REPRODUCED, CONTRADICTED, UNDECIDED, NOT_RUN = "reproduced", "contradicted", "undecided", "not run"
 TOLD = "told"
@@ -50,6 +50,13 @@ def judge(
         ``reason`` is empty for a reproduced claim.
     """
     return [_judge_claim(claim, frames, planned) for claim in claims]
+
+
+def unjudged(record: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    """A record of :func:`judge` with all its numbers and, for the ``reason`` given, no verdict on any of them."""
+    plain = {"verdict": NOT_RUN, "reason": reason}
+    parts = [part | plain | {"groups": [group | plain for group in part["groups"]]} for part in record["parts"]]
+    return dict(record) | plain | {"parts": parts}
 
 
 def told(part: Part, frames: Mapping[str, pandas.DataFrame], name: str) -> dict[str, Any]:

@@ -37,14 +37,19 @@ def write(pair: str, page: Path | None = None) -> str:
     beside = Path(names[1]) / "reports" if (Path(names[1]) / "reports").is_dir() else Path(names[1]).parent
     plain = [re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") for name in names]
     page = page or beside / f"compared-{'-and-'.join(plain)}.html"
+    machines = [computed_on(Path(name)) for name in names]
+    facts = [(fact, *(machine.get(fact, "not recorded") for machine in machines))
+             for fact in dict.fromkeys(fact for machine in machines for fact in machine)]  # fmt: skip
     context = {"a": names[0], "b": names[1], "claims": claims, "summary": summary, "several": len(left) > 1}
+    context["facts"] = facts
     context["verdicts"] = Counter(claim["b"] or claim["a"] for claim in claims)
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
         report.write_page(page, "compare", context)
     except OSError as error:
         raise ConfigError("out", page, f"cannot be written: {error.strerror}") from error
-    return f"{told(claims)}\n{summary}\npage: {page}"
+    computed = "".join(f"{fact}: {a}{f' → {b}' if b != a else ''}\n" for fact, a, b in facts)
+    return f"{told(claims)}\n{computed}{summary}\npage: {page}"
 
 
 def reports_in(folder: Path) -> Reports:
@@ -62,6 +67,17 @@ def reports_in(folder: Path) -> Reports:
     if not found:
         raise ConfigError("compare", folder, "holds no report: neither claims.json nor reports/*/claims.json")
     return found
+
+
+def computed_on(folder: Path) -> dict[str, str]:
+    """On what the reports of a folder were computed: the CPUs, and the kernels that PyTorch and its libraries chose."""
+    files = [folder / "provenance.json", *sorted(folder.glob("reports/*/provenance.json"))]
+    found: dict[str, set[str]] = {}
+    for facts in filter(None, map(records.read_json, files)):
+        for fact, value in facts.items():
+            if fact in ("cpu", "dispatch"):
+                found.setdefault(fact, set()).add(value)
+    return {fact: "; ".join(sorted(values)) for fact, values in found.items()}
 
 
 def compared(left: Reports, right: Reports) -> list[dict[str, Any]]:

@@ -6,16 +6,19 @@ import hashlib
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from src import claims, claims_file, index, launch, ledger, mirrors, provenance, records, report
+from src import claims, claims_file, grid, index, launch, ledger, mirrors, provenance, records, report
 from src import config as configuration
+
+if TYPE_CHECKING:
+    import pandas
 
 Say = Callable[[str], None]
 
-INCIDENTAL = ("profile", "outputs", "tracking.", "force", "report", "checkpoint_every", "hydra", "launcher")
-INCIDENTAL += ("device", "memory", "together")
-"""Overrides that leave an experiment the one its file defines."""
+INCIDENTAL = ("experiment", "profile", "outputs", "tracking", "force", "report", "checkpoint_every", "hydra", "launcher")
+INCIDENTAL += ("device", "memory", "together", "data.folder")
+"""Keys, each with those below it, whose overrides leave an experiment the one its file defines."""
 
 
 def paper(number: int, sweeps: Mapping[str, Sequence[dict[str, Any]]], overrides: Sequence[str], say: Say) -> int:
@@ -56,7 +59,7 @@ def _conclude(
         folder = report.folder_of(Path(config["outputs"]), title, config["profile"], _mark(overrides))
         frames = {name: records.frame(cells) for name, cells in done.items()}
         planned = {name: len(set(map(configuration.folder, configs))) for name, configs in sweeps.items()}
-        verdicts = claims.judge(wanted, frames, planned)
+        verdicts = _judged(wanted, frames, planned, _other_protocols(sweeps, overrides))
         effects = ledger.measure(entries, frames)
         commands = _commands(sweeps, overrides)
         built = report.build(number, folder, frames, done, commands, verdicts, effects, note_absent=note_absent)
@@ -70,6 +73,25 @@ def _conclude(
     where = Path(config["outputs"]) / (next(iter(sweeps)) if len(sweeps) == 1 else "")
     say(f"{finished} of {total} cells done; results in {where}")
     return 0 if finished == total else 1
+
+
+def _other_protocols(sweeps: Mapping[str, Sequence[dict[str, Any]]], overrides: Sequence[str]) -> dict[str, str]:
+    """Of the experiments whose cells are of another protocol than their claims, the reason."""
+    reasons = {name: grid.other_protocol(configs, overrides) for name, configs in sweeps.items()}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def _judged(
+    wanted: Sequence[claims_file.Claim],
+    frames: Mapping[str, pandas.DataFrame],
+    planned: Mapping[str, int],
+    others: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    """The verdicts; a claim that rests on cells of another protocol has its numbers, and none."""
+    found = claims.judge(wanted, frames, planned)
+    resting = [next((others[name] for name in claim.experiments if name in others), "") for claim in wanted]
+    pairs = zip(found, resting, strict=True)
+    return [claims.unjudged(record, reason) if reason else record for record, reason in pairs]
 
 
 def _tell_failures(sweeps: Mapping[str, Sequence[dict[str, Any]]], say: Say) -> None:
@@ -105,8 +127,20 @@ def _tell_verdicts(
 
 def _mark(overrides: Sequence[str]) -> str | None:
     """A hash of what is overridden, less the incidental; None if that is nothing."""
-    own = [word for word in overrides if not word.lstrip("+~").startswith((*INCIDENTAL, "experiment="))]
+    own = [word for word in overrides if not _is_incidental(word)]
     return hashlib.sha256(" ".join(sorted(own)).encode()).hexdigest()[:8] if own else None
+
+
+def _is_incidental(override: str) -> bool:
+    """Whether the override's key is one of ``INCIDENTAL``, or lies below one.
+
+    >>> [_is_incidental(word) for word in ("profile=smoke", "hydra/launcher=ray", "tracking.mode=online")]
+    [True, True, True]
+    >>> _is_incidental("profiles.smoke.d=256")
+    False
+    """
+    key = override.lstrip("+~").partition("=")[0]
+    return any(key == name or key.startswith((f"{name}.", f"{name}/")) for name in INCIDENTAL)
 
 
 def _commands(names: Iterable[str], overrides: Sequence[str]) -> dict[str, str]:

@@ -35,6 +35,10 @@ DESCRIPTION_KEYS = frozenset(
 """Keys that do not determine a cell's numbers, and so are left out of its identity."""
 
 
+LOCATIONS = (("data", "folder"),)
+"""Keys of groups that say where something is, not what: left out of the identity and of what is recorded."""
+
+
 Profile = Literal["smoke", "default", "paper"]
 
 
@@ -139,8 +143,17 @@ def identity(config: Mapping[str, Any]) -> str:
 
     A key of the top level that is null asks for nothing: cells from before there was such a key stay the same.
     """
-    numbers = {key: value for key, value in config.items() if key not in DESCRIPTION_KEYS and value is not None}
+    whole = without_locations(config)
+    numbers = {key: value for key, value in whole.items() if key not in DESCRIPTION_KEYS and value is not None}
     return hashlib.sha256(json.dumps(_canonical(numbers), sort_keys=True).encode()).hexdigest()[:10]
+
+
+def without_locations(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config without the keys of ``LOCATIONS``: the sha256 of what was read there is in the cell's provenance."""
+    located = dict(config)
+    for group, key in LOCATIONS:
+        located[group] = {name: value for name, value in located[group].items() if name != key}
+    return located
 
 
 def folder(config: Mapping[str, Any]) -> Path:

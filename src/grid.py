@@ -91,7 +91,7 @@ def expand(overrides: Sequence[str]) -> list[dict[str, Any]]:
 
 def jobs(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:
     """Of every cell, the overrides that alone compose it, and its checked config."""
-    _refuse_sweeps_over_experiments(overrides)
+    _refuse_several_for_one(overrides)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configuration.CONF), version_base="1.3"):
         try:
@@ -124,6 +124,41 @@ def first(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[Any]
     return config, {name: values for name, values in swept.items() if len(values) > 1}
 
 
+def other_protocol(configs: Sequence[Mapping[str, Any]], overrides: Sequence[str]) -> str:
+    """Say which options the cells of an experiment have that are none of its own; empty if there are none.
+
+    Claims are made for the data, model, objective, optimizer and protocol that an experiment's file names or sweeps.
+    Other values of their keys are the same protocol, with other numbers.
+    """
+    name, profile = configs[0]["name"], configs[0]["profile"]
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    chosen = {word.key_or_group.removesuffix(".name"): word for word in parsed if not word.is_delete()}
+    chosen = {group: chosen[group] for group in _protocol_groups() & set(chosen)}
+    if not chosen:
+        return ""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(configuration.CONF), version_base="1.3"):
+        own = compose("config", overrides=[f"+experiment={name}", f"profile={profile}"], return_hydra_config=True)
+        swept = OverridesParser.create().parse_overrides(_own_sweep(own))
+    options = {word.key_or_group: set(word.sweep_string_iterator()) for word in swept if word.is_sweep_override()}
+    reasons = []
+    for group, word in sorted(chosen.items()):
+        if group in configuration.COMPONENT_GROUPS:
+            found = {config[group]["name"] for config in configs}
+        else:
+            found = set(word.sweep_string_iterator()) if word.is_sweep_override() else {str(word.value())}
+        known = options.get(group) or {own.hydra.runtime.choices.get(group)}
+        if others := found - known:
+            reasons.append(f"made for {group}={','.join(sorted(map(str, known)))}, not for {','.join(sorted(others))}")
+    return "; ".join(reasons)
+
+
+def _protocol_groups() -> set[str]:
+    """The groups of ``conf/`` that say how a network comes about."""
+    apart = {"experiment", "launcher", "measurements", "claims", "ledger"}
+    return {path.name for path in configuration.CONF.iterdir() if path.is_dir()} - apart
+
+
 def _own_sweep(whole: DictConfig) -> list[str]:
     """What the experiment itself sweeps, as words of the command line.
 
@@ -149,12 +184,25 @@ def cost(config: Mapping[str, Any]) -> float:
     return config["steps"] * (OVERHEAD + len(config["seeds"]) * examples * inputs * layers)
 
 
-def _refuse_sweeps_over_experiments(overrides: Sequence[str]) -> None:
-    """The grid is laid out by one experiment in one size: several at a time would each get the first one's."""
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
-        if override.key_or_group in ("experiment", "profile") and override.is_sweep_override():
-            one = "one at a time; a shell loop runs several"
-            raise ConfigError(override.key_or_group, override.input_line.split("=", 1)[1], one)
+def _refuse_several_for_one(overrides: Sequence[str]) -> None:
+    """Refuse several values where one is meant.
+
+    The grid is laid out by one experiment in one size, so these are not swept; and Hydra merges the options of a list,
+    ``optimizer=[adam,muon]``, into one that is neither. Sets of measurements may be merged.
+    """
+    groups = {path.name for path in configuration.CONF.iterdir() if path.is_dir()} - {"measurements"}
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    if len(named := [override for override in parsed if override.key_or_group == "experiment"]) > 1:
+        names = ",".join(override.input_line.partition("=")[2] for override in named)
+        raise ConfigError("experiment", names, "one at a time; a shell loop runs several")
+    for override in parsed:
+        name, value = override.key_or_group, override.input_line.partition("=")[2]
+        if name in ("experiment", "profile") and (override.is_sweep_override() or override.package):
+            raise ConfigError(name, value, "one at a time; a shell loop runs several")
+        choices = override.value().list if override.is_choice_sweep() else [override.value()]
+        if name in groups and any(isinstance(choice, list | dict) for choice in choices):
+            swept = "" if name == "experiment" else f"; {name}=A,B runs one cell with each"
+            raise ConfigError(name, value, f"must be one name, not a list{swept}")
 
 
 def first_of_sweeps(overrides: Sequence[str]) -> list[str]:

@@ -37,7 +37,8 @@ def open_cell(cell: Path, config: Mapping[str, Any], claims: Sequence[str]) -> t
 
 def described(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config as it is recorded: what determines the numbers and what the cell is called, no paths."""
-    return {key: value for key, value in config.items() if key not in ("outputs", "force", "report", "profiles")}
+    described = configuration.without_locations(config)
+    return {key: value for key, value in described.items() if key not in ("outputs", "force", "report", "profiles")}
 
 
 def _time_per_step(optimizer: Mapping[str, Any]) -> float | None:

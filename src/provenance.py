@@ -37,6 +37,7 @@ def collect(
         "device": device,
         "gpu": _gpu(device),
         "cpu": _cpu(),
+        "dispatch": _dispatch(),
         "cores": os.cpu_count(),
         "threads": threads,
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
@@ -72,20 +73,31 @@ def _short_hash(path: Path) -> str | None:
 
 
 def git(root: Path) -> dict[str, Any] | None:
-    """``{"sha", "dirty"}`` of the checkout whose root is ``root``; None if it is none, or git is missing.
+    """``{"sha", "dirty"}`` of the checkout whose root is ``root``; None if it is none, or git gives no answer.
 
     Dirty means that a tracked file differs from the commit or that there is a file git neither tracks nor ignores.
     """
     if not (root / ".git").exists():
         return None
-    # No optional locks: cells running side by side must not fight over the index.
-    command = ["git", "--no-optional-locks", "status", "--porcelain=v2", "--branch"]
+    # No optional locks: cells running side by side must not fight over the index. A checkout of another user may be
+    # read, as long as git starts no program its config names. GIT_DIR and its like (set in git hooks) would name
+    # another repository.
+    settings = ["-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
+    command = ["git", "--no-optional-locks", *settings, "status", "--porcelain=v2", "--branch"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        status = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=10, check=True).stdout
+        status = subprocess.run(
+            command, cwd=root, env=environment, capture_output=True, text=True, timeout=10, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     head = re.search(r"^# branch.oid ([0-9a-f]+)$", status, re.MULTILINE)  # "(initial)" before the first commit
     return {"sha": head[1] if head else None, "dirty": any(line[0] != "#" for line in status.splitlines())}
+
+
+def commit_unknown(root: Path = ROOT) -> bool:
+    """Whether ``root`` is a checkout of which git gives no commit: it is missing, too old or refuses."""
+    return (root / ".git").exists() and (git(root) or {}).get("sha") is None
 
 
 def without_folders(command: str) -> str:
@@ -121,6 +133,14 @@ def _cpu() -> str | None:
     except OSError:  # not Linux
         model = None
     return model[1] if model else platform.processor() or None
+
+
+def _dispatch() -> str:
+    """Which kernels compute: they round differently, by brand of CPU and by these variables, e.g. ``AVX2``."""
+    torch = sys.modules.get("torch")
+    variables = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "OPENBLAS_CORETYPE")
+    chosen = [f"{name}={os.environ[name]}" for name in variables if os.environ.get(name)]
+    return " ".join([torch.backends.cpu.get_cpu_capability() if torch else "no torch", *chosen])
 
 
 def _gpu(device: str) -> str | None:

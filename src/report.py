@@ -82,6 +82,8 @@ def build(
         plots, tables = ([one for one in some if _there(one, frames)] for some in (plots, tables))
     drawn = [_draw(plot, frames, cells, commands, folder / "figures") for plot in plots]
     made = [_claims_table(judged, folder / "tables"), *(_make(table, frames, folder / "tables") for table in tables)]
+    facts = _provenance([cell for some in cells.values() for cell in some])
+    records.write_json(folder / "provenance.json", dict(facts))
     context = {
         "paper": paper,
         "title": title,
@@ -93,7 +95,7 @@ def build(
         "ledger": ledger,
         "experiments": _experiments(frames, cells, commands),
         "shown_by": lambda record: _shown_by(record, drawn),
-        "provenance": _provenance([cell for some in cells.values() for cell in some]),
+        "provenance": facts,
     }
     context["index"] = "../index.html" if folder.parent.name == "reports" else None
     write_page(page, "report", context)

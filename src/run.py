@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from src import config as configuration
-from src import grid, launch, records
+from src import grid, launch, provenance, records
 from src.allowed import ConfigError, nearest
 from src.explain import explain
 from src.launch import say
@@ -123,6 +123,8 @@ def checked_and_run(
 
     for _, config in unfinished:
         assembly.check(config)
+    if provenance.commit_unknown():
+        say("note: git gives no commit of this checkout, so the cells record none")
     records.write_plan({configuration.folder(config): grid.cost(config) for _, config in jobs})
     return launch.run(unfinished, overrides)
 

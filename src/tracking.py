@@ -33,6 +33,12 @@ _lost: set[Mode] = set()
 """Modes that failed in this process, and are not tried again."""
 _staging: dict[str, str] = {}
 """Variables by which this process has told W&B where to stage what is to be uploaded."""
+_ACCOUNT = (
+    "api_key", "base_url", "app_url_override", "entity", "organization", "email", "username", "anonymous",
+    "credentials_file", "identity_token_file", "insecure_disable_ssl", "http_proxy", "https_proxy",
+    "login_timeout", "settings_system", "label_disable",
+)  # fmt: skip
+"""Settings that a user's environment or W&B's own settings file may choose: where the server is, and who is asking."""
 _trouble: list[str] = []
 """All that went wrong with W&B in this process; the first of it was told as a warning."""
 
@@ -195,7 +201,7 @@ def _start(mode: Mode, about: dict[str, Any], patience: float) -> tuple[Any, Any
         x_save_requirements=False, x_disable_meta=True, x_disable_stats=True, x_disable_machine_info=True,
         host="", program="src.run",  # no names of machines and folders
     )  # fmt: skip
-    wandb.setup(settings)
+    _ignore_environment(wandb, settings)
     wandb.termsetup(settings, SimpleNamespace(info=_logger.debug, warning=_tell, error=_tell))
     if mode == "online" and not wandb.login(prompt=False, verify=False):
         raise PermissionError("no API key in WANDB_API_KEY or netrc")
@@ -206,6 +212,18 @@ def _start(mode: Mode, about: dict[str, Any], patience: float) -> tuple[Any, Any
     if mode == "online":
         _logger.info("W&B: %s", run.url)
     return wandb, run
+
+
+def _ignore_environment(wandb: Any, settings: Any) -> None:
+    """Start W&B with ``settings``, and with its defaults where the environment would choose anything but an account.
+
+    WANDB_SWEEP_ID alone makes W&B drop the id and the project that ``init`` is given. A setting that is None is no
+    override to W&B, so the defaults are put in place after it has read the environment.
+    """
+    session = wandb.setup(settings)
+    for name, field in type(settings).model_fields.items():
+        if name not in settings.model_fields_set and name not in _ACCOUNT and not name.startswith("x_"):
+            setattr(session.settings, name, field.get_default(call_default_factory=True))
 
 
 def _stage_in(folder: Path) -> None:

@@ -48,6 +48,15 @@ WRONG = {
     "a seed beyond all": ("seeds=[99999999999999999999999]", "must be an integer >= 0"),
     "two experiments": ("+experiment=cluster_width,cluster_noise", "one at a time"),
     "two profiles": ("profile=smoke,default", "one at a time"),
+    "a list of experiments": ("+experiment=[cluster_width,cluster_noise]", "must be one name, not a list"),
+    "a list of one experiment": ("+experiment=[cluster_width]", "must be one name, not a list"),
+    "an experiment in a package": ("+experiment@data=cluster_noise", "one at a time"),
+    "a list of optimizers": ("optimizer=[nmd,muon]", "optimizer=A,B runs one cell with each"),
+    "a list of data among several": ("data=clusters,[mnist,clusters]", "must be one name, not a list"),
+    "Adam in reduced coordinates": ("optimizer=adam", "needs data.coordinates=full"),
+    "signs in reduced coordinates": ("optimizer=signum", "needs data.coordinates=full"),
+    "an attack on coordinates": ("objective=adversarial", "needs data.coordinates=full"),
+    "weights outside of the span": ("model=mlp", "needs data.coordinates=full"),
     "unknown launcher": ("hydra/launcher=basc", "did you mean 'basic'"),
     "unknown flag": ("--force", "unknown flag"),
     "a flag that would run past all checks": ("--run", "unknown flag"),
@@ -173,3 +182,16 @@ def test_a_mistake_stops_the_reproduction_of_a_paper_before_it_starts(word, tmp_
     done = subprocess.run(command, cwd=configuration.CONF.parent, capture_output=True, text=True, check=False)
     assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1), done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_two_experiments_are_refused_however_they_are_written(capfd):
+    assert entry.run(["+experiment=cluster_width", "+experiment=cluster_noise", "profile=smoke"]) == 2
+    refused = "experiment=cluster_width,cluster_noise: one at a time; a shell loop runs several"
+    assert capfd.readouterr().err.strip() == refused
+
+
+def test_a_rule_that_does_not_commute_trains_in_full_coordinates(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("sys.argv", ["run"])
+    words = [*SMALL, f"outputs={tmp_path}", "steps=5", "data.d=64", "data.n=16", "optimizer=adam"]
+    assert entry.run([*words, "data.coordinates=full"]) == 0
+    assert "Traceback" not in capfd.readouterr().err

@@ -1,5 +1,6 @@
 """A cell is skipped when finished, resumed bit for bit after a kill at any moment, retried when it failed."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -148,6 +149,30 @@ def test_force_runs_anew_and_keeps_the_old_files(tmp_path, whole):
     run(tiny(tmp_path, "force=true"))
     (kept,) = (cell.parent / ".superseded").iterdir()
     assert bytes_of(kept) == bytes_of(cell) == bytes_of(whole)
+
+
+def test_force_does_not_compare_clocks(tmp_path, whole):
+    cell, _ = run(tiny(tmp_path))
+    status = records.status(cell)
+    records.write_json(cell / "status.json", status | {"ended": "2999-01-01T00:00:00.000+00:00"})
+    run(tiny(tmp_path, "force=true"))
+    assert records.status(cell)["ended"] < "2999"
+    assert len(list((cell.parent / ".superseded").iterdir())) == 1
+
+
+def test_force_takes_what_another_process_finished_meanwhile(tmp_path, monkeypatch, whole):
+    """The cell ends, by a clock that is behind, between the look at its status and the lock."""
+    cell, _ = run(tiny(tmp_path))
+    status = records.status(cell)
+
+    @contextlib.contextmanager
+    def held_after_another(cell, say):
+        records.write_json(cell / "status.json", status | {"ended": "1999-01-01T00:00:00.000+00:00"})
+        yield
+
+    monkeypatch.setattr(records, "held", held_after_another)
+    run(tiny(tmp_path, "force=true"))
+    assert not (cell.parent / ".superseded").exists()
 
 
 def test_a_kill_while_files_are_set_aside_leaves_an_unstarted_cell(tmp_path, monkeypatch, whole):

@@ -39,6 +39,16 @@ def test_what_moved_is_told_and_what_is_noise_is_not(pair):
     assert all(word in page for word in ("What C1 states.", "0.55 [0.5, 0.7]", "within noise", str(a)))
 
 
+def test_the_cpus_and_their_kernels_are_shown(pair):
+    a, b = pair
+    for outputs, dispatch in ((a, "AVX2"), (b, "AVX512")):
+        facts = {"cpu": "some CPU", "dispatch": dispatch, "python": "3.11"}
+        records.write_json(outputs / "reports" / "paper1" / "provenance.json", facts)
+    text = compare.write(f"{a},{b}")
+    assert "cpu: some CPU\n" in text and "dispatch: AVX2 → AVX512" in text and "python" not in text
+    assert "AVX512" in next((b / "reports").glob("compared-*.html")).read_text()
+
+
 def test_reports_are_taken_as_folders_too(pair, tmp_path):
     a, b = (outputs / "reports" / "paper1" for outputs in pair)
     b = b.rename(b.with_name("paper1-smoke"))

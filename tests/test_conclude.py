@@ -49,3 +49,54 @@ def test_commands_of_a_report_run_anywhere_and_compute_nothing_again():
     words += ["hydra.launcher.partition=lab", "tracking.mode=online"]
     command = conclude._commands(["cluster_width"], words)["cluster_width"]
     assert command == "python -m src.run +experiment=cluster_width profile=smoke outputs=…/out data.k=4"
+
+
+@pytest.mark.parametrize(
+    ("word", "other_report"),
+    [
+        ("profile=smoke", False),
+        ("profiles.smoke.d=256", True),
+        ("tracking.mode=online", False),
+        ("hydra.launcher.n_jobs=2", False),
+        ("launcher=basic", False),
+        ("hydra/launcher=basic", False),
+        ("forced.by=me", True),
+        ("report=false", False),
+        ("data.folder=there", False),
+        ("data.d=256", True),
+        ("+experiment=cluster_width", False),
+        ("~data.rho", True),
+    ],
+)
+def test_only_overrides_that_change_no_number_share_the_genuine_report(word, other_report):
+    assert (conclude._mark([word]) is not None) == other_report
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["optimizer=muon", "data.d=512"], "made for optimizer=margin_flow, not for muon"),
+        (["optimizer=ngd,margin_flow"], "made for optimizer=margin_flow, not for ngd"),
+        (["objective=logistic"], "made for objective=exponential, not for logistic"),
+        (["data.d=512", "seeds=[7]"], ""),
+        (["optimizer.alpha=0.1"], ""),
+    ],
+)
+def test_a_protocol_is_what_an_experiment_names(words, reason):
+    words = ["+experiment=cluster_k_scaling", "profile=smoke", "data.k=2", *words]
+    assert conclude.grid.other_protocol(conclude.grid.expand(words), words) == reason
+
+
+def test_options_that_an_experiment_sweeps_are_its_protocol():
+    for words in (["+experiment=muon_margin", "optimizer=adam"], ["+experiment=cluster_trainers", "trainer=gd"]):
+        assert not conclude.grid.other_protocol(conclude.grid.expand([*words, "profile=smoke"]), words)
+    words = ["+experiment=tnn_generalization_gap", "profile=smoke", "protocol=authors"]
+    assert "made for protocol=clean" in conclude.grid.other_protocol(conclude.grid.expand(words), words)
+
+
+def test_claims_are_not_judged_on_another_protocol(widths, monkeypatch):
+    monkeypatch.setattr(conclude.grid, "other_protocol", lambda configs, overrides: "made for A, not for B")
+    code, claim, said = concluded(widths)
+    assert (code, claim["verdict"], claim["reason"]) == (0, "not run", "made for A, not for B")
+    assert claim["estimate"] is not None
+    assert {part["verdict"] for part in claim["parts"]} == {"not run"}

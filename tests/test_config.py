@@ -8,7 +8,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from src import config as configuration
-from src import grid
+from src import grid, mirrors
 from src.allowed import ConfigError
 
 CONF = configuration.CONF
@@ -51,6 +51,15 @@ def test_identity_ignores_paths_and_notation_but_no_number():
     other, *_ = grid.expand(["+experiment=cluster_width", "profile=smoke", "data.d=1000", "data.sigma=0.11"])
     assert configuration.identity(base) == configuration.identity(same)
     assert configuration.identity(base) != configuration.identity(other)
+
+
+def test_where_data_lie_is_no_part_of_what_a_cell_is():
+    here, there = (
+        grid.expand(["+experiment=muon_margin", "profile=smoke", "optimizer=adam", "data=fashion_mnist", *words])[0]
+        for words in ([], ["data.folder=/elsewhere"])
+    )
+    assert configuration.folder(here) == configuration.folder(there)
+    assert mirrors.described(here) == mirrors.described(there)
 
 
 def test_a_key_on_the_command_line_replaces_the_swept_one():

@@ -129,3 +129,34 @@ def test_code_is_what_numbers_come_from(tmp_path):
     assert "src/training.py" in files
     assert "src/optimizers/gd.py" in files
     assert "report" not in files
+
+
+def test_the_repository_of_a_git_hook_is_not_taken_for_ours(checkout, tmp_path_factory, monkeypatch):
+    other = tmp_path_factory.mktemp("other")
+    shell(other, "git", "init", "-q")
+    shell(other, "git", "commit", "-q", "--allow-empty", "-m", "other")
+    own = shell(checkout, "git", "rev-parse", "HEAD")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git" / "index"))
+    assert provenance.git(checkout) == {"sha": own, "dirty": False}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another user")
+def test_a_checkout_of_another_user_has_its_commit(checkout):
+    own = shell(checkout, "git", "rev-parse", "HEAD")
+    for path in [checkout, *checkout.rglob("*")]:
+        os.chown(path, 12345, 12345)
+    assert provenance.git(checkout)["sha"] == own
+
+
+def test_git_without_an_answer_is_noticed(checkout, tmp_path_factory, monkeypatch):
+    assert not provenance.commit_unknown(checkout)
+    assert not provenance.commit_unknown(tmp_path_factory.mktemp("no checkout"))
+    monkeypatch.setenv("PATH", "")
+    assert provenance.git(checkout) is None and provenance.commit_unknown(checkout)
+
+
+def test_the_kernels_that_computed_are_recorded(monkeypatch):
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    dispatch = provenance.collect(**FACTS)["dispatch"]
+    assert dispatch.startswith(torch.backends.cpu.get_cpu_capability()) and "MKL_CBWR=COMPATIBLE" in dispatch

@@ -100,6 +100,19 @@ def test_disabled_mirror_leaves_no_trace(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_no_variable_outranks_what_the_mirror_says(tmp_path, monkeypatch):
+    other = {"SWEEP_ID": "q", "RUN_ID": "x", "PROJECT": "x", "NAME": "x", "RUN_GROUP": "x", "JOB_TYPE": "x"}
+    other |= {"TAGS": "x", "NOTES": "x", "RESUME": "must", "LAUNCH": "true", "DIR": "/nowhere", "STRICT": "true"}
+    for name, value in other.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    run_a_cell("offline", tmp_path)
+    (run,) = (r["run"] for r in records(tmp_path) if r["type"] == "run")
+    assert (run["run_id"], run["project"], run["display_name"], run["run_group"], run["job_type"]) == (
+        "cell0", "suite", "k=4", "cluster_margin", "cell")  # fmt: skip
+    assert "x" not in run["tags"] and not run.get("notes") and not run.get("sweep_id")
+    assert not tracking._trouble
+
+
 def test_history_entry_gives_mean_and_range_of_the_members_and_each():
     entry = tracking.history_entry(rows(4))
     assert entry == {

@@ -1,0 +1,61 @@
+"""Every rule says truly whether it commutes with rotations of the input, which reduced coordinates rest on."""
+
+import pytest
+import torch
+import yaml
+
+from src.config import CONF, arguments, component
+from src.models import linear, mlp
+from src.objectives import logistic
+from src.optimizers.rotations import commutes
+from tests.problems import linear_problem, network_problem, train
+
+NAMES = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))
+VARIANTS = [
+    *((name, {}) for name in NAMES),
+    ("steepest", {"norm": "linf"}),
+    ("steepest", {"norm": "rows"}),
+    ("steepest", {"norm": "lp", "p": 2}),
+    ("steepest", {"norm": "lp", "p": 3}),
+    ("scion", {"hidden": "l2"}),
+    ("scion", {"hidden": "linf", "last": "spectral"}),
+    ("torch_optimizer", {"path": "torch.optim.SGD", "arguments": {"momentum": 0.9}}),
+]
+
+
+def largest_change(node, problem, build_model):
+    """Of the outputs of trained networks when all inputs, and the first weights, are rotated; relative."""
+    task, model, risk = problem
+    d = task.x.shape[-1]
+    turn = torch.linalg.qr(torch.randn(d, d, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).Q
+    turned = task._replace(x=task.x @ turn.mT, x_test=task.x_test @ turn.mT)
+    first, *_ = params = model.init(range(len(task.y)))
+    outputs = []
+    for own, start in ((task, params), (turned, params | {first: params[first] @ turn.mT})):
+        own_model = build_model(own)
+        rule = component("optimizer", node["name"])(own, own_model, **arguments("optimizer", node))
+        trained, _ = train(rule, logistic(own, own_model), own, start, 6)
+        outputs.append(model.apply(trained, own.x_test))
+    return float((outputs[0] - outputs[1]).abs().max() / outputs[0].abs().max())
+
+
+@pytest.mark.filterwarnings("ignore:optimizer")
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize(("name", "changes"), VARIANTS, ids=lambda value: str(value))
+def test_a_rule_commutes_with_rotations_exactly_when_it_says_so(name, changes, layers):
+    node = yaml.safe_load((CONF / "optimizer" / f"{name}.yaml").read_text()) | changes
+    if name == "muon_newton_schulz":
+        node["precision"] = "float64"  # in bfloat16 it commutes up to 1e-2
+    problem = network_problem() if layers == 2 else linear_problem(shape=(6,))
+    if layers == 1:  # a start at zero has no scale to be relative to
+        problem = (problem[0], linear.build(problem[0], scale=0.3), problem[2])
+    build = (lambda task: mlp.build(task, width=5, scale=1.0)) if layers == 2 else linear.build
+    change = largest_change(node, problem, build)
+    assert (change < 1e-8) if commutes(node, layers) else (change > 1e-6), change
+
+
+@pytest.mark.parametrize("name", ["muon", "muon_newton_schulz"])
+def test_a_step_scaled_by_the_number_of_columns_is_none_of_reduced_coordinates(name):
+    node = yaml.safe_load((CONF / "optimizer" / f"{name}.yaml").read_text())
+    assert commutes(node)
+    assert not any(commutes(node | {"scaling": scaling}) for scaling in ("original", "match_rms"))
