@@ -56,7 +56,7 @@ def _check_coordinates(config: Mapping[str, Any], arguments: Mapping[str, dict[s
     layers = 1 if parts["model"]["name"] == "linear" else parts["model"].get("depth", 2)
     needs_full = "needs data.coordinates=full"
     if not rotations.commutes(parts["optimizer"], layers):
-        reason = f"does not commute with rotations of the input as its keys stand, so it {needs_full}"
+        reason = f"does not commute with rotations of the input, as its keys stand, so it {needs_full}"
         raise ConfigError("optimizer", parts["optimizer"]["name"], reason)
     if parts["objective"]["name"] in ("adversarial", "trades") and (norm := parts["objective"].get("norm")) != "l2":
         raise ConfigError("objective.norm", norm, f"means nothing in reduced coordinates, so it {needs_full}")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
-INCIDENTAL = ("experiment", "profile", "outputs", "tracking", "force", "report", "checkpoint_every", "hydra", "launcher")
-INCIDENTAL += ("device", "memory", "together", "data.folder")
+INCIDENTAL = ("experiment", "profile", "outputs", "data.folder", "tracking", "force", "report", "checkpoint_every")
+INCIDENTAL += ("hydra", "launcher", "device", "memory", "together")
 """Keys, each with those below it, whose overrides leave an experiment the one its file defines."""
 
 
@@ -59,7 +59,8 @@ def _conclude(
         folder = report.folder_of(Path(config["outputs"]), title, config["profile"], _mark(overrides))
         frames = {name: records.frame(cells) for name, cells in done.items()}
         planned = {name: len(set(map(configuration.folder, configs))) for name, configs in sweeps.items()}
-        verdicts = _judged(wanted, frames, planned, _other_protocols(sweeps, overrides))
+        others = {name: grid.other_protocol(configs, overrides) for name, configs in sweeps.items()}
+        verdicts = _judged(wanted, frames, planned, others)
         effects = ledger.measure(entries, frames)
         commands = _commands(sweeps, overrides)
         built = report.build(number, folder, frames, done, commands, verdicts, effects, note_absent=note_absent)
@@ -75,23 +76,24 @@ def _conclude(
     return 0 if finished == total else 1
 
 
-def _other_protocols(sweeps: Mapping[str, Sequence[dict[str, Any]]], overrides: Sequence[str]) -> dict[str, str]:
-    """Of the experiments whose cells are of another protocol than their claims, the reason."""
-    reasons = {name: grid.other_protocol(configs, overrides) for name, configs in sweeps.items()}
-    return {name: reason for name, reason in reasons.items() if reason}
-
-
 def _judged(
     wanted: Sequence[claims_file.Claim],
     frames: Mapping[str, pandas.DataFrame],
     planned: Mapping[str, int],
-    others: Mapping[str, str],
+    others: Mapping[str, Mapping[str, str]],
 ) -> list[dict[str, Any]]:
-    """The verdicts; a claim that rests on cells of another protocol has its numbers, and none."""
-    found = claims.judge(wanted, frames, planned)
-    resting = [next((others[name] for name in claim.experiments if name in others), "") for claim in wanted]
-    pairs = zip(found, resting, strict=True)
-    return [claims.unjudged(record, reason) if reason else record for record, reason in pairs]
+    """The verdicts; a claim that rests on cells of another protocol has its numbers, and none.
+
+    ``others`` are, by experiment, what ``grid.other_protocol`` gives. A claim that selects rows by the name of an
+    optimizer (or of data, a model, an objective) is made for that one.
+    """
+    judged = []
+    for claim, record in zip(wanted, claims.judge(wanted, frames, planned), strict=True):
+        conditions = " ".join(f"{part.where} {part.versus}" for part in claim.parts)
+        reasons = [reason for name in claim.experiments for group, reason in others.get(name, {}).items()
+                   if f"{group}_name" not in conditions]  # fmt: skip
+        judged.append(claims.unjudged(record, f"made for {reasons[0]}") if reasons else record)
+    return judged
 
 
 def _tell_failures(sweeps: Mapping[str, Sequence[dict[str, Any]]], say: Say) -> None:

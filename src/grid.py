@@ -124,8 +124,8 @@ def first(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[Any]
     return config, {name: values for name, values in swept.items() if len(values) > 1}
 
 
-def other_protocol(configs: Sequence[Mapping[str, Any]], overrides: Sequence[str]) -> str:
-    """Say which options the cells of an experiment have that are none of its own; empty if there are none.
+def other_protocol(configs: Sequence[Mapping[str, Any]], overrides: Sequence[str]) -> dict[str, str]:
+    """Of the groups whose options in the cells of an experiment are none of its own: the two, in words.
 
     Claims are made for the data, model, objective, optimizer and protocol that an experiment's file names or sweeps.
     Other values of their keys are the same protocol, with other numbers.
@@ -133,24 +133,24 @@ def other_protocol(configs: Sequence[Mapping[str, Any]], overrides: Sequence[str
     name, profile = configs[0]["name"], configs[0]["profile"]
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     chosen = {word.key_or_group.removesuffix(".name"): word for word in parsed if not word.is_delete()}
-    chosen = {group: chosen[group] for group in _protocol_groups() & set(chosen)}
+    chosen = {group: chosen[group] for group in sorted(_protocol_groups() & set(chosen))}
     if not chosen:
-        return ""
+        return {}
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configuration.CONF), version_base="1.3"):
         own = compose("config", overrides=[f"+experiment={name}", f"profile={profile}"], return_hydra_config=True)
         swept = OverridesParser.create().parse_overrides(_own_sweep(own))
     options = {word.key_or_group: set(word.sweep_string_iterator()) for word in swept if word.is_sweep_override()}
-    reasons = []
-    for group, word in sorted(chosen.items()):
+    reasons = {}
+    for group, word in chosen.items():
         if group in configuration.COMPONENT_GROUPS:
             found = {config[group]["name"] for config in configs}
         else:
             found = set(word.sweep_string_iterator()) if word.is_sweep_override() else {str(word.value())}
         known = options.get(group) or {own.hydra.runtime.choices.get(group)}
         if others := found - known:
-            reasons.append(f"made for {group}={','.join(sorted(map(str, known)))}, not for {','.join(sorted(others))}")
-    return "; ".join(reasons)
+            reasons[group] = f"{group}={','.join(sorted(map(str, known)))}, not for {','.join(sorted(others))}"
+    return reasons
 
 
 def _protocol_groups() -> set[str]:

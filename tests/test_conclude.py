@@ -75,11 +75,11 @@ def test_only_overrides_that_change_no_number_share_the_genuine_report(word, oth
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["optimizer=muon", "data.d=512"], "made for optimizer=margin_flow, not for muon"),
-        (["optimizer=ngd,margin_flow"], "made for optimizer=margin_flow, not for ngd"),
-        (["objective=logistic"], "made for objective=exponential, not for logistic"),
-        (["data.d=512", "seeds=[7]"], ""),
-        (["optimizer.alpha=0.1"], ""),
+        (["optimizer=muon", "data.d=512"], {"optimizer": "optimizer=margin_flow, not for muon"}),
+        (["optimizer=ngd,margin_flow"], {"optimizer": "optimizer=margin_flow, not for ngd"}),
+        (["objective=logistic"], {"objective": "objective=exponential, not for logistic"}),
+        (["data.d=512", "seeds=[7]"], {}),
+        (["optimizer.alpha=0.1"], {}),
     ],
 )
 def test_a_protocol_is_what_an_experiment_names(words, reason):
@@ -91,12 +91,13 @@ def test_options_that_an_experiment_sweeps_are_its_protocol():
     for words in (["+experiment=muon_margin", "optimizer=adam"], ["+experiment=cluster_trainers", "trainer=gd"]):
         assert not conclude.grid.other_protocol(conclude.grid.expand([*words, "profile=smoke"]), words)
     words = ["+experiment=tnn_generalization_gap", "profile=smoke", "protocol=authors"]
-    assert "made for protocol=clean" in conclude.grid.other_protocol(conclude.grid.expand(words), words)
+    reasons = conclude.grid.other_protocol(conclude.grid.expand(words), words)
+    assert reasons == {"protocol": "protocol=clean, not for authors"}
 
 
 def test_claims_are_not_judged_on_another_protocol(widths, monkeypatch):
-    monkeypatch.setattr(conclude.grid, "other_protocol", lambda configs, overrides: "made for A, not for B")
-    code, claim, said = concluded(widths)
-    assert (code, claim["verdict"], claim["reason"]) == (0, "not run", "made for A, not for B")
+    monkeypatch.setattr(conclude.grid, "other_protocol", lambda configs, overrides: {"model": "model=A, not for B"})
+    code, claim, _ = concluded(widths)
+    assert (code, claim["verdict"], claim["reason"]) == (0, "not run", "made for model=A, not for B")
     assert claim["estimate"] is not None
     assert {part["verdict"] for part in claim["parts"]} == {"not run"}

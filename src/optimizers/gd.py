@@ -7,6 +7,8 @@ from torch import Tensor
 from src.optimizers.schedule import Rate, descend, first_step, power_law
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
 
+COMMUTES_WITH_ROTATIONS = True
+
 
 def build(task: Task, model: Model, *, lr: Rate = 0.1) -> UpdateRule:
     """θ ← θ − η ∇L(θ), with the true gradient e^{log_scale}·direction; η is ``lr``, one or one for each seed."""

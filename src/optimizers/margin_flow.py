@@ -18,6 +18,8 @@ from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
 
 _ROUNDING = 1e-12  # relative fall of the margin that rounding alone can cause
 
+COMMUTES_WITH_ROTATIONS = True
+
 
 def build(
     task: Task, model: Model, *, alpha: Positive = 0.5, rho: Fraction = 0.05, growth: Positive = 1.05

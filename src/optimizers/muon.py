@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -16,6 +16,10 @@ from src.optimizers.steepest import steepest_descent
 from src.types import Model, Task, UpdateRule
 
 Scaling = Literal["none", "original", "match_rms"]
+
+def commutes_with_rotations(optimizer: Mapping[str, Any], layers: int) -> bool:
+    """Unless steps are scaled by the number of columns."""
+    return optimizer.get("scaling") == "none"
 
 
 def build(

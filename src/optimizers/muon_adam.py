@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from src.allowed import Fraction, NonNegative, Positive
 from src.optimizers import polar
@@ -12,6 +13,11 @@ from src.optimizers.norms import msp
 from src.optimizers.schedule import Rate, power_law, times
 from src.optimizers.steepest import steepest_descent
 from src.types import Model, Task, UpdateRule
+
+
+def commutes_with_rotations(optimizer: Mapping[str, Any], layers: int) -> bool:
+    """Unless the input's layer is the last, which is Adam's."""
+    return layers > 1
 
 
 def build(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -13,6 +14,11 @@ from src.optimizers.muon import Scaling, spectral
 from src.optimizers.schedule import Rate, power_law
 from src.optimizers.steepest import steepest_descent
 from src.types import Model, Task, UpdateRule
+
+
+def commutes_with_rotations(optimizer: Mapping[str, Any], layers: int) -> bool:
+    """Unless steps are scaled by the number of columns."""
+    return optimizer.get("scaling") == "none"
 
 
 def build(

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from src.allowed import Fraction, NonNegative, Positive
 from src.optimizers.norms import entrywise, over_layers, rows, schatten, weighted
+from src.optimizers.rotations import INVARIANT
 from src.optimizers.schedule import Rate, power_law
 from src.optimizers.steepest import steepest_descent
 from src.types import Model, Task, UpdateRule
 
 LayerNorm = Literal["spectral", "linf", "rows", "l2"]
+
+def commutes_with_rotations(optimizer: Mapping[str, Any], layers: int) -> bool:
+    """If the norm of the input's layer is invariant."""
+    return optimizer.get("hidden" if layers > 1 else "last") in INVARIANT
 
 
 def build(

@@ -14,6 +14,8 @@ from src.tensors.network import TensorNetwork, layer_norm
 from src.tensors.products import thresholded
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
 
+COMMUTES_WITH_ROTATIONS = True
+
 
 def build(
     task: Task,

@@ -8,7 +8,8 @@ Signum and Muon are this rule with the norm filled in, each in the file of its n
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from torch import Tensor
 
@@ -16,8 +17,14 @@ from src.allowed import Fraction, NonNegative, Positive, Range
 from src.optimizers import norms
 from src.optimizers.frame import average, finite, no_history
 from src.optimizers.norms import Norm
+from src.optimizers.rotations import INVARIANT
 from src.optimizers.schedule import Rate, Schedule, descend, first_step, power_law
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
+
+
+def commutes_with_rotations(optimizer: Mapping[str, Any], layers: int) -> bool:
+    """If the norm is invariant."""
+    return optimizer.get("norm") in INVARIANT or (optimizer.get("norm"), optimizer.get("p")) == ("lp", 2)
 
 
 def build(

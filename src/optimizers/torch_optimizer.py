@@ -8,6 +8,7 @@ a loss of 1e-308 the gradient is zero); and a ``closure`` is not given, so L-BFG
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -18,6 +19,11 @@ from src.allowed import ConfigError, NonNegative, Positive
 from src.optimizers.frame import per_member
 from src.optimizers.schedule import Rate, first_step, power_law
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
+
+
+def commutes_with_rotations(optimizer: Mapping[str, Any], layers: int) -> bool:
+    """Of the classes of ``torch.optim``, only SGD does whatever its arguments are."""
+    return optimizer.get("path") == "torch.optim.SGD"
 
 
 def build(

@@ -1,5 +1,7 @@
 """Every rule says truly whether it commutes with rotations of the input, which reduced coordinates rest on."""
 
+from functools import partial
+
 import pytest
 import torch
 import yaml
@@ -23,9 +25,9 @@ VARIANTS = [
 ]
 
 
-def largest_change(node, problem, build_model):
+def largest_change(node, task, build_model):
     """Of the outputs of trained networks when all inputs, and the first weights, are rotated; relative."""
-    task, model, risk = problem
+    model = build_model(task)
     d = task.x.shape[-1]
     turn = torch.linalg.qr(torch.randn(d, d, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).Q
     turned = task._replace(x=task.x @ turn.mT, x_test=task.x_test @ turn.mT)
@@ -46,11 +48,11 @@ def test_a_rule_commutes_with_rotations_exactly_when_it_says_so(name, changes, l
     node = yaml.safe_load((CONF / "optimizer" / f"{name}.yaml").read_text()) | changes
     if name == "muon_newton_schulz":
         node["precision"] = "float64"  # in bfloat16 it commutes up to 1e-2
-    problem = network_problem() if layers == 2 else linear_problem(shape=(6,))
-    if layers == 1:  # a start at zero has no scale to be relative to
-        problem = (problem[0], linear.build(problem[0], scale=0.3), problem[2])
-    build = (lambda task: mlp.build(task, width=5, scale=1.0)) if layers == 2 else linear.build
-    change = largest_change(node, problem, build)
+    if layers == 2:
+        build, task = partial(mlp.build, width=5, scale=1.0), network_problem()[0]
+    else:  # a start at zero has no scale that a change could be relative to
+        build, task = partial(linear.build, scale=0.3), linear_problem(shape=(6,))[0]
+    change = largest_change(node, task, build)
     assert (change < 1e-8) if commutes(node, layers) else (change > 1e-6), change
 
 
