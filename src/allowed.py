@@ -6,8 +6,11 @@ Layer: with ``types`` and ``randomness`` at the bottom; imports no torch, so tha
 from __future__ import annotations
 
 import difflib
+import errno
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 
@@ -58,6 +61,42 @@ class CellError(RuntimeError):
     """A cell that could not be run to its end, with the reason as text. Its log holds the traceback."""
 
 
+WHOLE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""What is wrong with a folder of results as a whole, whichever file met it first."""
+
+
+def reason(error: OSError) -> str:
+    """Why a file cannot be read or written: ``permission denied``."""
+    text = error.strerror or str(error) or type(error).__name__
+    return text[0].lower() + text[1:]
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name ``path`` in an OSError that names no file: that of a full disk comes from a write, not from an open."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def unwritable(key: str, folder: Any, error: OSError) -> ConfigError:
+    """The refusal of ``folder``, or of the file in it that ``error`` names, with the reason."""
+    place = folder if error.errno in WHOLE_DISK or error.filename is None else error.filename
+    return ConfigError(key, place, f"cannot be written or read: {reason(error)}")
+
+
+@contextmanager
+def writing_in(folder: Any) -> Iterator[None]:
+    """Within it an OSError is raised as the ConfigError of ``unwritable``, for the key ``outputs``."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable("outputs", folder, error) from error
+
+
 def key_values(words: Iterable[str], defaults: Mapping[str, str]) -> dict[str, str]:
     """The ``defaults`` with what the words ``key=value`` of a command line say instead.
 
@@ -80,7 +119,7 @@ def exit_code(action: Callable[[], int]) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
     except OSError as error:
-        print(f"{error.filename}: cannot be written or read: {error.strerror}", file=sys.stderr)
+        print(f"{error.filename or 'a file'}: cannot be written or read: {reason(error)}", file=sys.stderr)
     return 2
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from src import assembly, batches, checkpoint, chunks, mirrors, provenance, records, stopping, teams, tracking, training
 from src import config as configuration
-from src.allowed import CellError, ConfigError
+from src.allowed import CellError, ConfigError, naming, writing_in
 from src.assembly import Parts
 from src.types import Measurement, Snapshot
 
@@ -69,16 +69,17 @@ def run_together(orders: Sequence[Order], say: Say = print) -> None:
     """
     errors, cells = [], []
     by_folder = {configuration.folder(order.config): order for order in orders}
-    with ExitStack() as opened:
-        for folder in sorted(by_folder):
-            try:
-                cells.append(opened.enter_context(_opened(by_folder[folder], say)))
-            except (ConfigError, CellError) as error:
-                errors.append(error)
-        for team in _teams([cell for cell in cells if cell]):
-            _train(team)
-    if errors:
-        raise errors[0]
+    with writing_in(orders[0].config["outputs"]):
+        with ExitStack() as opened:
+            for folder in sorted(by_folder):
+                try:
+                    cells.append(opened.enter_context(_opened(by_folder[folder], say)))
+                except (ConfigError, CellError, OSError) as error:
+                    errors.append(error)
+            for team in _teams([cell for cell in cells if cell]):
+                _train(team)
+        if errors:
+            raise errors[0]
 
 
 @contextmanager
@@ -103,7 +104,7 @@ def _opened(order: Order, say: Say) -> Iterator[Running | None]:
         raise
     except Exception as error:  # numbers that no machine can hold, say
         raise _failed(cell, error) from error
-    _made(cell)
+    cell.mkdir(parents=True, exist_ok=True)
     with records.held(cell, say):
         if config["force"] and _is_stale(cell, before):
             records.set_aside(cell)
@@ -119,7 +120,7 @@ def _opened(order: Order, say: Say) -> Iterator[Running | None]:
             _note(cell / "run.log", f"resumed at step {started.step}" if started else "started")
             begin = started or assembly.start(config, parts)
             yield Running(cell, config, parts, begin, started is not None, mirror, since)
-        except ConfigError:
+        except (ConfigError, OSError):  # a full disk, say: the cell has not failed, it goes on when there is room
             raise
         except Exception as error:
             if records.finished(cell):
@@ -153,17 +154,10 @@ def _is_stale(cell: Path, before: str | None) -> bool:
     return not status.get("forced", False)
 
 
-def _made(cell: Path) -> None:
-    try:
-        cell.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError("outputs", cell, f"cannot be written: {error.strerror}") from error
-
-
 def _failed(cell: Path, error: Exception) -> CellError:
     """Record the failure; the error that tells of it."""
     reason = f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
-    _made(cell)
+    cell.mkdir(parents=True, exist_ok=True)
     _note(cell / "run.log", traceback.format_exc())
     records.write_json(cell / "status.json", {"state": "failed", "reason": reason, "ended": _now()})
     return CellError(f"{cell.name} failed: {reason} (see {cell / 'run.log'})")
@@ -181,7 +175,7 @@ def _started(cell: Path, config: Mapping[str, Any], parts: Parts, command: str) 
     saved = checkpoint.load(cell / "checkpoint.pt", parts.task.x.device)
     records.rewind(cell / "metrics.jsonl", saved[1] if saved else 0)
     text = yaml.safe_dump(mirrors.described(config), sort_keys=False, allow_unicode=True)
-    (cell / "config.yaml").write_text(text, encoding="utf-8")
+    records.replace(cell / "config.yaml", text.encode())
     facts = provenance.collect(
         command=command,
         seeds=config["seeds"],
@@ -350,5 +344,5 @@ def _now() -> str:
 
 
 def _note(log: Path, text: str) -> None:
-    with log.open("a", encoding="utf-8") as file:
+    with naming(log), log.open("a", encoding="utf-8") as file:
         file.write(f"{_now()} {text}\n")

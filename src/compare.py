@@ -62,8 +62,9 @@ def reports_in(folder: Path) -> Reports:
         known = [str(path) for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
         raise ConfigError("compare", folder, f"no such folder{nearest(str(folder), known)}")
     if (folder / "claims.json").exists():
-        return {folder.name: records.read_json(folder / "claims.json")}
-    found = {file.parent.name: records.read_json(file) for file in sorted(folder.glob("reports/*/claims.json"))}
+        return {folder.name: records.read_json(folder / "claims.json", mend=report.REMOVE)}
+    files = sorted(folder.glob("reports/*/claims.json"))
+    found = {file.parent.name: records.read_json(file, mend=report.REMOVE) for file in files}
     if not found:
         raise ConfigError("compare", folder, "holds no report: neither claims.json nor reports/*/claims.json")
     return found

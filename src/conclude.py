@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from src import claims, claims_file, grid, index, launch, ledger, mirrors, provenance, records, report
 from src import config as configuration
+from src.allowed import ConfigError, unwritable
 
 if TYPE_CHECKING:
     import pandas
@@ -24,7 +26,7 @@ INCIDENTAL += ("hydra", "launcher", "device", "memory", "together")
 def paper(number: int, sweeps: Mapping[str, Sequence[dict[str, Any]]], overrides: Sequence[str], say: Say) -> int:
     """Conclude a paper from all its experiments (name → configs of its cells); returns the exit code.
 
-    0: every cell is done; 1: some are missing or failed, and the report says so.
+    0: every cell is done; 1: some are missing or failed, and the report says so; 2: the report could not be made.
     """
     return _conclude(number, sweeps, overrides, f"paper{number}", claims_file.load(number), ledger.load(number), say)
 
@@ -55,25 +57,49 @@ def _conclude(
     total, finished = sum(map(len, sweeps.values())), sum(map(len, done.values()))
     _tell_failures(sweeps, say)
     _tell_changed_code([cell for cells in done.values() for cell in cells], say)
+    whole = True
     if finished and number is not None and config["report"]:
         folder = report.folder_of(Path(config["outputs"]), title, config["profile"], _mark(overrides))
         frames = {name: records.frame(cells) for name, cells in done.items()}
         planned = {name: len(set(map(configuration.folder, configs))) for name, configs in sweeps.items()}
         others = {name: grid.other_protocol(configs, overrides) for name, configs in sweeps.items()}
         verdicts = _judged(wanted, frames, planned, others)
-        effects = ledger.measure(entries, frames)
-        commands = _commands(sweeps, overrides)
-        built = report.build(number, folder, frames, done, commands, verdicts, effects, note_absent=note_absent)
-        if built.changed:
-            mirrors.tell_report(config, folder, title, verdicts)
-        _tell_verdicts(sweeps, wanted, verdicts)
-        say(report.terminal_table(verdicts))
-        say(f"report: {built.page}")
-        if built.changed:
-            index.write(Path(config["outputs"]))
+        say(report.terminal_table(verdicts))  # before anything that can fail and is not needed for it
+
+        def show() -> bool:
+            effects, commands = ledger.measure(entries, frames), _commands(sweeps, overrides)
+            built = report.build(number, folder, frames, done, commands, verdicts, effects, note_absent=note_absent)
+            say(f"report: {built.page}")
+            return built.changed
+
+        changed, whole = _attempt("report", folder, show, say)
+        if changed:
+            _attempt("W&B", folder, lambda: mirrors.tell_report(config, folder, title, verdicts), say)
+            _, whole = _attempt("index", folder.parent, lambda: index.write(Path(config["outputs"])), say)
+        _tell_verdicts(sweeps, wanted, verdicts, say)
     where = Path(config["outputs"]) / (next(iter(sweeps)) if len(sweeps) == 1 else "")
     say(f"{finished} of {total} cells done; results in {where}")
-    return 0 if finished == total else 1
+    return 1 if finished < total else 0 if whole else 2
+
+
+def _attempt(what: str, folder: Path, action: Callable[[], Any], say: Say) -> tuple[Any, bool]:
+    """What ``action`` returns, and whether it did what can be done; why not is said in one line, never raised.
+
+    A folder of somebody else's that can be read only leaves nothing to be done.
+    """
+    try:
+        return action(), True
+    except Exception as error:
+        say(_in_a_line(what, folder, error))
+        return None, isinstance(error, PermissionError) or getattr(error, "errno", None) == errno.EROFS
+
+
+def _in_a_line(what: str, folder: Path, error: Exception) -> str:
+    if isinstance(error, OSError):
+        return str(unwritable(what, folder, error))
+    if isinstance(error, ConfigError):
+        return f"{what}: {error}"
+    return f"{what}: {type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
 
 
 def _judged(
@@ -116,15 +142,23 @@ def _tell_verdicts(
     sweeps: Mapping[str, Sequence[dict[str, Any]]],
     wanted: Sequence[claims_file.Claim],
     verdicts: Sequence[Mapping[str, Any]],
+    say: Say,
 ) -> None:
     """Tell W&B, for every finished cell, the verdicts that rest on it and on nothing outside of these sweeps."""
+    failures = []
     whole = {claim.id for claim in wanted if set(claim.experiments) <= set(sweeps)}
     judged = [record for record in verdicts if record["id"] in whole]
     for name, configs in sweeps.items():
         resting = [claim.id for claim in wanted if name in claim.experiments]
         for config in configs:
-            if records.finished(configuration.folder(config)):
+            if not records.finished(cell := configuration.folder(config)):
+                continue
+            try:
                 mirrors.tell_verdicts(config, resting, judged)
+            except Exception as error:
+                failures.append(_in_a_line("W&B", cell, error))
+    if failures:
+        say(f"verdicts of {len(failures)} cell(s) are not mirrored: {failures[0]}")
 
 
 def _mark(overrides: Sequence[str]) -> str | None:

@@ -40,7 +40,8 @@ def _paper(number: int, reports: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _report(file: Path) -> dict[str, Any]:
-    judged = records.read_json(file)
+    judged = records.read_json(file, mend=report.REMOVE)
+    inputs = records.read_json(file.parent / "inputs.json", mend=report.REMOVE) or {}
     outputs = file.parents[2]
     cells = sorted({cell for record in judged for cell in record["cells"]})
     provenance = [records.read_json(outputs / cell / "provenance.json") or {} for cell in cells]
@@ -52,7 +53,7 @@ def _report(file: Path) -> dict[str, Any]:
     return {
         "name": file.parent.name,
         "page": f"{file.parent.name}/report.html",
-        "title": (records.read_json(file.parent / "inputs.json") or {}).get("title", file.parent.name),
+        "title": inputs.get("title", file.parent.name),
         "judged": judged,
         "verdicts": Counter(record["verdict"] for record in judged),
         "cells": len(cells),

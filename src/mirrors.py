@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,13 +54,18 @@ def tell_verdicts(config: Mapping[str, Any], claims: Sequence[str], judged: Sequ
 
     A verdict rests on all cells of a sweep, so it comes after the cell's run has ended; W&B cannot add to an ended run
     offline, and so the run is told again, whole, if a verdict is new.
+
+    Raises:
+        OSError: when the cell is somebody else's, so that what was told could not be noted and would be told for ever.
     """
     cell = configuration.folder(config)
     own = [record for record in judged if config["name"] in record["experiment"].split(", ")]
     verdicts = {record["id"]: record["verdict"] for record in own}
-    told = records.read_json(cell / TOLD) or {}
+    told = records.read_json(cell / TOLD, mend="remove it") or {}
     if config["tracking"]["mode"] == "disabled" or verdicts.items() <= told.items():
         return
+    if not os.access(cell, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(cell))
     mirror = open_cell(cell, config, claims)
     if mirror is tracking.SILENT:
         return

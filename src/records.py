@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from src.allowed import ANEW, ConfigError
+from src.allowed import ANEW, ConfigError, naming, reason
 
 if TYPE_CHECKING:
     import pandas  # takes half a second: only a frame needs it
@@ -28,30 +28,52 @@ if TYPE_CHECKING:
 
 def write_json(path: Path, value: Any) -> None:
     """Write atomically: a reader sees the old file or the new one."""
+    replace(path, (json.dumps(value, indent=1, allow_nan=True) + "\n").encode())
+
+
+def replace(path: Path, content: bytes, *, sync: bool = False) -> None:
+    """Put ``content`` in the place of a file, all of it or nothing; with ``sync`` it is on the disk afterwards."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=1, allow_nan=True) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)
+        with contextlib.suppress(OSError):  # half a file would take room on a full disk
+            temporary.unlink()
+        raise
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, mend: str = ANEW) -> Any:
     """The content, or None when there is no such file.
 
     Raises:
-        ConfigError: when the file is damaged.
+        ConfigError: when the file cannot be read, or is damaged; then the text ends with how to ``mend`` it.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
-        raise ConfigError(path.stem, path, f"is damaged ({_first_line(error)}); {ANEW}") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except ValueError as error:
+        raise ConfigError(path.stem, path, f"is damaged ({_first_line(error)}); {mend}") from error
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigError:
+    """A file that cannot be read is not damaged, and nothing is mended by running its cell anew."""
+    return ConfigError(path.stem, path, f"cannot be read: {reason(error)}")
 
 
 def status(cell: Path) -> dict[str, Any]:
     """``{"state": "running" | "done" | "failed" | "missing", …}`` of a cell.
 
     Raises:
-        ConfigError: when ``status.json`` is damaged.
+        ConfigError: when ``status.json`` is damaged or cannot be read.
     """
     found = read_json(cell / "status.json")
     if found is None:
@@ -65,13 +87,13 @@ def finished(cell: Path) -> bool:
     """Whether the cell is done.
 
     Raises:
-        ConfigError: when its status is damaged.
+        ConfigError: when its status is damaged or cannot be read.
     """
     return status(cell)["state"] == "done"
 
 
 def count_finished(cells: Iterable[Path]) -> int:
-    """How many of the cells are done; damaged ones are not."""
+    """How many of the cells are done; those whose status is damaged or cannot be read are not."""
     count = 0
     for cell in cells:
         with contextlib.suppress(ConfigError):
@@ -125,7 +147,7 @@ def set_aside(cell: Path) -> Path | None:
 
 def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     """Append rows as JSON lines, flushed to disk; returns the length of the file in bytes."""
-    with path.open("a", encoding="utf-8") as file:
+    with naming(path), path.open("a", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row) + "\n")
         file.flush()
@@ -159,7 +181,7 @@ def rows(cell: Path) -> list[dict[str, Any]]:
     """All rows of a cell.
 
     Raises:
-        ConfigError: when the record is missing, damaged or, for a finished cell, not the one that was finished.
+        ConfigError: when the record cannot be read, is missing, damaged or not the one a finished cell had.
     """
     path = cell / "metrics.jsonl"
     try:
@@ -169,8 +191,10 @@ def rows(cell: Path) -> list[dict[str, Any]]:
         found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         if not all(isinstance(row, dict) for row in found):
             raise ValueError("a line that is no row")
-    except (OSError, ValueError) as error:
+    except (FileNotFoundError, ValueError) as error:
         raise ConfigError("metrics", path, f"is damaged ({_first_line(error)}); {ANEW}") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
     return found
 
 
@@ -178,15 +202,17 @@ def config_of(cell: Path) -> dict[str, Any]:
     """The resolved config of a cell.
 
     Raises:
-        ConfigError: when it is missing or damaged.
+        ConfigError: when it is missing, damaged or cannot be read.
     """
     path = cell / "config.yaml"
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         if not isinstance(config, dict) or "name" not in config:
             raise ValueError("not a config")
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (FileNotFoundError, ValueError, yaml.YAMLError) as error:
         raise ConfigError("config", path, f"is damaged ({_first_line(error)}); {ANEW}") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
     return config
 
 

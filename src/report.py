@@ -7,12 +7,10 @@ Its folder holds ``report.html`` (self-contained), ``claims.json`` and ``claims.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import importlib
 import importlib.util
 import json
-import logging
 import math
 import sys
 from collections import Counter
@@ -22,12 +20,14 @@ from typing import Any, NamedTuple
 
 import pandas
 
-from src import records
-from src.allowed import exit_code, key_values
+from src import exhibits, records
+from src.allowed import ConfigError, exit_code, key_values
 from src.claims_file import WORST
 
 HERE = Path(__file__).resolve().parent
 PAGES = HERE / "pages"
+REMOVE = "remove the folder of this report; the command that wrote it writes it again"
+"""What to do about a damaged file of a report."""
 NUMBER = ["criterion", "estimate", "low", "high", "n", "converged", "verdict", "reason"]
 CLAIM_COLUMNS = ["id", "says", "statistic", *NUMBER, "paper", "statement", "formula", "source", "experiment"]
 CLAIM_COLUMNS += ["published"]
@@ -66,22 +66,23 @@ def build(
     """
     page, inputs = folder / "report.html", folder / "inputs.json"
     digest = _digest(cells, commands, judged, ledger, note_absent)
-    before = records.read_json(inputs) if inputs.exists() else None
-    if before and before["digest"] == digest and all((folder / name).exists() for name in before["files"]):
+    if _is_current(folder, inputs, digest):
         return Report(page, changed=False)
+    inputs.unlink(missing_ok=True)  # what breaks off in the middle is begun again
     for name in ("figures", "tables"):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for stale in (folder / name).iterdir():
             stale.unlink()
 
-    records.write_json(folder / "claims.json", _finite(list(judged)))
-    records.write_json(folder / "ledger.json", _finite(list(ledger)))
+    records.write_json(folder / "claims.json", exhibits.finite(list(judged)))
+    records.write_json(folder / "ledger.json", exhibits.finite(list(ledger)))
     pandas.DataFrame(judged, columns=CLAIM_COLUMNS).to_csv(folder / "claims.csv", index=False)
     title, plots, tables = of_paper(paper)
     if not note_absent:
-        plots, tables = ([one for one in some if _there(one, frames)] for some in (plots, tables))
-    drawn = [_draw(plot, frames, cells, commands, folder / "figures") for plot in plots]
-    made = [_claims_table(judged, folder / "tables"), *(_make(table, frames, folder / "tables") for table in tables)]
+        plots, tables = ([one for one in some if exhibits.there(one, frames)] for some in (plots, tables))
+    drawn = [exhibits.draw(plot, frames, cells, commands, folder / "figures") for plot in plots]
+    made = [_claims_table(judged, folder / "tables")]
+    made += [exhibits.make(table, frames, folder / "tables") for table in tables]
     facts = _provenance([cell for some in cells.values() for cell in some])
     records.write_json(folder / "provenance.json", dict(facts))
     context = {
@@ -102,6 +103,15 @@ def build(
     files = [str(file.relative_to(folder)) for file in sorted(folder.rglob("*")) if file.is_file() and file != inputs]
     records.write_json(inputs, {"paper": paper, "title": title, "digest": digest, "files": files})
     return Report(page, changed=True)
+
+
+def _is_current(folder: Path, inputs: Path, digest: str) -> bool:
+    """Whether the report of this digest is there, whole; one whose list of files is damaged is not."""
+    try:
+        before = records.read_json(inputs)
+        return bool(before) and before["digest"] == digest and all((folder / name).exists() for name in before["files"])
+    except (ConfigError, KeyError, TypeError):
+        return False
 
 
 def terminal_table(judged: Sequence[Mapping[str, Any]]) -> str:
@@ -156,12 +166,13 @@ def percent(share: float | None) -> str:
 
 def _digest(cells: Mapping[str, Sequence[Path]], *told: Any) -> str:
     """Hash of everything a report rests on: what the cells hold, how claims were judged, the code that draws."""
-    found = hashlib.sha256(json.dumps(_finite(told), sort_keys=True, default=str).encode())
+    found = hashlib.sha256(json.dumps(exhibits.finite(told), sort_keys=True, default=str).encode())
     for cell in (cell for name in sorted(cells) for cell in cells[name]):
         for file in ("status.json", "summary.json", "provenance.json", "config.yaml"):
             found.update(f"{cell.parent.name}/{cell.name}/{file}".encode())
             found.update((cell / file).read_bytes() if (cell / file).exists() else b"-")
-    for source in sorted([HERE / "report.py", *PAGES.iterdir(), *(HERE / "figures").glob("*.py")]):
+    code = [HERE / "report.py", HERE / "exhibits.py", *PAGES.iterdir(), *(HERE / "figures").glob("*.py")]
+    for source in sorted(code):
         found.update(source.read_bytes())
     return found.hexdigest()
 
@@ -180,74 +191,10 @@ def folder_of(outputs: Path, title: str, profile: str, mark: str | None = None) 
     return outputs / "reports" / "-".join(filter(None, [title, profile if profile != "default" else None, mark]))
 
 
-def _there(wanted: Any, frames: Mapping[str, pandas.DataFrame]) -> list[str]:
-    """The experiments of a plot or table that have rows; a table that names none takes all."""
-    return [name for name in wanted.experiments or frames if name in frames and not frames[name].empty]
-
-
-def _rows(wanted: Any, frames: Mapping[str, pandas.DataFrame]) -> tuple[pandas.DataFrame | None, str]:
-    """The rows a plot or table is made of, or None and why there are none."""
-    names = _there(wanted, frames)
-    if not names:
-        return None, f"not drawn: {', '.join(wanted.experiments) or 'nothing'} has no finished cell"
-    frame = pandas.concat([frames[name] for name in names], ignore_index=True)
-    if missing := [column for column in wanted.columns if column not in frame or frame[column].isna().all()]:
-        return None, f"not drawn: {', '.join(missing)} was not measured"
-    return frame, ""
-
-
-def _draw(
-    plot: Any,
-    frames: Mapping[str, pandas.DataFrame],
-    cells: Mapping[str, Sequence[Path]],
-    commands: Mapping[str, str],
-    folder: Path,
-) -> dict[str, Any]:
-    from src.figures import style
-
-    frame, note = _rows(plot, frames)
-    if frame is None:
-        return {"plot": plot, "note": note}
-    try:
-        with style.look():
-            figure, data = plot.draw(frame)
-            png, _ = style.save(figure, folder / plot.id)
-    except style.NotYetError as error:
-        return {"plot": plot, "note": f"not drawn: {error}"}
-    except Exception as error:  # a figure that cannot be drawn must not take the verdicts with it
-        logging.getLogger(__name__).exception("%s", plot.id)
-        return {"plot": plot, "note": f"not drawn: {type(error).__name__}: {error}"}
-    data.to_csv(folder / f"{plot.id}.csv", index=False)
-    names = [name for name in plot.experiments if name in frames and name in cells]
-    sidecar = {
-        "figure": plot.id,
-        "title": plot.title,
-        "formula": plot.formula,
-        "data": f"{plot.id}.csv",
-        "cells": {name: sorted(cell.name for cell in cells[name]) for name in names},
-        "commands": {name: commands.get(name) for name in names},
-    }
-    records.write_json(folder / f"{plot.id}.json", sidecar)
-    image = base64.b64encode(png.read_bytes()).decode()
-    return sidecar | {"plot": plot, "note": "", "image": image, "alt": f"{plot.alt} {style.in_words(data)}".strip()}
-
-
 def _shown_by(record: Mapping[str, Any], drawn: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The figures that are drawn from an experiment of a claim."""
     names = set(record["experiment"].split(", "))
     return [figure for figure in drawn if not figure["note"] and names & set(figure["plot"].experiments)]
-
-
-def _make(table: Any, frames: Mapping[str, pandas.DataFrame], folder: Path) -> dict[str, Any]:
-    frame, note = _rows(table, frames)
-    if frame is None:
-        return {"id": table.id, "title": table.title, "caption": table.caption, "note": note}
-    try:
-        made = table.make(frame)
-    except Exception as error:  # as with figures
-        logging.getLogger(__name__).exception("%s", table.id)
-        return {"id": table.id, "title": table.title, "caption": table.caption, "note": f"not made: {error}"}
-    return _saved(table.id, table.title, table.caption, made, folder)
 
 
 def _claims_table(judged: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, Any]:
@@ -263,14 +210,7 @@ def _claims_table(judged: Sequence[Mapping[str, Any]], folder: Path) -> dict[str
         "and for shares of networks, where a seed counts once. The worst network is a fact about those at hand, with "
         "the range over seeds of the worst of each: another seed is no worse with probability n/(n + 1) for n seeds."
     )
-    return _saved("T1", "All numbers", caption, pandas.DataFrame(rows, columns=PART_COLUMNS), folder)
-
-
-def _saved(name: str, title: str, caption: str, table: pandas.DataFrame, folder: Path) -> dict[str, Any]:
-    table.to_csv(folder / f"{name}.csv", index=False)
-    rows = [_finite(row) for row in table.itertuples(index=False, name=None)]
-    shown = {"columns": list(table.columns), "rows": rows, "file": f"tables/{name}.csv"}
-    return {"id": name, "title": title, "caption": caption, "note": ""} | shown
+    return exhibits.saved("T1", "All numbers", caption, pandas.DataFrame(rows, columns=PART_COLUMNS), folder)
 
 
 def _experiments(
@@ -317,18 +257,8 @@ def write_page(path: Path, template: str, context: Mapping[str, Any]) -> None:
     loader = jinja2.FileSystemLoader(PAGES)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"number": number, "percent": percent, "measured": measured}
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(environment.get_template(f"{template}.html.j2").render(context), encoding="utf-8")
-    temporary.replace(path)
-
-
-def _finite(value: Any) -> Any:
-    """The value with NaN and infinity as None: JSON knows neither."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    text = environment.get_template(f"{template}.html.j2").render(context)
+    records.replace(path, text.encode("utf-8", "replace"))  # a path may hold bytes that are no text
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src import config as configuration
 from src import grid, launch, provenance, records
-from src.allowed import ConfigError, nearest
+from src.allowed import ConfigError, nearest, unwritable
 from src.explain import explain
 from src.launch import say
 
@@ -83,7 +83,8 @@ def guarded(action: Callable[[], int], overrides: Sequence[str]) -> int:
         say(str(error) if isinstance(error, ConfigError) else explain(error, overrides))
         return 2
     except OSError as error:
-        say(f"outputs={error.filename}: cannot be written or read: {error.strerror}")
+        folders = [word.partition("=")[2] for word in overrides if word.startswith("outputs=")]
+        say(str(unwritable("outputs", [*folders, "outputs"][0], error)))
         return 2
     except KeyboardInterrupt:
         say("interrupted; the same command goes on where this one stopped")
@@ -125,8 +126,13 @@ def checked_and_run(
         assembly.check(config)
     if provenance.commit_unknown():
         say("note: git gives no commit of this checkout, so the cells record none")
-    records.write_plan({configuration.folder(config): grid.cost(config) for _, config in jobs})
-    return launch.run(unfinished, overrides)
+    try:
+        records.write_plan({configuration.folder(config): grid.cost(config) for _, config in jobs})
+        return launch.run(unfinished, overrides)
+    except OSError as error:  # what is finished can be shown all the same
+        mistake = unwritable("outputs", jobs[0][1]["outputs"], error)
+        say(str(mistake))
+        return [mistake]
 
 
 if __name__ == "__main__":

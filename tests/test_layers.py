@@ -18,7 +18,7 @@ LAYERS = [
     {"config", "records", "status", "checkpoint", "provenance", "tracking", "intervals", "teams"},
     {"grid", "explain", "mirrors", "assembly", "cell"},
     {"entries", "claims_file", "estimates", "claims", "ledger", "figures"},
-    {"report", "index", "compare"},
+    {"exhibits", "report", "index", "compare"},
     {"conclude", "dashboards", "launch"},
     {"run"},
 ]

@@ -72,13 +72,15 @@ class Table(NamedTuple):
 
 @contextlib.contextmanager
 def look() -> Iterator[None]:
-    """Within it figures are drawn and saved in the suite's style; nothing global changes."""
+    """Within it figures are drawn and saved in the suite's style, on matplotlib's defaults; nothing global changes."""
     rc = seaborn.axes_style("ticks") | seaborn.plotting_context("paper", font_scale=0.95)
     rc |= {"axes.grid": True, "grid.color": "0.9", "grid.linewidth": 0.6, "axes.spines.top": False}
     rc |= {"axes.spines.right": False, "font.family": "DejaVu Sans", "lines.markersize": 4.5, "lines.linewidth": 1.3}
     rc |= {"axes.prop_cycle": mpl.cycler(color=COLOURS), "legend.frameon": False, "legend.fontsize": 7.5}
     rc |= {"pdf.fonttype": 42, "axes.titlesize": 9, "figure.dpi": 100, "axes.titlelocation": "left"}
-    with mpl.rc_context(rc):
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(rc)
         yield
 
 
