@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from src import yaml_files
 from src.allowed import ConfigError, nearest
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # of libyaml where it is there: much faster
 
 
 def read_entries(path: Path, kind: str) -> list[dict[str, Any]]:
@@ -19,12 +16,10 @@ def read_entries(path: Path, kind: str) -> list[dict[str, Any]]:
     Raises:
         ConfigError: for anything else.
     """
-    try:
-        entries = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-    except yaml.YAMLError as error:
-        raise ConfigError(kind, path.name, f"is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ConfigError(kind, path.name, "must be a list of mappings, each with the key id")
+    shape = "a list of mappings, each with the key id"
+    entries = yaml_files.read(path, kind, list, shape)
+    if not all(isinstance(entry, dict) for entry in entries):
+        raise ConfigError(kind, path.name, f"must be {shape}")
     ids = [entry["id"] for entry in entries if "id" in entry]
     if twice := next((name for name in ids if ids.count(name) > 1), None):
         raise ConfigError(f"{path.stem}.id", twice, "stands twice")

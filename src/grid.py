@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from src import config as configuration
+from src import yaml_files
 from src.allowed import ConfigError
 
 OVERHEAD = 1e6
@@ -61,18 +64,28 @@ OmegaConf.register_new_resolver("root", root, replace=True)
 
 
 def experiments(paper: int) -> list[str]:
-    """The experiments of a paper, by what their files say.
+    """The experiments of a paper, by what their files say; a warning names each damaged file that may be of another.
 
     Raises:
-        ConfigError: for a paper that has none.
+        ConfigError: for a paper that has none, or for a damaged file with the number of this paper in it.
     """
-    folder = configuration.CONF / "experiment"
-    papers = {path.stem: yaml.safe_load(path.read_text("utf-8")).get("paper") for path in folder.glob("*.yaml")}
+    papers = {}
+    for path in sorted((configuration.CONF / "experiment").glob("*.yaml")):
+        try:
+            papers[path.stem] = _experiment(path).get("paper")
+        except ConfigError as error:
+            if path.is_file() and re.search(rf"^paper:\s*{paper}\b", path.read_text("latin-1"), re.MULTILINE):
+                raise
+            warnings.warn(f"{error}; left out", stacklevel=2)
     found = sorted(name for name, its_paper in papers.items() if its_paper == paper)
     if not found:
-        known = ", ".join(map(str, sorted({number for number in papers.values() if number})))
+        known = ", ".join(map(str, sorted({number for number in papers.values() if number}, key=str)))
         raise ConfigError("paper", paper, f"must be one of {known}")
     return found
+
+
+def _experiment(path: Path) -> dict[str, Any]:
+    return yaml_files.read(path, "experiment", dict, "a mapping of keys to values")
 
 
 def all_experiments() -> list[str]:
@@ -92,10 +105,13 @@ def expand(overrides: Sequence[str]) -> list[dict[str, Any]]:
 def jobs(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:
     """Of every cell, the overrides that alone compose it, and its checked config."""
     _refuse_several_for_one(overrides)
+    _check_files(overrides)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configuration.CONF), version_base="1.3"):
         try:
             whole = compose("config", overrides=first_of_sweeps(overrides), return_hydra_config=True)
+        except UnicodeDecodeError:
+            raise
         except ValueError as error:  # a group set to a number or to null
             raise ConfigError("overrides", list(overrides), str(error)) from error
         parsed = OverridesParser.create().parse_overrides(_own_sweep(whole) + list(overrides))
@@ -203,6 +219,23 @@ def _refuse_several_for_one(overrides: Sequence[str]) -> None:
         if name in groups and any(isinstance(choice, list | dict) for choice in choices):
             swept = "" if name == "experiment" else f"; {name}=A,B runs one cell with each"
             raise ConfigError(name, value, f"must be one name, not a list{swept}")
+
+
+def _check_files(overrides: Sequence[str]) -> None:
+    """Of an empty file of an experiment, or of a list, Hydra makes something that names no file."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if override.key_or_group == "experiment" and str(override.value()) in all_experiments():
+            _experiment(configuration.CONF / "experiment" / f"{override.value()}.yaml")
+
+
+def damaged_file() -> ConfigError | None:
+    """What is wrong with the first file of the configuration that is not YAML, for errors that name no file."""
+    for path in sorted(configuration.CONF.rglob("*.yaml")):
+        try:
+            yaml_files.read(path, path.parent.name, object, "anything")
+        except ConfigError as error:
+            return error
+    return None
 
 
 def first_of_sweeps(overrides: Sequence[str]) -> list[str]:

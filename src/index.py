@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,14 +23,26 @@ def write(outputs: Path) -> Path:
         raise ConfigError("outputs", outputs, "no such folder; a run makes it")
     folder = outputs / "reports"
     folder.mkdir(exist_ok=True)
-    reports = sorted(map(_report, folder.glob("*/claims.json")), key=lambda found: found["newest"], reverse=True)
-    papers = [_paper(number, reports) for number in claims_file.papers()]
+    reports = _readable(_report, sorted(folder.glob("*/claims.json")))
+    reports.sort(key=lambda found: found["newest"], reverse=True)
+    papers = _readable(lambda number: _paper(number, reports), claims_file.papers())
     judged = [record for paper in papers if paper["report"] for record in paper["report"]["judged"]]
     verdicts = Counter(record["verdict"] for record in judged)
     written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     page = folder / "index.html"
     report.write_page(page, "index", {"papers": papers, "reports": reports, "verdicts": verdicts, "written": written})
     return page
+
+
+def _readable(read: Callable[[Any], dict[str, Any]], wanted: Iterable[Any]) -> list[dict[str, Any]]:
+    """What ``read`` makes of each; a warning names what it cannot read, and the others stand on the page all the same."""
+    found = []
+    for one in wanted:
+        try:
+            found.append(read(one))
+        except ConfigError as error:
+            warnings.warn(f"{error}; left out of the index", stacklevel=2)
+    return found
 
 
 def _paper(number: int, reports: list[dict[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import hydra
+import yaml
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -81,6 +82,9 @@ def guarded(action: Callable[[], int], overrides: Sequence[str]) -> int:
         return action()
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         say(str(error) if isinstance(error, ConfigError) else explain(error, overrides))
+        return 2
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        say(str(grid.damaged_file() or " ".join(str(error).split())))
         return 2
     except OSError as error:
         folders = [word.partition("=")[2] for word in overrides if word.startswith("outputs=")]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from src import records
-from src.allowed import ConfigError, nearest
+from src.allowed import ConfigError, nearest, writing_in
 
 STATES = ("done", "running", "failed", "dead", "waiting")
 REFRESH = 2.0
@@ -42,17 +42,26 @@ def look(outputs: Path) -> list[Cell]:
     """Every cell there is or is to be under ``outputs``, by experiment and name.
 
     Raises:
-        ConfigError: when there is no such folder.
+        ConfigError: when there is no such folder, or it or an experiment's folder in it cannot be read.
     """
-    if not outputs.is_dir():
-        raise ConfigError("outputs", outputs, "no such folder; a run makes it")
     cells = []
-    for experiment in sorted(path for path in outputs.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        planned = records.plan(experiment)
-        begun = {path.parent.name for path in experiment.glob("*/status.json")}
-        for name in sorted(begun | set(planned)):
-            cells.append(_cell(experiment / name, planned.get(name)))
+    with writing_in(outputs):
+        if not outputs.is_dir():
+            raise ConfigError("outputs", outputs, "no such folder; a run makes it")
+        for experiment in sorted(path for path in outputs.iterdir() if path.is_dir() and not path.name.startswith(".")):
+            planned = records.plan(experiment)
+            begun = {path.name for path in experiment.iterdir() if not path.name.startswith(".") and _is_begun(path)}
+            for name in sorted(begun | set(planned)):
+                cells.append(_cell(experiment / name, planned.get(name)))
     return cells
+
+
+def _is_begun(cell: Path) -> bool:
+    """Whether it has a status, as far as one can see: a folder that is closed to us may be a cell."""
+    try:
+        return (cell / "status.json").exists()
+    except PermissionError:
+        return True
 
 
 def _cell(folder: Path, cost: float | None) -> Cell:

@@ -152,3 +152,26 @@ def draw_every_cell_alone(plots, frames):
                 for _, cell in frames[name].groupby("cell"):
                     with contextlib.suppress(style.NotYetError):
                         plot.draw(cell)
+
+
+CONFIG = ("data_", "model_", "optimizer_", "objective_", "vary_", "batch_size", "matched_loss", "steps", "seed", "member")
+"""How columns begin that a config sets, not a measurement."""
+NOTHING = {"NaN": float("nan"), "inf": float("inf"), "-inf": float("-inf"), "no curve": None, "empty curve": []}
+
+
+def without_values(frame: pandas.DataFrame, what: str, only: str = "") -> pandas.DataFrame:
+    """The rows with every measured number, and every number of a measured curve, replaced; or those of one column."""
+    value, changed = NOTHING[what], frame.copy()
+    for column in frame:
+        curves = frame[column].map(lambda entry: isinstance(entry, list))
+        numbers = pandas.api.types.is_float_dtype(frame[column]) or column in ("test_errors", "test_points")
+        if column.startswith(CONFIG) or (only and column != only):
+            continue
+        if curves.any():
+            empty = isinstance(value, list) or value is None
+            changed[column] = frame[column].map(
+                lambda curve, empty=empty: value if empty else [value] * len(curve), na_action="ignore"
+            )
+        elif numbers and isinstance(value, float):
+            changed[column] = value
+    return changed

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = [
-    {"allowed", "types", "randomness"},
+    {"allowed", "types", "randomness", "yaml_files"},
     {"tensors"},
     {"data", "models", "optimizers", "attacks", "oracles"},
     {"objectives", "measurements", "stopping", "batches", "chunks"},

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from src.allowed import ConfigError, Count
+from src.allowed import ConfigError, Count, reason
 from src.data.images import FOLDER, Images, Subset, idx_array, two_classes
 from src.types import Task
 
@@ -87,12 +87,16 @@ def read(folder: Path, part: Literal["train", "t10k"]) -> Images:
 
 def _idx(path: Path) -> np.ndarray:
     where = "from https://github.com/zalandoresearch/fashion-mnist or Debian's dataset-fashion-mnist"
-    if not path.exists():
-        allowed = f"needs {path.name} in data/fashion_mnist or data.folder; get it {where}"
-        raise ConfigError("data.name", "fashion_mnist", allowed)
     try:
-        content = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error):
+        packed = path.read_bytes()
+    except FileNotFoundError as error:
+        allowed = f"needs {path.name} in data/fashion_mnist or data.folder; get it {where}"
+        raise ConfigError("data.name", "fashion_mnist", allowed) from error
+    except OSError as error:
+        raise ConfigError("data.name", "fashion_mnist", f"{path.name} cannot be read: {reason(error)}") from error
+    try:
+        content = gzip.decompress(packed)
+    except (gzip.BadGzipFile, EOFError, zlib.error):
         content = b""
     if hashlib.sha256(content).hexdigest() != SHA256[path.name.removesuffix(".gz")]:
         raise ConfigError("data.name", "fashion_mnist", f"{path.name} is damaged; get it again {where}")

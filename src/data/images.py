@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src.allowed import ConfigError
+from src.allowed import ConfigError, reason
 from src.randomness import permutation
 from src.types import Task
 
@@ -33,12 +33,15 @@ def checked_bytes(path: Path, sha256: str, *, missing: str) -> bytes:
     """The content of a data file.
 
     Raises:
-        ConfigError: when the file is not there (the text is ``missing``) or is not the file it should be.
+        ConfigError: when the file is not there (the text is ``missing``), cannot be read or is not what it should be.
     """
     name = f"data/{path.parent.name}/{path.name}"
-    if not path.exists():
-        raise ConfigError("data.name", path.parent.name, f"needs {name}, which is missing; {missing}")
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigError("data.name", path.parent.name, f"needs {name}, which is missing; {missing}") from error
+    except OSError as error:
+        raise ConfigError("data.name", path.parent.name, f"{name} cannot be read: {reason(error)}") from error
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         allowed = f"{name} is damaged: sha256 {found[:12]}…, not {sha256[:12]}…; remove it; {missing}"

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from scipy.special import ndtr
 
 from src.figures.paper1_scaling import BAND
-from src.figures.style import COLOURS, Plot, canvas, legend, lines
+from src.figures.style import COLOURS, Plot, canvas, is_curve, legend, lines, needed
 
 
 def noise(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
@@ -45,7 +45,8 @@ def noise(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 def attacks(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F10: robust accuracy against ε, as each attack and the certificate see it."""
-    final = frame[frame["final"] & frame["pgd40_curve"].map(lambda curve: isinstance(curve, list))]
+    curves = frame[["pgd_curve_eps", "pgd40_curve"]].map(is_curve).all(axis=1)
+    final = needed(frame[frame["final"] & curves], "curves of attacks")
     eps = np.array(final["pgd_curve_eps"].tolist(), dtype=float)
     seen = {
         "PGD-40, one start": "pgd40_curve",

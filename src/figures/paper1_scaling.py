@@ -7,7 +7,20 @@ import pandas
 import seaborn
 from matplotlib.figure import Figure
 
-from src.figures.style import COLOURS, DASHES, Plot, canvas, formula, legend, lines, log_ticks, spread
+from src.figures.style import (
+    COLOURS,
+    DASHES,
+    Plot,
+    canvas,
+    formula,
+    is_curve,
+    legend,
+    limits,
+    lines,
+    log_ticks,
+    needed,
+    spread,
+)
 
 BAND = "Lines: median over seeds; bands: smallest to largest seed; hollow markers: not every seed had converged."
 SCALING = ("cluster_k_scaling", "cluster_d_scaling", "cluster_width")
@@ -54,7 +67,7 @@ def flip_collapse(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
     The sweep over noise, which leaves the assumption far behind, has a panel of its own.
     """
-    final = frame[frame["final"] & frame["curve_flip"].map(lambda curve: isinstance(curve, list))]
+    final = needed(frame[frame["final"] & frame["curve_flip"].map(is_curve)], "a flip curve")
     curves = []
     for (experiment, cell), members in final.groupby(["experiment", "cell"]):
         radius = np.array(members["curve_radius"].tolist(), dtype=float)
@@ -104,7 +117,7 @@ def width(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         lines(axes, data[data["panel"] == panel])
         axes.set_xscale("log")
         axes.set(ylabel=label)
-    above.set_ylim(-0.02, max(0.1, 1.1 * float(data.loc[data["panel"] == "error", "high"].max())))
+    limits(above, y=(-0.02, max(0.1, 1.1 * float(data.loc[data["panel"] == "error", "high"].max()))))
     below.set(xlabel="weights per training point")
     legend(below, columns=3)
     return figure, data

@@ -8,7 +8,7 @@ import seaborn
 from matplotlib.figure import Figure
 
 from src.figures.paper1_scaling import BAND
-from src.figures.style import COLOURS, DASHES, Plot, canvas, formula, legend, lines, spread
+from src.figures.style import COLOURS, DASHES, Plot, canvas, formula, is_curve, legend, limits, lines, needed, spread
 
 KKT = {"kkt_residual": "stationarity residual", "slackness": "slackness", "margin_ratio": "margin / O1"}
 
@@ -25,7 +25,7 @@ def trajectory(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         axes.set_yscale("linear" if label == "margin / O1" else "log")
         axes.set(ylabel=label)
     for axes in panels:  # slackness is not finite at first
-        axes.set_xlim(0.9 * data["x"].min(), 1.5 * data["x"].max())
+        limits(axes, x=(0.9 * data["x"].min(), 1.5 * data["x"].max()))
     panels[-1].axhline(1, color="0.25", lw=1, ls="--")
     panels[-1].set(xlabel="step")
     legend(panels[0], title="scale of the initialisation", columns=4)
@@ -61,7 +61,8 @@ def robust_start(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 def neurons(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F9: cosine of each neuron with each cluster mean, neurons sorted by contribution, for one trained network."""
-    final = frame[frame["final"] & frame["neuron_mean_cosine"].map(lambda value: isinstance(value, list))]
+    both = frame["neuron_mean_cosine"].map(is_curve) & frame["neuron_contribution"].map(is_curve)
+    final = needed(frame[frame["final"] & both], "cosines of neurons")
     network = final.sort_values(["model_init_scale", "cell", "member"]).iloc[0]
     contribution = np.array(network["neuron_contribution"], dtype=float)
     cosine = np.array(network["neuron_mean_cosine"], dtype=float).reshape(len(contribution), -1)
@@ -75,7 +76,7 @@ def neurons(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         "seed": network["seed"],
     })  # fmt: skip
     figure, (axes,) = canvas(height=3.2)
-    limit = float(np.abs(cosine).max())
+    limit = float(np.abs(cosine[np.isfinite(cosine)]).max(initial=0)) or 1.0
     bar = {"label": "cosine with the mean"}
     grid = pandas.DataFrame(cosine, range(1, len(cosine) + 1), range(1, cosine.shape[1] + 1))
     every = {"xticklabels": max(1, cosine.shape[1] // 16), "yticklabels": max(1, len(cosine) // 8)}

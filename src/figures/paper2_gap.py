@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from src.figures.paper2_rows import HOLLOW, timed
-from src.figures.style import COLOURS, Plot, Table, canvas, formula, legend, lines, spread
+from src.figures.style import COLOURS, Plot, Table, canvas, formula, legend, limits, lines, spread
 
 FIT = "Thin lines: least squares through the means over seeds, drawn from 1/√N = 0."
 POINTS = f"Markers: median over seeds; bands: smallest to largest seed; {HOLLOW} {FIT}"
@@ -66,8 +66,9 @@ def fitted(rows: pandas.DataFrame, column: str, panel: str) -> pandas.DataFrame:
     tables = []
     for name, part in rows.groupby("series", sort=False):
         tables.append(spread(part, "x", column, name, panel))
-        if part["x"].nunique() > 1:
-            mean = part.groupby("x")[column].mean()
+        mean = part.groupby("x")[column].mean()
+        mean = mean[np.isfinite(mean)]
+        if len(mean) > 1:
             slope, intercept = np.polyfit(mean.index, mean, 1)
             x = np.array([0, part["x"].max()])
             tables.append(formula(x, intercept + slope * x, f"fit, {name}", panel))
@@ -98,7 +99,7 @@ def _through_zero(axes: Axes, data: pandas.DataFrame) -> None:
     for name, line in data[data["n"] == 0].groupby("series", sort=False):
         axes.plot(line["x"], line["y"], color=colour[name.removeprefix("fit, ")], lw=0.9)
     axes.axhline(0, color="0.25", lw=0.8, zorder=0)
-    axes.set(xlim=(0, 1.04 * data["x"].max()))
+    limits(axes, x=(0, 1.04 * data["x"].max()))
 
 
 def gap_table(frame: pandas.DataFrame) -> pandas.DataFrame:

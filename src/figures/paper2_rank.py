@@ -21,7 +21,7 @@ from src.figures.paper2_rows import (
     time_axis,
     timed,
 )
-from src.figures.style import COLOURS, Plot, canvas, legend, lines, log_ticks, needed, spread
+from src.figures.style import COLOURS, Plot, canvas, is_curve, legend, lines, log_ticks, needed, spread
 
 SLICES = 28
 """Columns of an image: slices of M(W) under the DCT."""
@@ -34,7 +34,7 @@ INPUTS = {"clean": COLOURS[2], "FGSM": COLOURS[3]}
 
 def spectra(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F5: singular values of every slice at the start and at the end, in units of the largest at the start."""
-    rows = frame[(frame["vary_training"] == "adversarial") & frame["spectrum_1"].map(lambda s: isinstance(s, list))]
+    rows = frame[(frame["vary_training"] == "adversarial") & frame["spectrum_1"].map(is_curve)]
     network = needed(rows[rows["seed"] == rows["seed"].min()], "adversarial training")
     moments = {"start": network[network["step"] == 0].iloc[0], "end": network[network["final"]].iloc[0]}
     tables = []
@@ -73,8 +73,10 @@ def penalty(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         of_layers(over_time, "t", "fnorm", released),
     ])  # fmt: skip
     median = final.groupby("penalty")["test_fgsm_accuracy"].median()
-    figure, panels = canvas(data["panel"].nunique(), 1.6)
-    for axes, (panel, part) in zip(panels, data.groupby("panel", sort=False), strict=True):
+    names = ["stable rank", "tubal rank", accuracy, "F-norm", *([released] if len(over_time) else [])]
+    figure, panels = canvas(len(names), 1.6)
+    for axes, panel in zip(panels, names, strict=True):
+        part = data[data["panel"] == panel]
         lines(axes, part, LAYER | {"network": "0.25"}, markers=panel != released)
         axes.set(ylabel=panel.removesuffix(", released penalty"))
         if panel in ("stable rank", released):
@@ -110,7 +112,8 @@ def _penalty_axis(axes: Axes, accuracy: pandas.Series) -> None:
 
 def truncation(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F7: test accuracy against what is kept of every layer, after adversarial and after standard training."""
-    final = timed(frame[frame["final"] & frame["truncated_rank"].map(lambda curve: isinstance(curve, list))])
+    curves = frame[["truncated_rank", "largest_count"]].map(is_curve).all(axis=1)
+    final = timed(needed(frame[frame["final"] & curves], "truncated layers"))
     kept = {"tubal rank kept": "truncated", "singular values kept per layer": "largest"}
     axis = {"truncated": "truncated_rank", "largest": "largest_count"}
     inputs = dict(zip(INPUTS, ("clean", "fgsm"), strict=True))

@@ -9,7 +9,7 @@ import pandas
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from src.figures.style import COLOURS, DASHES, log_ticks, spread
+from src.figures.style import COLOURS, DASHES, limits, log_ticks, spread
 
 TRAINED = 0.9
 """Share of its training examples that a network must classify to count as trained."""
@@ -39,7 +39,8 @@ def moving(frame: pandas.DataFrame) -> pandas.DataFrame:
 
 def time_axis(axes: Axes, data: pandas.DataFrame) -> None:
     """A logarithmic axis of t with plain numbers."""
-    axes.set(xscale="log", xlim=(data["x"].min(), 1.05 * data["x"].max()))
+    axes.set(xscale="log")
+    limits(axes, x=(data["x"].min(), 1.05 * data["x"].max()))
     log_ticks(axes.xaxis)
 
 

@@ -35,7 +35,7 @@ TRANSFORMS = {
 
 def flow(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F3: adversarial loss, F-norms and stable ranks against t, at the step size and at half of it."""
-    rows, tables = moving(frame), []
+    rows, tables, names = moving(frame), [], ("FGSM loss", "F-norm", "stable rank")
     needed(rows[rows["vary_training"].isin(["adversarial", "half_lr"])], "adversarial training")
     for run, training in zip(STEPS, ("adversarial", "half_lr"), strict=True):
         part = rows[rows["vary_training"] == training]
@@ -48,8 +48,9 @@ def flow(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         tables.append(pandas.concat(made).assign(run=run))
     data = pandas.concat(tables)
     colour = RISK | LAYER
-    figure, panels = canvas(3, 1.9)
-    for axes, (panel, part) in zip(panels, data.groupby("panel", sort=False), strict=True):
+    figure, panels = canvas(len(names), 1.9)
+    for axes, panel in zip(panels, names, strict=True):
+        part = data[data["panel"] == panel]
         crossed(axes, part, colour, STEPS)
         time_axis(axes, part)
         axes.set(ylabel=panel)
@@ -67,7 +68,7 @@ def control(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         *[spread(rows, "t", f"srank_{i}", "vary_training", f"srank, {layer}") for i, layer in enumerate(LAYER, 1)],
         spread(rows, "t", "test_fgsm_accuracy", "vary_training", accuracy),
     ])  # fmt: skip
-    names = list(data["panel"].unique())
+    names = [*(f"srank, {layer}" for layer in LAYER), accuracy]
     figure, panels = canvas(len(names), 1.55)
     for axes, panel in zip(panels, names, strict=True):
         lines(axes, data[data["panel"] == panel], TRAINING, markers=False)

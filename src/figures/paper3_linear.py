@@ -6,7 +6,7 @@ import pandas
 from matplotlib.figure import Figure
 
 from src.figures.paper3_rows import BAND, COLOUR, NORMS, OWN, named
-from src.figures.style import FORMULA, Plot, Table, canvas, formula, legend, lines, spread
+from src.figures.style import CLOSED_FORM, FORMULA, Plot, Table, canvas, formula, legend, lines, spread
 
 
 def gap(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
@@ -20,7 +20,7 @@ def gap(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         spread(part, "step", "gap", "optimizer", panel).assign(rank=part["rank"].iloc[0])
         for (panel, _), part in rows.groupby(["data_name", "rank"], sort=True)
     ])  # fmt: skip
-    panels, rates = list(data["panel"].unique()), []
+    panels, rates = sorted(rows["data_name"].unique()), []
     figure, places = canvas(len(panels), 2.3)
     for axes, panel in zip(places, panels, strict=True):
         here = data[data["panel"] == panel]
@@ -28,7 +28,7 @@ def gap(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         start, end = here["x"].max() / 30, here["x"].max()
         rate = formula([start, end], [(start / end) ** slope * here["y"].min(), here["y"].min()], label, panel)
         rates.append(rate)
-        axes.plot(rate["x"], rate["y"], color=FORMULA, lw=1, ls=":", label=label)
+        axes.plot(rate["x"], rate["y"], color=FORMULA, lw=1, ls=":", label=label, gid=CLOSED_FORM)
         axes.set(xscale="log", yscale="log", ylabel="1 − γ/γ*", title=panel, ylim=(None, 1.5))
     places[-1].set(xlabel="step t")
     legend(places[0], columns=3)

@@ -7,7 +7,7 @@ import pandas
 from matplotlib.figure import Figure
 
 from src.figures.paper3_rows import BAND, NORMS, OPTIMIZERS, OWN, heat, named
-from src.figures.style import COLOURS, WIDTH, Plot, Table, canvas, legend, lines, spread
+from src.figures.style import COLOURS, WIDTH, Plot, Table, canvas, is_curve, legend, lines, needed, spread
 
 
 def which_margin(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
@@ -99,7 +99,7 @@ def schatten(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 def _with_curve(frame: pandas.DataFrame, column: str) -> pandas.DataFrame:
     """Rows of the last step that hold a curve."""
-    return frame[frame["final"] & frame[column].map(lambda curve: isinstance(curve, list))]
+    return needed(frame[frame["final"] & frame[column].map(is_curve)], "a curve of alignments")
 
 
 WHICH = (

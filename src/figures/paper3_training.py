@@ -8,7 +8,7 @@ import pandas
 from matplotlib.figure import Figure
 
 from src.figures.paper3_rows import BAND, COLOUR, NORMS, named
-from src.figures.style import Plot, canvas, legend, lines, log_ticks, spread
+from src.figures.style import Plot, canvas, is_curve, legend, limits, lines, log_ticks, needed, spread
 
 GRID = np.round(np.geomspace(0.5, 300, 60), 3)
 """Values of −log10 loss at which margins are read."""
@@ -28,7 +28,8 @@ def margin_vs_loss(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     for axes, panel in zip(panels, NORMS.values(), strict=True):
         lines(axes, data[data["panel"] == panel], COLOUR, markers=False)
         lowest = data.loc[data["panel"] == panel, "y"].min()  # a seed that has only just fitted has a margin near 0
-        axes.set(yscale="log", ylabel=f"margin γ, {panel}", ylim=(lowest / 2, None))
+        axes.set(yscale="log", ylabel=f"margin γ, {panel}")
+        limits(axes, y=(lowest / 2, None))
         log_ticks(axes.xaxis)
         axes.axvline(-np.log10(frame["matched_loss"].iloc[0]), color="0.25", lw=1, ls="--", zorder=0)
     panels[-1].set(xlabel="−log₁₀ loss (dashed: where runs are matched)")
@@ -56,8 +57,8 @@ def _at_losses(frame: pandas.DataFrame, column: str) -> pandas.DataFrame:
 
 def direction(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F2: 1 − cos(θ_t, θ_T), from the sketches, and the growth of the norm that is still to come."""
-    sketched = frame["direction_sketch"].map(lambda sketch: isinstance(sketch, list))
-    rows = named(frame[sketched & (frame["step"] > 0)]).reset_index(drop=True)
+    sketched = frame["direction_sketch"].map(is_curve)
+    rows = named(needed(frame[sketched & (frame["step"] > 0)], "a sketch of the direction")).reset_index(drop=True)
     last = rows[rows["final"]].set_index(["cell", "member"])
     of_member = pandas.MultiIndex.from_frame(rows[["cell", "member"]])
     sketch, end = (np.array(part["direction_sketch"].tolist()) for part in (rows, last.loc[of_member]))
@@ -85,11 +86,11 @@ def direction(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 def step_size(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F6: alignment κ in the optimizer's own norm against the step, coloured by the base step size."""
-    rows = named(frame[(frame["step"] > 0) & frame["kappa_own"].notna()])
+    rows = named(frame[frame["step"] > 0])
     data = pandas.concat([
         spread(part, "step", "kappa_own", "vary_factor", name) for name, part in rows.groupby("optimizer", sort=False)
     ])  # fmt: skip
-    names = list(data["panel"].unique())
+    names = list(rows["optimizer"].unique())
     factors = sorted(data["series"].unique())
     colour = dict(zip(factors, mpl.colormaps["viridis"](np.linspace(0, 0.9, len(factors))), strict=True))
     figure, panels = canvas(len(names), 1.35)

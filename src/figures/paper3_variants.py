@@ -22,9 +22,10 @@ def polar(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     order = ["exact (SVD)", *sorted(set(final["variant"]) - {"exact (SVD)"})]
     exact = needed(final[final["variant"] == order[0]], "the exact polar factor")["gamma_msp"].median()
     final = final.assign(place=final["variant"].map(order.index), relative=final["gamma_msp"] / exact)
-    data = _points(final, {"κ in msp": "kappa_msp", "γ in msp / exact": "relative"}, "place", "optimizer")
+    columns = {"κ in msp": "kappa_msp", "γ in msp / exact": "relative"}
+    data = _points(final, columns, "place", "optimizer")
     figure, panels = canvas(2, 0.6 + 0.24 * len(order))
-    for axes, panel in zip(panels, data["panel"].unique(), strict=True):
+    for axes, panel in zip(panels, columns, strict=True):
         _dots(axes, data[data["panel"] == panel], order)
         axes.set(xlabel=panel, ylabel="polar factor")
     panels[1].axvline(1, color=FORMULA, lw=1, ls="--", zorder=0)

@@ -7,6 +7,8 @@ checked, and reused, as numbers. Line figures share one tidy form: ``panel, seri
 from __future__ import annotations
 
 import contextlib
+import functools
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +35,10 @@ WIDTHS = [2.2, 1.6, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2]
 DASHES = [(None, None), (5, 1.5), (2, 1), (5, 1, 1, 1), (1, 1), (7, 2, 2, 2), (3, 2), (8, 2)]
 BAND = "seed range"
 """What a band is, in the legend: from the lowest to the highest member."""
+CLOSED_FORM = "closed form"
+"""The gid of lines that are formulas."""
+NO_VALUE = "no finite value"
+"""What a panel says that has nothing to show."""
 FORMULA = "0.25"
 """Grey of the lines that are formulas, not measurements."""
 
@@ -55,8 +61,35 @@ class Plot(NamedTuple):
 
 
 def in_order(plots: Sequence[Plot]) -> tuple[Plot, ...]:
-    """By the number in ``F12``."""
-    return tuple(sorted(plots, key=lambda plot: int(plot.id.removeprefix("F"))))
+    """By the number in ``F12``; each notes in its panels where there is nothing to be drawn."""
+    noting = [plot._replace(draw=_noting(plot.draw)) for plot in plots]
+    return tuple(sorted(noting, key=lambda plot: int(plot.id.removeprefix("F"))))
+
+
+def _noting(draw: Callable) -> Callable:
+    @functools.wraps(draw)
+    def drawn(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
+        figure, data = draw(frame)
+        for axes in figure.axes:
+            if not _has_value(axes):
+                place = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+                axes.text(0.5, 0.5, NO_VALUE, color=FORMULA, fontsize=8, **place)
+        return figure, data
+
+    return drawn
+
+
+def _has_value(axes: Axes) -> bool:
+    """Whether a finite measured value is drawn: formulas and lines across the whole panel are none."""
+    drawn = [line.get_xydata() for line in axes.get_lines()
+             if line.get_transform() == axes.transData and line.get_gid() != CLOSED_FORM]  # fmt: skip
+    for collection in axes.collections:
+        colours = collection.get_array()
+        if colours is None:
+            drawn += [path.vertices for path in collection.get_paths()]
+        else:
+            drawn.append(np.ma.filled(colours.astype(float), np.nan).reshape(-1, 1))
+    return any(np.isfinite(points).all(-1).any() for points in drawn)
 
 
 class Table(NamedTuple):
@@ -78,7 +111,8 @@ def look() -> Iterator[None]:
     rc |= {"axes.spines.right": False, "font.family": "DejaVu Sans", "lines.markersize": 4.5, "lines.linewidth": 1.3}
     rc |= {"axes.prop_cycle": mpl.cycler(color=COLOURS), "legend.frameon": False, "legend.fontsize": 7.5}
     rc |= {"pdf.fonttype": 42, "axes.titlesize": 9, "figure.dpi": 100, "axes.titlelocation": "left"}
-    with mpl.rc_context():
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of values that are not finite, which the panels tell of
         mpl.rcdefaults()
         mpl.rcParams.update(rc)
         yield
@@ -107,6 +141,11 @@ def needed(rows: pandas.DataFrame, what: str) -> pandas.DataFrame:
     if rows.empty:
         raise NotYetError(f"no finished cell with {what}")
     return rows
+
+
+def is_curve(value: Any) -> bool:
+    """Whether a row holds a measured curve."""
+    return isinstance(value, list) and len(value) > 0
 
 
 def spread(frame: pandas.DataFrame, x: Any, y: Any, series: Any, panel: str = "") -> pandas.DataFrame:
@@ -139,7 +178,8 @@ def lines(axes: Axes, data: pandas.DataFrame, colour_of: dict[Any, str] | None =
     formulas = 0
     for name, part in data.groupby("series", sort=False):
         if (part["n"] == 0).all():
-            axes.plot(part["x"], part["y"], color=FORMULA, dashes=DASHES[1 + formulas % 7], lw=1, label=name, zorder=1)
+            stroke = {"color": FORMULA, "dashes": DASHES[1 + formulas % 7], "lw": 1, "zorder": 1}
+            axes.plot(part["x"], part["y"], label=name, gid=CLOSED_FORM, **stroke)
             formulas += 1
             continue
         look = measured % len(COLOURS)
@@ -166,6 +206,12 @@ def legend(axes: Axes, title: str | None = None, columns: int = 2) -> None:
         entries[BAND] = Patch(color="0.5", alpha=0.3, lw=0)
     place = {"loc": "outside upper left", "ncols": columns, "handlelength": 2.2, "columnspacing": 1.0}
     axes.figure.legend(entries.values(), entries.keys(), title=title, title_fontsize=7.5, alignment="left", **place)
+
+
+def limits(axes: Axes, **ends: tuple[float | None, float | None]) -> None:
+    """Set the ends of ``x`` and ``y`` that are finite: a panel without values has others, and keeps its own."""
+    for axis, both in ends.items():
+        axes.set(**{f"{axis}lim": [None if end is None or not np.isfinite(end) else end for end in both]})
 
 
 def log_ticks(axis: Axis) -> None:
