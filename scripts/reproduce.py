@@ -25,7 +25,6 @@ REPORT_ONLY = "--only-report"
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
-    launch.plain_warnings()
     words = [word for word in arguments if word != REPORT_ONLY]
     overrides = words[1:]
     return entry.guarded(lambda: reproduce(words, overrides, only_report=REPORT_ONLY in arguments), overrides)

@@ -156,9 +156,9 @@ def _tell_verdicts(
             try:
                 mirrors.tell_verdicts(config, resting, judged)
             except Exception as error:
-                failures.append(_in_a_line("W&B", cell, error))
+                failures.append(_in_a_line("cell", cell, error))
     if failures:
-        say(f"verdicts of {len(failures)} cell(s) are not mirrored: {failures[0]}")
+        say(f"verdicts of {len(failures)} cell(s) are not mirrored to W&B: {failures[0]}")
 
 
 def _mark(overrides: Sequence[str]) -> str | None:

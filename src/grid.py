@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ OmegaConf.register_new_resolver("root", root, replace=True)
 
 
 def experiments(paper: int) -> list[str]:
-    """The experiments of a paper, by what their files say; a warning names each damaged file that may be of another.
+    """The experiments of a paper, by what their files say; one line names each damaged file of another.
 
     Raises:
         ConfigError: for a paper that has none, or for a damaged file with the number of this paper in it.
@@ -76,7 +76,7 @@ def experiments(paper: int) -> list[str]:
         except ConfigError as error:
             if path.is_file() and re.search(rf"^paper:\s*{paper}\b", path.read_text("latin-1"), re.MULTILINE):
                 raise
-            warnings.warn(f"{error}; left out", stacklevel=2)
+            logging.getLogger(__name__).warning("left out: %s", error)
     found = sorted(name for name, its_paper in papers.items() if its_paper == paper)
     if not found:
         known = ", ".join(map(str, sorted({number for number in papers.values() if number}, key=str)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -35,13 +35,13 @@ def write(outputs: Path) -> Path:
 
 
 def _readable(read: Callable[[Any], dict[str, Any]], wanted: Iterable[Any]) -> list[dict[str, Any]]:
-    """What ``read`` makes of each; a warning names what it cannot read, and the others stand on the page all the same."""
+    """What ``read`` makes of each; one line names what it cannot read, and the others stand on the page."""
     found = []
     for one in wanted:
         try:
             found.append(read(one))
         except ConfigError as error:
-            warnings.warn(f"{error}; left out of the index", stacklevel=2)
+            logging.getLogger(__name__).warning("left out of the index: %s", error)
     return found
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from src import records
-from src.allowed import ConfigError, nearest, writing_in
+from src.allowed import ConfigError, nearest, reason
 
 STATES = ("done", "running", "failed", "dead", "waiting")
 REFRESH = 2.0
@@ -45,7 +45,7 @@ def look(outputs: Path) -> list[Cell]:
         ConfigError: when there is no such folder, or it or an experiment's folder in it cannot be read.
     """
     cells = []
-    with writing_in(outputs):
+    try:
         if not outputs.is_dir():
             raise ConfigError("outputs", outputs, "no such folder; a run makes it")
         for experiment in sorted(path for path in outputs.iterdir() if path.is_dir() and not path.name.startswith(".")):
@@ -53,6 +53,8 @@ def look(outputs: Path) -> list[Cell]:
             begun = {path.name for path in experiment.iterdir() if not path.name.startswith(".") and _is_begun(path)}
             for name in sorted(begun | set(planned)):
                 cells.append(_cell(experiment / name, planned.get(name)))
+    except OSError as error:
+        raise ConfigError("outputs", error.filename or outputs, f"cannot be read: {reason(error)}") from error
     return cells
 
 

@@ -1,12 +1,15 @@
 """Whatever a user gets wrong on the command line ends in one plain line, exit code 2, and nothing written."""
 
+import shutil
 import subprocess
 import sys
 
 import pytest
 
+from src import claims_file, grid, ledger
 from src import config as configuration
 from src import run as entry
+from src.allowed import ConfigError
 
 SMALL = ["+experiment=cluster_width", "profile=smoke", "model.width=6", "tracking.mode=disabled", "report=false"]
 
@@ -195,3 +198,59 @@ def test_a_rule_that_does_not_commute_trains_in_full_coordinates(tmp_path, monke
     words = [*SMALL, f"outputs={tmp_path}", "steps=5", "data.d=64", "data.n=16", "optimizer=adam"]
     assert entry.run([*words, "data.coordinates=full"]) == 0
     assert "Traceback" not in capfd.readouterr().err
+
+
+DAMAGED = {
+    "empty": b"",
+    "a tab": b"paper: 9\ndata:\n\tk: 1\n",
+    "latin-1": "name: caf\xe9\n".encode("latin-1"),
+    "a list": b"- 1\n- 2\n",
+    "a number": b"3\n",
+    "not closed": b"data: [1\n",
+    "binary": bytes(range(256)),
+}
+
+
+@pytest.fixture(params=DAMAGED)
+def damaged(request, tmp_path, monkeypatch):
+    """A copy of the configuration with a damaged experiment in it."""
+    shutil.copytree(configuration.CONF, tmp_path / "conf")
+    (tmp_path / "conf" / "experiment" / "broken.yaml").write_bytes(DAMAGED[request.param])
+    monkeypatch.setattr(configuration, "CONF", tmp_path / "conf")
+
+
+def test_a_damaged_experiment_is_one_line_and_other_papers_go_on(damaged, caplog, capfd):
+    assert "cluster_width" in grid.experiments(1)
+    (record,) = caplog.records
+    assert "experiment=broken.yaml: " in record.message and "\n" not in record.message
+    capfd.readouterr()
+    assert entry.run(["+experiment=broken"]) == 2
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert line.startswith("experiment=broken.yaml: ")
+
+
+def test_a_damaged_experiment_of_the_paper_itself_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "broken.yaml").write_bytes(DAMAGED["a tab"])
+    monkeypatch.setattr(configuration, "CONF", tmp_path)
+    with pytest.raises(ConfigError, match=r"experiment=broken\.yaml: is not YAML"):
+        grid.experiments(9)
+
+
+@pytest.mark.parametrize("damage", ["a tab", "latin-1", "not closed"])
+def test_a_damaged_option_is_one_line(damage, tmp_path, monkeypatch, capfd):
+    shutil.copytree(configuration.CONF, tmp_path / "conf")
+    (tmp_path / "conf" / "optimizer" / "adam.yaml").write_bytes(DAMAGED[damage])
+    monkeypatch.setattr(configuration, "CONF", tmp_path / "conf")
+    assert entry.run(["+experiment=cluster_width", "optimizer=adam"]) == 2
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert line.startswith("optimizer=adam.yaml: is not YAML")
+
+
+@pytest.mark.parametrize("load", [claims_file.load, ledger.load])
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_damaged_claims_and_ledgers_are_one_line(damage, load, tmp_path):
+    (tmp_path / "paper1.yaml").write_bytes(DAMAGED[damage])
+    with pytest.raises(ConfigError, match=r"(claims|ledger)=paper1\.yaml: ") as refused:
+        load(1, tmp_path)
+    assert "\n" not in str(refused.value)

@@ -1,6 +1,7 @@
 """A cell is skipped when finished, resumed bit for bit after a kill at any moment, retried when it failed."""
 
 import contextlib
+import errno
 import json
 import multiprocessing
 import os
@@ -9,13 +10,15 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from src import cell as cells
+from src import checkpoint, grid, records
 from src import config as configuration
-from src import grid, records
 from src.allowed import ConfigError
 
 TINY = ["+experiment=cluster_width", "profile=smoke", "model.width=6", "data.k=4", "data.n=12", "data.d=64"]
@@ -220,6 +223,58 @@ def test_damaged_files_are_told_in_one_line_and_left_alone(tmp_path, name, monke
         run(config)
     assert "\n" not in str(refused.value)
     assert (cell / name).read_bytes() == damaged
+
+
+def fill(monkeypatch, room):
+    """A disk on which ``room`` bytes are free: the write that needs more leaves a part and fails, as all later ones."""
+    left, opened = [room], Path.open
+
+    def limited(path, mode="r", *args, **settings):
+        file = opened(path, mode, *args, **settings)
+        if mode[0] in "wa" and path.name != ".lock":
+            write = file.write
+            file.write = lambda content: spend(write, content)
+        return file
+
+    def spend(write, content):
+        part, left[0] = content[: left[0]], left[0] - len(content)
+        write(part)
+        if left[0] < 0:
+            left[0] = 0
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "open", limited)
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, monkeypatch, whole):
+    config = tiny(tmp_path, "checkpoint_every=0")
+    for room in (0, 100, 1_000, 5_000, 60_000, 200_000):
+        with monkeypatch.context() as patched:
+            fill(patched, room)
+            with pytest.raises(ConfigError) as refused:
+                run(config)
+        assert str(refused.value) == f"outputs={tmp_path}: cannot be written or read: no space left on device"
+    cell, _ = run(config)
+    assert "resumed at step" in (cell / "run.log").read_text()
+    assert bytes_of(cell) == bytes_of(whole)
+    assert not list(cell.glob(".*.*.*")), "half a file takes room"
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ENAMETOOLONG, errno.ESTALE])
+@pytest.mark.parametrize("name", ["status.json", "metrics.jsonl", "config.yaml", "checkpoint.pt"])
+def test_what_cannot_be_read_is_not_damaged_and_force_is_no_cure(name, code, whole, monkeypatch):
+    def refuse(path, *args, **settings):
+        raise OSError(code, os.strerror(code), str(path))
+
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, *args, **settings: (
+        refuse if path.name == name else opened)(path, *args, **settings))  # fmt: skip
+    monkeypatch.setattr(torch, "load", refuse)
+    read = {"status.json": records.finished, "metrics.jsonl": records.rows, "config.yaml": records.config_of}
+    read["checkpoint.pt"] = lambda cell: checkpoint.load(cell / "checkpoint.pt", torch.device("cpu"))
+    with pytest.raises(ConfigError, match=f"{name}: cannot be read: {os.strerror(code).lower()}") as refused:
+        read[name](whole)
+    assert "force" not in str(refused.value)
 
 
 def _in_process(config, queue):

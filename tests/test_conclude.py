@@ -1,5 +1,6 @@
 """What a conclusion makes of a sweep of which some cells are not there."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -101,3 +102,56 @@ def test_claims_are_not_judged_on_another_protocol(widths, monkeypatch):
     assert (code, claim["verdict"], claim["reason"]) == (0, "not run", "made for model=A, not for B")
     assert claim["estimate"] is not None
     assert {part["verdict"] for part in claim["parts"]} == {"not run"}
+
+
+FAILURES = [
+    (RuntimeError("Failed to process string with tex\nlatex was not found"), 2, "report: RuntimeError: Failed to"),
+    (OSError(errno.ENOSPC, "No space left on device"), 2, "reports/cluster_width: cannot be written or read: no space"),
+    (PermissionError(errno.EACCES, "Permission denied", "page"), 0, "report=page: cannot be written or read"),
+    (OSError(errno.EROFS, "Read-only file system", "page"), 0, "cannot be written or read: read-only file system"),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "line"), FAILURES, ids=lambda value: type(value).__name__)
+def test_verdicts_come_first_and_a_report_that_cannot_be_made_is_one_line(error, code, line, widths, monkeypatch):
+    monkeypatch.setattr(conclude.report, "build", _raising(error))
+    said = []
+    assert conclude.experiment(widths, [], said.append) == code
+    assert "P1-C10   reproduced" in said[0]
+    assert [line in text and "\n" not in text for text in said] == [False, True, False]
+
+
+@pytest.mark.parametrize("call", ["mirrors.tell_report", "mirrors.tell_verdicts", "index.write"])
+def test_a_mirror_that_fails_holds_nothing_back(call, widths, monkeypatch):
+    module, name = call.split(".")
+    monkeypatch.setattr(getattr(conclude, module), name, _raising(ValueError("out of order")))
+    code, claim, said = concluded(widths)
+    assert (code, claim["verdict"]) == (2 if module == "index" else 0, "reproduced")
+    assert said.index("P1-C10") < said.index("out of order") and said.count("out of order") == 1
+
+
+def test_cells_of_somebody_else_are_judged_and_what_cannot_be_noted_is_one_line(widths, monkeypatch):
+    widths = [config | {"tracking": {"mode": "offline", "project": "none"}} for config in widths]
+    monkeypatch.setattr(conclude.mirrors, "tell_report", lambda *_: None)
+    monkeypatch.setattr(conclude.mirrors, "open_cell", pytest.fail)
+    monkeypatch.setattr(conclude.mirrors.os, "access", lambda path, how: False)
+    code, claim, said = concluded(widths)
+    assert (code, claim["verdict"]) == (0, "reproduced")
+    assert said.count("permission denied") == 1 and "verdicts of 5 cell(s) are not mirrored" in said
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"digest": 1}'])
+def test_a_report_whose_list_of_files_is_damaged_is_made_anew(text, widths, tmp_path):
+    concluded(widths)
+    inputs = tmp_path / "reports" / "cluster_width" / "inputs.json"
+    before = inputs.read_text()
+    inputs.write_text(text)
+    assert concluded(widths)[0] == 0
+    assert inputs.read_text() == before
+
+
+def _raising(error):
+    def fail(*args, **settings):
+        raise error
+
+    return fail

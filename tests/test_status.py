@@ -1,5 +1,6 @@
 """What the status says of a sweep, read from files that runs leave in every state."""
 
+import errno
 import fcntl
 import json
 import subprocess
@@ -86,6 +87,30 @@ def test_nothing_yet(tmp_path, capsys):
 def test_a_mistake_is_one_line(word, capsys):
     assert status.main([word]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("closed", ["", "width"])
+def test_a_folder_that_cannot_be_read_is_one_line(closed, sweep, monkeypatch, capsys):
+    refuse_to(monkeypatch, "iterdir", sweep / closed)
+    assert status.main([f"outputs={sweep}"]) == 2
+    assert capsys.readouterr().err == f"outputs={sweep / closed}: cannot be read: permission denied\n"
+
+
+def test_a_cell_that_cannot_be_read_is_told_beside_the_others(sweep, monkeypatch):
+    refuse_to(monkeypatch, "open", sweep / "width" / "a" / "status.json")
+    text = status.told(status.look(sweep), NOW)
+    assert "FAILED   width/a: cannot be read: permission denied" in text and "running  width/b" in text
+
+
+def refuse_to(monkeypatch, action, closed):
+    original = getattr(Path, action)
+
+    def guarded(path, *args, **settings):
+        if path == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return original(path, *args, **settings)
+
+    monkeypatch.setattr(Path, action, guarded)
 
 
 def test_it_starts_at_once():

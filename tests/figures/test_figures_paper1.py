@@ -1,3 +1,9 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
 import numpy as np
 import pandas
 import pytest
@@ -5,6 +11,8 @@ from scipy.stats import norm
 
 from src.figures import paper1, style
 from tests import fabricated
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +157,32 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path, frames):
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
 
 
+PERSONAL = {"text.usetex": True, "savefig.bbox": "tight", "savefig.facecolor": "black", "axes.facecolor": "pink"}
+PERSONAL |= {"font.size": 20, "lines.linewidth": 9, "axes.formatter.use_locale": True, "axes.unicode_minus": False}
+PERSONAL |= {"figure.constrained_layout.h_pad": 1, "image.cmap": "jet", "path.simplify": False, "pdf.compression": 0}
+
+
+def test_personal_settings_of_matplotlib_do_not_reach_a_figure(tmp_path, frames):
+    plot = paper1.PLOTS[4]  # a heat map, with text
+    for name, personal in (("ours", {}), ("personal", PERSONAL)):
+        with mpl.rc_context(personal):
+            with style.look():
+                style.save(plot.draw(rows_of(plot, frames))[0], tmp_path / name)
+            assert not personal or mpl.rcParams["lines.linewidth"] == 9, "and they are kept for others"
+    for suffix in (".png", ".pdf"):
+        assert (tmp_path / f"ours{suffix}").read_bytes() == (tmp_path / f"personal{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nonsense", "qtagg", ""])
+def test_neither_a_backend_nor_a_file_of_settings_stops_the_import(backend, tmp_path):
+    (tmp_path / "matplotlibrc").write_bytes("text.usetex: True\nfont.family: caf\xe9\n".encode("latin-1"))
+    program = "import os, src.figures.style, matplotlib; print(os.environ['MPLBACKEND'], matplotlib.get_backend())"
+    environment = os.environ | {"MPLBACKEND": backend, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == (f"{backend} agg".strip(), "")
+
+
 def test_values_that_are_not_finite_are_left_out_of_spreads():
     frame = pandas.DataFrame({"x": [1, 1, 1], "y": [1.0, np.inf, 3.0], "converged": True})
     row = style.spread(frame, "x", "y", "it").iloc[0]
@@ -178,3 +212,13 @@ def test_assumption_table_has_every_configuration_and_says_whether_it_is_met(fra
 
 def test_half_finished_sweeps_are_drawn(frames):
     fabricated.draw_every_cell_alone(paper1.PLOTS, frames)
+
+
+@pytest.mark.parametrize("what", ["NaN", "-inf", "no curve", "empty curve"])
+def test_panels_without_a_finite_value_say_so(what, frames):
+    fabricated.draw_without_values(paper1.PLOTS, frames, what)
+
+
+def test_panels_with_values_say_nothing(drawn):
+    assert not [text for figure, _ in drawn.values() for axes in figure.axes for text in axes.texts
+                if text.get_text() == style.NO_VALUE]  # fmt: skip

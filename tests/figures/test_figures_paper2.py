@@ -340,3 +340,13 @@ def test_hollow_markers_where_a_seed_was_not_trained(frames):
 
 def test_half_finished_sweeps_are_drawn(frames):
     fabricated.draw_every_cell_alone(paper2.PLOTS, frames)
+
+
+@pytest.mark.parametrize("what", ["NaN", "-inf", "no curve", "empty curve"])
+def test_panels_without_a_finite_value_say_so(what, frames):
+    fabricated.draw_without_values(paper2.PLOTS, frames, what)
+
+
+def test_panels_with_values_say_nothing(drawn):
+    assert not [text for figure, _ in drawn.values() for axes in figure.axes for text in axes.texts
+                if text.get_text() == style.NO_VALUE]  # fmt: skip

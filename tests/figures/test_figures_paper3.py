@@ -281,3 +281,13 @@ def test_without_momentum_there_is_nothing_to_compare_with(frames):
     with style.look():
         _, data = momentum(rows[rows["optimizer_momentum"] == 0])
     assert "γ, own norm / with momentum" not in set(data["panel"])
+
+
+@pytest.mark.parametrize("what", ["NaN", "-inf", "no curve", "empty curve"])
+def test_panels_without_a_finite_value_say_so(what, frames):
+    fabricated.draw_without_values(paper3.PLOTS, frames, what)
+
+
+def test_panels_with_values_say_nothing(drawn):
+    assert not [text for figure, _ in drawn.values() for axes in figure.axes for text in axes.texts
+                if text.get_text() == style.NO_VALUE]  # fmt: skip
