@@ -82,7 +82,7 @@ def _noting(draw: Callable) -> Callable:
 def _has_value(axes: Axes) -> bool:
     """Whether a finite measured value is drawn: formulas and lines across the whole panel are none."""
     drawn = [line.get_xydata() for line in axes.get_lines()
-             if line.get_transform() == axes.transData and line.get_gid() != CLOSED_FORM]  # fmt: skip
+             if line.get_transform() is axes.transData and line.get_gid() != CLOSED_FORM]  # fmt: skip
     for collection in axes.collections:
         colours = collection.get_array()
         if colours is None:
