@@ -18,13 +18,15 @@ import torch
 from torch import Tensor
 
 from src.attacks.attack import Attack
-from src.attacks.halfspaces import Walls, add_wall, no_walls
-from src.attacks.ray import HAIR, first_crossing, first_flip
+from src.attacks.halfspaces import GAP, REACH, add_constraint, nearest_point, no_constraints
+from src.attacks.ray import RELATIVE_TOLERANCE, first_crossing, first_flip
 from src.attacks.span import in_span
 from src.types import Params
 
-_SLOTS = 16  # most half-spaces that touch a solution
-_CUTS = 60  # most half-spaces tried for one solution
+_SLOTS = 16  # most half-spaces that touch a solution of the fast solver
+_CUTS = 60  # most half-spaces the fast solver tries for one solution
+_TRUSTED_CUTS = 1000  # and the trusted one
+_FLAT = 1e-13  # a normal this much shorter than its terms is rounding
 _ROUNDS = 20  # most changes of s
 
 
@@ -88,7 +90,8 @@ def _nearest_flip(w: Tensor, c: Tensor, pre: Tensor, start: Tensor) -> Tensor:
         delta = _nearest_below(w, c[rows], pre[rows], s[rows])
         # The majorant touches the margin only where s is right: go on, or back, to where the margin itself is zero.
         delta = delta * first_crossing(c[rows], pre[rows], delta.nan_to_num(posinf=0.0) @ w.mT)[:, None]
-        closer = torch.linalg.vector_norm(delta, dim=-1) < torch.linalg.vector_norm(best[rows], dim=-1) * (1 - HAIR)
+        size, least = (torch.linalg.vector_norm(point, dim=-1) for point in (delta, best[rows]))
+        closer = size < least * (1 - RELATIVE_TOLERANCE)
         rows, delta = rows[closer], delta[closer]
         best[rows] = delta
         now = pre[rows] + delta @ w.mT > 0
@@ -101,25 +104,63 @@ def _nearest_flip(w: Tensor, c: Tensor, pre: Tensor, start: Tensor) -> Tensor:
 
 
 def _nearest_below(w: Tensor, c: Tensor, pre: Tensor, s: Tensor) -> Tensor:
-    """argmin ‖δ‖ subject to Σ_{c>0} c relu(p + w·δ) + Σ_{c<0} c s (p + w·δ) ≤ −τ, ``[B, s]``; infinite if empty.
+    """argmin ‖δ‖ subject to Σ_{c>0} c relu(p + w·δ) + Σ_{c<0} c s (p + w·δ) ≤ −3τ/2, ``[B, s]``; infinite if empty.
 
-    The convex left side is the largest of its tangents, so its level set is an intersection of half-spaces; those
+    A solution is good to −5τ/4: in a thin cone the ray to it need not go deeper, and a flip is counted from −τ, so
+    that rounding does not decide whether it is one. The convex left side is the largest of its tangents, so its level set is an intersection of half-spaces; those
     needed are found one at a time, as tangents at the nearest point of the intersection so far.
     """
-    tau = HAIR * (c * pre.relu()).sum(-1).abs()
+    tau = RELATIVE_TOLERANCE * (c * pre.relu()).sum(-1).abs()
     delta = torch.zeros(len(c), w.shape[1], dtype=w.dtype, device=w.device)
-    walls = no_walls(delta, min(_SLOTS, w.shape[1] + 1))
+    active = no_constraints(delta, min(_SLOTS, w.shape[1] + 1))
+    found, empty = torch.zeros(2, len(c), dtype=torch.bool, device=w.device)
     rows = torch.arange(len(c), device=c.device)
     for _ in range(_CUTS):
-        on = torch.where(c[rows] > 0, pre[rows] + delta[rows] @ w.mT > 0, s[rows])
-        tangent = c[rows] * on
-        normal, offset = tangent @ w, (tangent * pre[rows]).sum(-1) + tau[rows]
-        outside = offset + (normal * delta[rows]).sum(-1) > tau[rows] / 4
+        normal, offset, _ = _tangent(w, c[rows], pre[rows], s[rows], delta[rows])
+        outside = offset + (normal * delta[rows]).sum(-1) > -1.25 * tau[rows]
+        offset += 1.5 * tau[rows]
+        found[rows] = ~outside
         rows, normal, offset = rows[outside], normal[outside], offset[outside]
         if not len(rows):
             break
-        nearer, possible = add_wall(Walls(walls.normal[rows], walls.force[rows]), normal, offset)
-        walls.normal[rows], walls.force[rows] = nearer
+        nearer, possible = add_constraint(active.rows(rows), normal, offset)
+        for whole, part in zip(active, nearer, strict=True):
+            whole[rows] = part
         delta[rows] = torch.where(possible[:, None], nearer.nearest, torch.inf)
+        empty[rows] = (normal == 0).all(-1) | (~possible & (nearer.bound > REACH * nearer.offset.amax(-1)))
         rows = rows[possible]
+    optimal = found & ~(active.bound < (1 - GAP) * torch.linalg.vector_norm(delta, dim=-1))
+    for row in (~optimal & ~empty).nonzero().squeeze(-1).tolist():
+        delta[row] = _trusted_nearest_below(w, *(leaf[row : row + 1] for leaf in (c, pre, s, tau)))
     return delta
+
+
+def _trusted_nearest_below(w: Tensor, c: Tensor, pre: Tensor, s: Tensor, tau: Tensor) -> Tensor:
+    """The same for one row ``[1, …]``, every nearest point by ``nearest_point``, from all tangents so far.
+
+    A tangent that comes again is violated by rounding only.
+    """
+    delta = torch.zeros_like(w[:1])
+    tangents: dict[tuple[bool, ...], tuple[Tensor, Tensor]] = {}
+    for _ in range(_TRUSTED_CUTS):
+        normal, offset, on = _tangent(w, c, pre, s, delta)
+        pattern = tuple(on.squeeze(0).tolist())
+        if pattern in tangents or offset + (normal * delta).sum(-1) <= -1.25 * tau:
+            break
+        tangents[pattern] = normal, offset + 1.5 * tau
+        normals, offsets = (torch.cat(part).cpu().numpy() for part in zip(*tangents.values(), strict=True))
+        nearest = nearest_point(normals, offsets)
+        if nearest is None:
+            return torch.full_like(delta, torch.inf)
+        delta = torch.from_numpy(nearest).to(w)[None]
+    return delta
+
+
+def _tangent(w: Tensor, c: Tensor, pre: Tensor, s: Tensor, delta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The tangent offset + normal·δ of the majorant at ``delta [B, s]``, and which neurons are on in it."""
+    on = torch.where(c > 0, pre + delta @ w.mT > 0, s)
+    tangent = c * on
+    normal = tangent @ w
+    terms = tangent.abs() @ torch.linalg.vector_norm(w, dim=-1)
+    flat = torch.linalg.vector_norm(normal, dim=-1) <= _FLAT * terms
+    return normal.masked_fill(flat[:, None], 0.0), (tangent * pre).sum(-1), on

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from src.types import Params
 
-HAIR = 1e-9
-"""'Turns negative' means y N ≤ −HAIR·y N(x), 'reaches zero' means y N ≤ +HAIR·y N(x): rounding decides neither."""
+RELATIVE_TOLERANCE = 1e-9
+"""'Turns negative' means y N ≤ −1e-9·y N(x), 'reaches zero' means y N ≤ +1e-9·y N(x): rounding decides neither."""
 
 _ELEMENTS = 2**22  # pre-activations held in memory at a time
 
@@ -47,7 +47,7 @@ def first_crossing(outer: Tensor, pre: Tensor, slope: Tensor, *, strict: bool = 
     """The smallest t ≥ 0 with Σ_j outer_j relu(pre_j + slope_j t) < 0 (or ≤ 0); the last axis is the neurons'."""
     outer, pre, slope = torch.broadcast_tensors(outer, pre, slope)
     margin = (outer * pre.relu()).sum(-1)
-    level = (-HAIR if strict else HAIR) * margin.abs()
+    level = (-RELATIVE_TOLERANCE if strict else RELATIVE_TOLERANCE) * margin.abs()
 
     # Neuron j switches at t_j = −p_j/a_j > 0: on if a_j > 0, off if a_j < 0.
     switches = pre * slope < 0
