@@ -74,21 +74,21 @@ def add_constraint(active: Constraints, normal: Tensor, offset: Tensor) -> tuple
     """
     length = torch.linalg.vector_norm(normal, dim=-1)
     g, h = normal / length[:, None], offset / length
-    kept, distance, multiplier = (leaf.clone() for leaf in active)
-    own = torch.zeros_like(h)  # multiplier of the new constraint
+    normals, offsets, multipliers = (leaf.clone() for leaf in active)
+    entering = torch.zeros_like(h)  # multiplier of the new constraint
     found = torch.zeros_like(h, dtype=torch.bool)
     rows = (length > 0).nonzero().squeeze(-1)
-    for _ in range(multiplier.shape[1] + 1):  # every pass but the last removes a constraint
+    for _ in range(multipliers.shape[1] + 1):  # every pass but the last removes a constraint
         if not len(rows):
             break
-        G, u, new = kept[rows], multiplier[rows], g[rows]
+        G, u, new = normals[rows], multipliers[rows], g[rows]
         empty = (u == 0) & (G == 0).all(-1)
         # r: how the old multipliers give way to the new one; z: the new normal, less its part in the span of the old.
         along = G @ new[..., None]
         r = torch.linalg.solve_ex(G @ G.mT + torch.diag_embed(empty.to(G)), along)[0].squeeze(-1)
         z = new - (r[:, None] @ G).squeeze(1)
         free = z.square().sum(-1)
-        delta = -(u[:, None] @ G).squeeze(1) - own[rows, None] * new
+        delta = -(u[:, None] @ G).squeeze(1) - entering[rows, None] * new
         violation = h[rows] + (new * delta).sum(-1)
         # The step to the new border, or the shorter one at which an old constraint leaves the active set.
         full = torch.where(free > _PARALLEL, violation / free, torch.inf)
@@ -99,30 +99,30 @@ def add_constraint(active: Constraints, normal: Tensor, offset: Tensor) -> tuple
         slot = torch.where(full <= part, empty.to(torch.int8).argmax(-1), leaving)
 
         u = torch.where(apart[:, None], -r, u - t[:, None] * r).clamp(min=0)
-        own[rows] = torch.where(apart, 1.0, own[rows] + t)
+        entering[rows] = torch.where(apart, 1.0, entering[rows] + t)
         every = torch.arange(len(rows), device=rows.device)
-        u[every, slot] = torch.where(enters, own[rows], 0.0)
+        u[every, slot] = torch.where(enters, entering[rows], 0.0)
         G[every, slot] = torch.where(enters[:, None], new, 0.0)
-        distance[rows, slot] = torch.where(enters, h[rows], 0.0)
-        multiplier[rows], kept[rows] = u, G
+        offsets[rows, slot] = torch.where(enters, h[rows], 0.0)
+        multipliers[rows], normals[rows] = u, G
         found[rows] = enters & ~apart
         rows = rows[full > part]
-    return Constraints(kept, distance, multiplier), found
+    return Constraints(normals, offsets, multipliers), found
 
 
 def nearest_point(normals: np.ndarray, offsets: np.ndarray) -> np.ndarray | None:
     """The nearest point of one intersection, to machine precision, or None where none is within reach.
 
     Least distance programming (Lawson & Hanson, 1974, chapter 23): with unit normals G and distances h in units of a
-    length c, the non-negative least squares [−Gᵀ; h] u ≈ (0, 1) leave the residual 1 − h·u = 1/(1 + ‖δ‖²/c²). So c grows
-    until it is like ‖δ‖, where this number is far from rounding, or out of reach.
+    length c, the non-negative least squares [−Gᵀ; h] u ≈ (0, 1) leave the residual 1 − h·u = 1/(1 + ‖δ‖²/c²). Rounding
+    cannot decide whether that is zero if c is like ‖δ‖: so c grows until this number is large, or c is out of reach.
 
     Args:
         normals: ``[n, s]``, of any length; a zero one leaves no point.
         offsets: ``[n]``, one of which at least is positive.
     """
     length = np.linalg.norm(normals, axis=1)
-    if not length.all():
+    if not (length.all() and np.isfinite(normals).all() and np.isfinite(offsets).all()):
         return None
     g, h = normals / length[:, None], offsets / length
     farthest = c = h.max()

@@ -106,9 +106,12 @@ def _nearest_flip(w: Tensor, c: Tensor, pre: Tensor, start: Tensor) -> Tensor:
 def _nearest_below(w: Tensor, c: Tensor, pre: Tensor, s: Tensor) -> Tensor:
     """argmin ‖δ‖ subject to Σ_{c>0} c relu(p + w·δ) + Σ_{c<0} c s (p + w·δ) ≤ −3τ/2, ``[B, s]``; infinite if empty.
 
-    A solution is good to −5τ/4: in a thin cone the ray to it need not go deeper, and a flip is counted from −τ, so
-    that rounding does not decide whether it is one. The convex left side is the largest of its tangents, so its level set is an intersection of half-spaces; those
-    needed are found one at a time, as tangents at the nearest point of the intersection so far.
+    Solutions are good to −5τ/4, and a flip counts from −τ. In a thin cone the ray to the solution goes no deeper, so
+    rounding would decide whether it is a flip if the search aimed at −τ as well.
+
+    The convex left side is the largest of its tangents, so its level set is an intersection of half-spaces; those
+    needed are found one at a time, as tangents at the nearest point of the intersection so far. Rows that the fast
+    solver leaves without a proof are solved again by the trusted one.
     """
     tau = RELATIVE_TOLERANCE * (c * pre.relu()).sum(-1).abs()
     delta = torch.zeros(len(c), w.shape[1], dtype=w.dtype, device=w.device)
@@ -123,11 +126,13 @@ def _nearest_below(w: Tensor, c: Tensor, pre: Tensor, s: Tensor) -> Tensor:
         rows, normal, offset = rows[outside], normal[outside], offset[outside]
         if not len(rows):
             break
+        length = torch.linalg.vector_norm(normal, dim=-1)
+        farthest = torch.maximum(torch.linalg.vector_norm(delta[rows], dim=-1), offset / length)
         nearer, possible = add_constraint(active.rows(rows), normal, offset)
         for whole, part in zip(active, nearer, strict=True):
             whole[rows] = part
         delta[rows] = torch.where(possible[:, None], nearer.nearest, torch.inf)
-        empty[rows] = (normal == 0).all(-1) | (~possible & (nearer.bound > REACH * nearer.offset.amax(-1)))
+        empty[rows] = ~possible & ((length == 0) | (nearer.bound > REACH * farthest))
         rows = rows[possible]
     optimal = found & ~(active.bound < (1 - GAP) * torch.linalg.vector_norm(delta, dim=-1))
     for row in (~optimal & ~empty).nonzero().squeeze(-1).tolist():
@@ -136,7 +141,7 @@ def _nearest_below(w: Tensor, c: Tensor, pre: Tensor, s: Tensor) -> Tensor:
 
 
 def _trusted_nearest_below(w: Tensor, c: Tensor, pre: Tensor, s: Tensor, tau: Tensor) -> Tensor:
-    """The same for one row ``[1, …]``, every nearest point by ``nearest_point``, from all tangents so far.
+    """The same for one row, ``[1, ...]``: every nearest point anew from all tangents so far, by ``nearest_point``.
 
     A tangent that comes again is violated by rounding only.
     """
@@ -157,7 +162,7 @@ def _trusted_nearest_below(w: Tensor, c: Tensor, pre: Tensor, s: Tensor, tau: Te
 
 
 def _tangent(w: Tensor, c: Tensor, pre: Tensor, s: Tensor, delta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The tangent offset + normal·δ of the majorant at ``delta [B, s]``, and which neurons are on in it."""
+    """normal ``[B, s]`` and offset ``[B]`` of the majorant's tangent at ``delta [B, s]``, and the neurons on in it."""
     on = torch.where(c > 0, pre + delta @ w.mT > 0, s)
     tangent = c * on
     normal = tangent @ w

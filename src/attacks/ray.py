@@ -14,6 +14,7 @@ from src.types import Params
 RELATIVE_TOLERANCE = 1e-9
 """'Turns negative' means y N ≤ −1e-9·y N(x), 'reaches zero' means y N ≤ +1e-9·y N(x): rounding decides neither."""
 
+_ROUNDING = 1e-15  # of a sum, in units of the sum of its terms' sizes
 _ELEMENTS = 2**22  # pre-activations held in memory at a time
 
 
@@ -50,7 +51,7 @@ def first_crossing(outer: Tensor, pre: Tensor, slope: Tensor, *, strict: bool = 
     level = (-RELATIVE_TOLERANCE if strict else RELATIVE_TOLERANCE) * margin.abs()
 
     # Neuron j switches at t_j = −p_j/a_j > 0: on if a_j > 0, off if a_j < 0.
-    switches = pre * slope < 0
+    switches = pre.sign() * slope < 0
     time, order = torch.where(switches, -pre / slope, torch.inf).sort(-1)
     on = (pre > 0) | ((pre == 0) & (slope > 0))
     switch = torch.where(switches, slope.sign(), 0.0)
@@ -64,9 +65,10 @@ def first_crossing(outer: Tensor, pre: Tensor, slope: Tensor, *, strict: bool = 
     root = torch.where((root <= right) & left.isfinite(), root.maximum(left), torch.inf)
     first = torch.where(margin <= level, 0.0, root.amin(-1))
 
-    # Where all neurons are off, rounding may leave A + B t a slope: what counts is the margin itself.
-    reached = (outer * (pre + first.nan_to_num(posinf=0.0)[..., None] * slope).relu()).sum(-1)
-    flipped = reached < 0 if strict else reached <= 2 * level.abs()
+    # Where slopes cancel, rounding may leave A + B t an incline: the margin itself counts, where it is no rounding.
+    moved = pre + first.nan_to_num(posinf=0.0)[..., None] * slope
+    reached, rounding = (outer * moved.relu()).sum(-1), _ROUNDING * (outer * moved).abs().sum(-1)
+    flipped = (reached < -rounding) | (margin < 0) if strict else reached <= 2 * level.abs() + rounding
     return torch.where(flipped, first, torch.inf)
 
 

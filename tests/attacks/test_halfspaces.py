@@ -1,47 +1,91 @@
-import torch
-from scipy.optimize import nnls
+import itertools
 
-from src.attacks.halfspaces import Walls, add_wall, no_walls
+import cvxpy as cp
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from src.attacks.halfspaces import GAP, REACH, add_constraint, nearest_point, no_constraints
+
+FAMILIES = ("general", "parallel", "opposite", "thin", "duplicated")
 
 
 def nearest_by_adding_the_worst(normals, offsets):
-    """Walls of the half-spaces ``normals [B, n, s]``, ``offsets [B, n]``, added until none is violated."""
-    walls = no_walls(normals[:, 0], normals.shape[-1] + 1)
-    possible = torch.ones(len(normals), dtype=torch.bool)
+    """Nearest points of the half-spaces ``normals [B, n, s]``, ``offsets [B, n]``, added until none is violated.
+
+    Returns:
+        δ ``[B, s]``, and ``[B]`` each: proved to be the nearest, proved that there is none.
+    """
+    length = normals.norm(dim=-1)
+    active = no_constraints(normals[:, 0], normals.shape[-1] + 1)
+    done, optimal, empty = torch.zeros(3, len(normals), dtype=torch.bool)
     for _ in range(100):
-        violation = offsets + (normals @ walls.nearest[..., None]).squeeze(-1)
-        worst, which = (violation / normals.norm(dim=-1)).max(-1)
-        rows = ((worst > 1e-11) & possible).nonzero().squeeze(-1)
+        delta = active.nearest
+        violation = (offsets + (normals @ delta[..., None]).squeeze(-1)) / length
+        worst, which = violation.max(-1)
+        solved = (worst <= 1e-11 * (offsets / length).abs().amax(-1)) & ~done
+        optimal |= solved & (active.bound >= (1 - GAP) * delta.norm(dim=-1))
+        done |= solved
+        rows = (~done).nonzero().squeeze(-1)
         if not len(rows):
-            return walls, possible
-        part = Walls(walls.normal[rows], walls.force[rows])
-        part, still = add_wall(part, normals[rows, which[rows]], offsets[rows, which[rows]])
-        walls.normal[rows], walls.force[rows] = part
-        possible[rows] = still
-    raise AssertionError("100 half-spaces were not enough")
+            break
+        normal, offset = normals[rows, which[rows]], offsets[rows, which[rows]]
+        farthest = torch.maximum(delta[rows].norm(dim=-1), offset / normal.norm(dim=-1))
+        part, found = add_constraint(active.rows(rows), normal, offset)
+        for whole, leaf in zip(active, part, strict=True):
+            whole[rows] = leaf
+        empty[rows] = ~found & (part.bound > REACH * farthest)
+        done[rows] = ~found
+    return active.nearest, optimal, empty
 
 
-def test_nearest_point_agrees_with_non_negative_least_squares():
-    """Lawson and Hanson: with (u, ρ) the NNLS solution and residual of [−Gᵀ; h] u ≈ (0, 1), ρ = 0 means empty and the
-    nearest point is δ = −Gᵀu / (1 − h·u)."""
-    draw = torch.Generator().manual_seed(0)
-    normals = torch.randn(60, 9, 5, generator=draw, dtype=torch.float64)
-    offsets = torch.rand(60, 9, generator=draw, dtype=torch.float64) + 0.1
-    walls, possible = nearest_by_adding_the_worst(normals, offsets)
-    assert 20 < possible.sum() < 60
-    for normal, offset, delta, there in zip(normals, offsets, walls.nearest, possible, strict=True):
-        system = torch.cat([-normal.mT, offset[None]]).numpy()
-        u, rest = nnls(system, [0.0] * 5 + [1.0])
-        assert (rest > 1e-9) == bool(there)
-        if there:
-            torch.testing.assert_close(delta, -normal.mT @ torch.tensor(u) / (1 - offset @ torch.tensor(u)))
+def draw_half_spaces(family, seed, scale):
+    """``(normals [n, s], offsets [n])`` of one kind, the first of which does not hold the origin."""
+    draw = np.random.default_rng(seed)
+    dimension, count = draw.integers(2, 6), draw.integers(2, 12)
+    normals, offsets = draw.standard_normal((count, dimension)), draw.standard_normal(count) + 0.3
+    angle = 10.0 ** draw.uniform(-6, -1)
+    if family == "parallel":
+        normals = normals[:1] + angle * normals
+    if family == "opposite":
+        normals = draw.choice([-1, 1], (count, 1)) * normals[:1] + angle * normals
+    if family == "thin":  # a cone that is nearly a ray, with its tip far out
+        tip = draw.standard_normal(dimension) * 10 ** draw.uniform(0, 3)
+        offsets = -(normals @ tip) - angle * np.linalg.norm(normals, axis=1)
+    if family == "duplicated":
+        normals, offsets = np.concatenate([normals, 2 * normals]), np.concatenate([offsets, 2 * offsets])
+    offsets[0] = abs(offsets[0]) + 1e-3 * abs(offsets).max()
+    weights = 10.0 ** draw.uniform(-6, 6, len(offsets))
+    return normals * weights[:, None], offsets * weights * scale
 
 
-def test_a_parallel_wall_further_out_takes_over():
-    normal = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
-    walls, _ = add_wall(no_walls(normal, 3), normal, torch.tensor([1.0], dtype=torch.float64))
-    walls, possible = add_wall(walls, 2 * normal, torch.tensor([4.0], dtype=torch.float64))
-    assert possible.all()
-    torch.testing.assert_close(walls.nearest, -2 * normal)
-    _, possible = add_wall(walls, -normal, torch.tensor([1.0], dtype=torch.float64))
-    assert not possible.any()
+def distances(normals, offsets):
+    """Of the borders from the origin, negative where a half-space holds it."""
+    return offsets / np.linalg.norm(normals, axis=1)
+
+
+def clarabel(normals, offsets, slack=0.0):
+    """Status and nearest point by another solver, of half-spaces that are larger by ``slack``, in units of the data."""
+    h = distances(normals, offsets)
+    delta = cp.Variable(normals.shape[1])
+    fits = (normals / np.linalg.norm(normals, axis=1)[:, None]) @ delta + h / h.max() <= slack
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(delta)), [fits])
+    try:
+        problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-12, tol_gap_rel=1e-12, tol_feas=1e-12)
+    except cp.SolverError:
+        return "failed", None
+    return problem.status, None if delta.value is None else h.max() * delta.value
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 10**6), exponent=st.integers(-12, 12))
+def test_both_solvers_agree_with_a_conic_solver(family, seed, exponent):
+    """Wherever the conic solver is sure, and whatever the fast solver proves is what the trusted one finds."""
+    normals, offsets = draw_half_spaces(family, seed, 10.0**exponent)
+    delta, optimal, empty = (
+        leaf.squeeze(0).numpy() for leaf in nearest_by_adding_the_worst(*torch.tensor(normals)[None], offsets)
+    ) if False else (leaf.squeeze(0).numpy() for leaf in nearest_by_adding_the_worst(
+        torch.tensor(normals)[None], torch.tensor(offsets)[None]))
