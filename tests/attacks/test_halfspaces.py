@@ -1,5 +1,3 @@
-import itertools
-
 import cvxpy as cp
 import numpy as np
 import pytest
@@ -66,26 +64,87 @@ def distances(normals, offsets):
     return offsets / np.linalg.norm(normals, axis=1)
 
 
-def clarabel(normals, offsets, slack=0.0):
-    """Status and nearest point by another solver, of half-spaces that are larger by ``slack``, in units of the data."""
+def by_a_conic_solver(normals, offsets):
+    """Its status and the distance of the nearest point from the origin."""
     h = distances(normals, offsets)
     delta = cp.Variable(normals.shape[1])
-    fits = (normals / np.linalg.norm(normals, axis=1)[:, None]) @ delta + h / h.max() <= slack
-    problem = cp.Problem(cp.Minimize(cp.sum_squares(delta)), [fits])
+    inside = (normals / np.linalg.norm(normals, axis=1)[:, None]) @ delta + h / h.max() <= 0
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(delta)), [inside])
     try:
         problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-12, tol_gap_rel=1e-12, tol_feas=1e-12)
     except cp.SolverError:
         return "failed", None
-    return problem.status, None if delta.value is None else h.max() * delta.value
+    return problem.status, None if delta.value is None else h.max() * np.linalg.norm(delta.value)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10**6), exponent=st.integers(-12, 12))
-def test_both_solvers_agree_with_a_conic_solver(family, seed, exponent):
-    """Wherever the conic solver is sure, and whatever the fast solver proves is what the trusted one finds."""
+def test_nearest_points_agree_with_a_conic_solver_and_proofs_with_both(family, seed, exponent):
     normals, offsets = draw_half_spaces(family, seed, 10.0**exponent)
-    delta, optimal, empty = (
-        leaf.squeeze(0).numpy() for leaf in nearest_by_adding_the_worst(*torch.tensor(normals)[None], offsets)
-    ) if False else (leaf.squeeze(0).numpy() for leaf in nearest_by_adding_the_worst(
-        torch.tensor(normals)[None], torch.tensor(offsets)[None]))
+    farthest = distances(normals, offsets).max()
+    point = nearest_point(normals, offsets)
+    distance = np.inf if point is None else np.linalg.norm(point)
+    if point is not None:
+        violation = (normals @ point + offsets) / np.linalg.norm(normals, axis=1)
+        assert violation.max() <= 1e-8 * max(farthest, distance)
+
+    status, expected = by_a_conic_solver(normals, offsets)
+    if status == "infeasible":
+        assert distance > REACH / 10 * farthest
+    elif status == "optimal" and expected < REACH / 10 * farthest:
+        assert distance == pytest.approx(expected, rel=1e-4)
+
+    delta, optimal, empty = nearest_by_adding_the_worst(torch.tensor(normals)[None], torch.tensor(offsets)[None])
+    if optimal:
+        assert distance == pytest.approx(delta.norm().item(), rel=1e-6)
+    if empty:
+        assert distance > REACH * farthest
+
+
+def test_the_fast_solver_proves_nearly_all_of_its_answers():
+    """Else the trusted one, which takes one intersection at a time, would do its work."""
+    draw = torch.Generator().manual_seed(0)
+    normals = torch.randn(200, 9, 5, generator=draw, dtype=torch.float64)
+    offsets = torch.rand(200, 9, generator=draw, dtype=torch.float64) + 0.1
+    _, optimal, empty = nearest_by_adding_the_worst(normals, offsets)
+    assert optimal.sum() > 50 and empty.sum() > 50 and (optimal | empty).sum() > 190
+
+
+@pytest.mark.parametrize("gap", [1e-2, 1e-4, 1e-6])
+def test_a_slab_of_little_width_is_told_from_an_empty_one(gap):
+    """g·δ between −1 − gap and −1, and between −1 + gap and −1, for g in any direction."""
+    for turn in range(20):
+        g = torch.nn.functional.normalize(
+            torch.randn(4, generator=torch.Generator().manual_seed(turn), dtype=torch.float64), dim=0
+        )
+        normals = torch.stack([g, -g]).numpy()
+        np.testing.assert_allclose(nearest_point(normals, np.array([1.0, -1 - gap])), -g.numpy(), atol=1e-9)
+        assert nearest_point(normals, np.array([1.0, -1 + gap])) is None
+
+
+def test_the_tip_of_a_cone_is_found_out_to_the_reach_and_not_beyond_all_bounds():
+    """Half-planes that meet under an angle a have their tip at 1/sin a: in reach or out of it, never nonsense."""
+    for angle in (1e-1, 1e-3, 1e-5):
+        normals = np.array([[np.cos(angle), np.sin(angle)], [-np.cos(angle), np.sin(angle)]])
+        tip = nearest_point(normals, np.ones(2))
+        np.testing.assert_allclose(tip, [0, -1 / np.sin(angle)], rtol=1e-9, atol=1e-6 / angle)
+    assert nearest_point(np.array([[1.0, 1e-12], [-1.0, 1e-12]]), np.ones(2)) is None
+
+
+@pytest.mark.parametrize("leaf", ["zero", "nan", "inf"])
+def test_a_normal_that_is_zero_or_not_finite_leaves_no_point(leaf):
+    normals = np.array([[1.0, 0.0], [0.0 if leaf == "zero" else float(leaf), 0.0]])
+    assert nearest_point(normals, np.ones(2)) is None
+    _, found = add_constraint(no_constraints(torch.zeros(1, 2), 3), torch.tensor(normals[1:]).float(), torch.ones(1))
+    assert not found.any()
+
+
+def test_a_parallel_constraint_further_out_takes_over():
+    normal = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    active, _ = add_constraint(no_constraints(normal, 3), normal, torch.tensor([1.0], dtype=torch.float64))
+    active, found = add_constraint(active, 2 * normal, torch.tensor([4.0], dtype=torch.float64))
+    assert found.all()
+    torch.testing.assert_close(active.nearest, -2 * normal)
+    active, found = add_constraint(active, -normal, torch.tensor([1.0], dtype=torch.float64))
+    assert not found.any() and (active.bound > REACH).all()
