@@ -19,14 +19,14 @@ from torch import Tensor
 
 from src.attacks.attack import Attack
 from src.attacks.halfspaces import GAP, REACH, add_constraint, nearest_point, no_constraints
-from src.attacks.ray import RELATIVE_TOLERANCE, first_crossing, first_flip
+from src.attacks.ray import RELATIVE_TOLERANCE, first_crossing, first_flip, slopes
 from src.attacks.span import in_span
 from src.types import Params
 
 _SLOTS = 16  # most half-spaces that touch a solution of the fast solver
 _CUTS = 60  # most half-spaces the fast solver tries for one solution
 _TRUSTED_CUTS = 1000  # and the trusted one
-_FLAT = 1e-13  # a normal this much shorter than its terms is rounding
+_ROUNDING = 1e-13  # a sum of vectors this much shorter than its terms is rounding
 _ROUNDS = 20  # most changes of s
 
 
@@ -51,7 +51,7 @@ def minimal_attack(params: Params, x: Tensor, y: Tensor, directions: Tensor, *, 
     c = y[..., None] * near["v"][:, None]
 
     given = (directions.double().flatten(1, 2) @ frame).unflatten(1, directions.shape[1:3])
-    gradients = [(c * on) @ near["w"] for on in (pre > 0, (pre > 0) | (c < 0))]
+    gradients = [_weighted_sum(c * on, near["w"]) for on in (pre > 0, (pre > 0) | (c < 0))]
     starts = torch.cat([given.expand(*y.shape, -1, -1), -torch.stack(gradients, 2)], 2)
     norms = first_flip(near, points, y, starts) * torch.linalg.vector_norm(starts, dim=-1)
     soonest = norms.argsort(-1)[..., :keep]
@@ -80,7 +80,7 @@ def _verified(params: Params, x: Tensor, y: Tensor, delta: Tensor) -> Attack:
 
 def _nearest_flip(w: Tensor, c: Tensor, pre: Tensor, start: Tensor) -> Tensor:
     """The local search of one member from ``start [B, s]``: δ ``[B, s]``, infinite where nothing was found."""
-    slope = start @ w.mT
+    slope = slopes(w, start)
     t = first_crossing(c, pre, slope)[:, None]
     best = torch.where(t.isfinite(), t * start, torch.inf)
     # A ray that never flips lends the search the s it has far out.
@@ -165,7 +165,12 @@ def _tangent(w: Tensor, c: Tensor, pre: Tensor, s: Tensor, delta: Tensor) -> tup
     """normal ``[B, s]`` and offset ``[B]`` of the majorant's tangent at ``delta [B, s]``, and the neurons on in it."""
     on = torch.where(c > 0, pre + delta @ w.mT > 0, s)
     tangent = c * on
-    normal = tangent @ w
-    terms = tangent.abs() @ torch.linalg.vector_norm(w, dim=-1)
-    flat = torch.linalg.vector_norm(normal, dim=-1) <= _FLAT * terms
-    return normal.masked_fill(flat[:, None], 0.0), (tangent * pre).sum(-1), on
+    return _weighted_sum(tangent, w), (tangent * pre).sum(-1), on
+
+
+def _weighted_sum(tangent: Tensor, w: Tensor) -> Tensor:
+    """Σ_j t_j w_j ``[..., B, s]`` for ``[..., B, m]`` and ``[..., m, s]``, zero where the terms cancel to rounding."""
+    total = tangent @ w
+    terms = (tangent.abs() @ torch.linalg.vector_norm(w, dim=-1)[..., None]).squeeze(-1)
+    cancelled = torch.linalg.vector_norm(total, dim=-1) <= _ROUNDING * terms
+    return total.masked_fill(cancelled[..., None], 0.0)

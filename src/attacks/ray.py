@@ -38,10 +38,17 @@ def first_flip(params: Params, x: Tensor, y: Tensor, direction: Tensor, *, stric
     for chunk in torch.arange(y.shape[1], device=y.device).split(size):
         pre = x[:, chunk] @ w.mT + b[:, None]
         u = direction if direction.shape[1] == 1 else direction[:, chunk]
-        slope = (u.flatten(1, 2) @ w.mT).unflatten(1, u.shape[1:3])
+        slope = slopes(w, u.flatten(1, 2)).unflatten(1, u.shape[1:3])
         outer = y[:, chunk, None] * v[:, None]
         parts.append(first_crossing(outer[:, :, None], pre[:, :, None], slope, strict=strict))
     return torch.cat(parts, 1)
+
+
+def slopes(w: Tensor, direction: Tensor) -> Tensor:
+    """w_j·u ``[..., S, m]`` for neurons ``[..., m, r]`` and directions ``[..., S, r]``, zero where it is rounding."""
+    product = direction @ w.mT
+    size = torch.linalg.vector_norm(direction, dim=-1)[..., None] * torch.linalg.vector_norm(w, dim=-1)[..., None, :]
+    return torch.where(product.abs() > _ROUNDING * size, product, 0.0)
 
 
 def first_crossing(outer: Tensor, pre: Tensor, slope: Tensor, *, strict: bool = True) -> Tensor:

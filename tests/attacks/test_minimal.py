@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from src.attacks import minimal
+from src.attacks.halfspaces import add_constraint
 from src.attacks.minimal import minimal_attack
 from src.oracles import clusters as oracle
 from tests.networks import cluster_task, network, outputs, random_network, smallest_flip
@@ -16,23 +18,102 @@ def between_means(task):
     return means[:, None] - means[:, :, None]
 
 
-@pytest.mark.parametrize("width", [4, 6, 8])
-def test_finds_the_truth_of_small_networks(width):
-    """Never below the smallest flip that exists, and on nearly all points exactly there."""
+def turned(r, seed):
+    """A rotation of R^r, which changes how every product is rounded and nothing else; none for seed 0."""
+    draw = random_starts(r, r, seed)[0, 0]
+    return torch.linalg.qr(draw).Q if seed else torch.eye(r, dtype=torch.float64)
+
+
+# Network 8 has flips only at the tip of a thin cone, 54 to 57 away; so has network 106, at 1 to 3.
+@pytest.mark.parametrize(("width", "seed"), [(4, 4), (6, 6), (8, 8), (6, 104), (6, 106)])
+def test_finds_the_truth_of_small_networks(width, seed):
+    """Never below the smallest flip that exists, every flip there is, and on nearly all points exactly the smallest."""
     members, points = 3, 8
-    params = random_network(members, width, 3, seed=width)
+    params = random_network(members, width, 3, seed=seed)
     x = torch.randn(members, points, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     y = outputs(params, x).sign()
     truth = torch.tensor([
         [smallest_flip(*(params[name][i] for name in "wbv"), x[i, j], y[i, j]) for j in range(points)]
         for i in range(members)
     ])  # fmt: skip
-    found = minimal_attack(params, x, y, random_starts(20, 3), keep=20)
-    ratio = (found.radius / truth)[(y != 0) & truth.isfinite()]
-    assert len(ratio) > 10
-    assert (ratio > 1 - 1e-7).all()
-    assert (ratio < 1 + 1e-6).float().mean() >= 0.95
-    assert found.radius[(y != 0) & truth.isinf()].isinf().all()
+    exists = (y != 0) & truth.isfinite()
+    assert exists.sum() > 10
+    for turn in (turned(3, attempt) for attempt in range(6)):
+        rotated = {**params, "w": params["w"] @ turn}
+        found = minimal_attack(rotated, x @ turn, y, random_starts(20, 3) @ turn, keep=20)
+        ratio = (found.radius / truth)[exists]
+        assert ratio.isfinite().all()
+        assert (ratio > 1 - 1e-7).all()
+        assert (ratio < 1 + 1e-6).float().mean() >= 0.95
+        assert found.radius[(y != 0) & truth.isinf()].isinf().all()
+
+
+@pytest.mark.parametrize("noise", [1e-16, 1e-14, 1e-12])
+def test_noise_of_the_size_of_rounding_changes_no_radius(noise):
+    params = random_network(3, 8, 3, seed=8)
+    x = torch.randn(3, 8, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    y = outputs(params, x).sign()
+    base = minimal_attack(params, x, y, random_starts(20, 3), keep=20).radius
+    assert base[0].isfinite().sum() >= 4
+    for seed in range(4):
+        draw = torch.Generator().manual_seed(seed)
+        noisy = {
+            name: leaf * (1 + noise * torch.randn(leaf.shape, generator=draw, dtype=torch.float64))
+            for name, leaf in params.items()
+        }
+        radius = minimal_attack(noisy, x, y, random_starts(20, 3), keep=20).radius
+        torch.testing.assert_close(radius, base, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("scale", [1e-60, 1e-20, 1e20, 1e60])
+def test_no_scale_changes_which_flips_are_found(scale):
+    """Of the output, which has no meaning, of the hidden neurons, and of the inputs, in units of which a radius is."""
+    params = random_network(3, 8, 3, seed=8)
+    x = torch.randn(3, 8, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    y, starts = outputs(params, x).sign(), random_starts(20, 3)
+    base = minimal_attack(params, x, y, starts, keep=20).radius
+    larger = {"w": params["w"], "b": scale * params["b"], "v": params["v"]}
+    for network_, unit in (
+        ({**params, "v": scale * params["v"]}, 1.0),
+        ({**params, "w": scale * params["w"], "b": scale * params["b"]}, 1.0),
+        (larger, scale),
+    ):
+        radius = minimal_attack(network_, unit * x, y, starts, keep=20).radius
+        torch.testing.assert_close(radius, unit * base, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("failing", ["not found", "wrong"])
+def test_what_the_fast_solver_cannot_prove_the_trusted_one_finds(monkeypatch, failing):
+    """As if rounding always misled the fast solver."""
+    params = random_network(2, 8, 3, seed=6)
+    x = torch.randn(2, 8, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    y = outputs(params, x).sign()
+    base = minimal_attack(params, x, y, random_starts(10, 3))
+
+    def misled(active, normal, offset):
+        active, found = add_constraint(active, normal, offset)
+        if failing == "not found":
+            return active._replace(multiplier=torch.zeros_like(active.multiplier)), torch.zeros_like(found)
+        return active._replace(multiplier=1.01 * active.multiplier), found
+
+    monkeypatch.setattr(minimal, "add_constraint", misled)
+    radius = minimal_attack(params, x, y, random_starts(10, 3)).radius
+    torch.testing.assert_close(radius, base.radius, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("attempt", range(1, 9))
+def test_slopes_that_cancel_but_for_rounding_flip_nothing(attempt):
+    """relu(u·x + 2) − relu(u·x + 1) is never negative; turned to and fro, its slope is about 1e-17, of any sign."""
+    u, turn = torch.tensor([[0.3, -1.1, 0.7]], dtype=torch.float64), turned(3, attempt)
+    params = {
+        "w": torch.stack([u, u @ turn @ turn.mT], 1),
+        "b": torch.tensor([[2.0, 1.0]], dtype=torch.float64),
+        "v": torch.tensor([[1.0, -1.0]], dtype=torch.float64),
+    }
+    x = random_starts(10, 3)[0]
+    right = outputs(params, x) > 0
+    radius = minimal_attack(params, x, torch.ones(1, 10).double(), random_starts(6, 3)).radius
+    assert right.sum() > 3 and radius[right].isinf().all()
 
 
 @pytest.mark.parametrize("kind", ["averaging", "robust", "random", "trained"])
