@@ -58,6 +58,32 @@ def test_any_multipliers_bound_any_separator(norm):
         assert min(y * np.einsum("ab,nab->n", w[0], x)) / norm_of(w, norm) <= best
 
 
+@pytest.mark.parametrize("scale", [1e-100, 1e-12, 1e-8, 1e8, 1e12, 1e100])
+@pytest.mark.parametrize(("norm", "options", "gap"), NORMS)
+def test_units_of_the_data_do_not_matter(norm, options, gap, scale):
+    x, y = matrices()
+    optimum, scaled = max_margin(x, y, norm, **options), max_margin(scale * x, y, norm, **options)
+    assert scaled.margin == pytest.approx(scale * optimum.margin, rel=max(gap, 1e-9))
+    assert scaled.bound / scaled.margin - 1 < gap
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf", "msp"])
+@pytest.mark.parametrize("margin", [1e-2, 1e-4, 1e-6, 1e-8, 1e-12])
+def test_a_margin_near_rounding_is_certified_or_refused(norm, margin):
+    draw = np.random.default_rng(0)
+    for _ in range(5):
+        w, x = draw.standard_normal(5), draw.standard_normal((40, 5))
+        w /= np.linalg.norm(w)
+        y = np.sign(x @ w)
+        x += np.outer(y * margin * (1 + draw.random(40)) - x @ w, w)
+        try:
+            optimum = max_margin(x, y, norm)
+        except ConfigError as error:
+            assert margin < 1e-4 and "rounding" in str(error)
+        else:
+            assert optimum.margin <= optimum.bound * (1 + 1e-9) and optimum.margin > 0.99 * optimum.bound
+
+
 def test_two_points_in_the_plane_by_hand():
     """(2, 1) and −(2, 1): ℓ2 gives √5 along the point itself, ℓ∞ gives 3 along (1, 1), ℓ1 gives 2 along (1, 0)."""
     x, y = np.array([[2.0, 1.0], [-2.0, -1.0]]), np.array([1.0, -1.0])
