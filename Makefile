@@ -5,10 +5,13 @@ PIPFLAGS ?= -q
 VENV    := .venv
 RUN     := $(VENV)/bin/python
 ARGS    ?=
+# What another brand of CPU rounds otherwise: products in MKL, PyTorch's own loops, and NumPy's linear algebra.
+OTHER_KERNELS := MKL_CBWR=COMPATIBLE ATEN_CPU_CAPABILITY=default OPENBLAS_CORETYPE=Nehalem
+NUMERICAL     := $(addprefix tests/,attacks oracles optimizers tensors)
 PAPERS  := $(sort $(patsubst conf/claims/paper%.yaml,%,$(wildcard conf/claims/paper*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint smoke reproduce reproduce-paper1 reproduce-paper2 reproduce-paper3 bench report docs clean \
+.PHONY: help setup test test-dispatch lint smoke reproduce reproduce-paper1 reproduce-paper2 reproduce-paper3 bench report docs clean \
   status dashboards dashboard-tui sync
 
 help:  ## show this list
@@ -22,8 +25,12 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(VENV)/bin/pip install $(PIPFLAGS) -c constraints.txt -e '.[dev]'
 	@touch $@
 
-test: setup  ## run the tests, on two cores
+test: setup  ## run the tests, on two cores, and without ARGS the numerical ones again with the kernels of other CPUs
 	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
+	$(if $(ARGS),,$(MAKE) --no-print-directory test-dispatch)
+
+test-dispatch: setup  ## run the numerical tests as a CPU of another brand would round
+	$(OTHER_KERNELS) $(RUN) -m pytest -n 2 --dist loadfile $(NUMERICAL)
 
 lint: setup  ## check the style
 	$(VENV)/bin/ruff check .
