@@ -84,7 +84,7 @@ def _member(x: Tensor, y: Tensor, incoming: Tensor, v: Tensor, kink: float, iter
     if not pre.isfinite().all():
         return {name: torch.tensor(torch.nan, dtype=torch.float64) for name in COLUMNS}
     scale = torch.linalg.vector_norm(x, dim=-1)[:, None] * torch.linalg.vector_norm(incoming, dim=-1)
-    near = (pre.abs() <= kink * scale) & (v.abs() > 0)
+    near = (pre.abs() <= kink * scale) & (v.square() > 0)
     as_is = Stationarity(x, y, incoming, v, pre > 0, torch.zeros_like(near))
     lam = nonnegative_multipliers(as_is)
     clarke = as_is._replace(kink=near)

@@ -93,7 +93,7 @@ def build(
                 columns[axis] = torch.tensor(values, dtype=torch.float64).expand(len(q), -1)
                 columns[f"gamma_{family}_curve"] = torch.stack(gammas, -1)
                 columns[f"kappa_{family}_curve"] = alignments = torch.stack(kappas, -1)
-                columns[f"{family}_peak"] = torch.tensor(values, dtype=torch.float64)[alignments.argmax(-1).cpu()]
+                columns[f"{family}_peak"] = torch.tensor(values, dtype=torch.float64)[_first_peak(alignments).cpu()]
         return {name: column.cpu().double() for name, column in columns.items()}
 
     return measure
@@ -109,7 +109,15 @@ def weighted_gradient(task: Task, model: Model, params: Params) -> tuple[Tensor,
     return q.detach(), weights, dict(zip(leaves, grads, strict=True))
 
 
+def _first_peak(curve: Tensor) -> Tensor:
+    """Where a curve ``[M, K]`` first has its largest value, to rounding."""
+    tie = 64 * torch.finfo(curve.dtype).eps
+    largest = curve.amax(-1, keepdim=True)
+    return (curve >= largest - tie * largest.abs()).to(torch.uint8).argmax(-1)
+
+
 def _margin_weight(q: Tensor, weights: Tensor, near: float) -> Tensor:
     q_min = q.amin(-1, keepdim=True)
+    near += 64 * torch.finfo(q.dtype).eps
     share = (weights * (q <= (1 + near) * q_min)).sum(-1)
     return torch.where(q_min.squeeze(-1) > 0, share, torch.nan)

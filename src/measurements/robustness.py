@@ -22,7 +22,7 @@ from src.randomness import normal
 from src.types import Measurement, Model, Params, Snapshot, Task
 
 _ELEMENTS = 2**24  # coordinates of starting directions held in memory at a time
-_SLACK = 1 + 1e-9  # rounding allowed before an inequality counts as violated
+_SLACK = 1 + 1e-6  # rounding allowed before an inequality counts as violated
 
 
 def build(

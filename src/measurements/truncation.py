@@ -67,7 +67,7 @@ def build(
         for name, attacker in attackers.items():
             columns[f"truncated_{name}"] = accuracies(truncated, ranks, attacker)
             whole = accuracies(lambda layer, _: layer, [0], attacker)
-            enough = columns[f"truncated_{name}"] >= whole - tolerance
+            enough = columns[f"truncated_{name}"] >= whole - tolerance - 1e-9  # shares of points are rounded
             kept = columns["truncated_rank"].double()
             columns[f"rank_needed_{name}"] = torch.where(enough, kept, torch.inf).amin(-1)
             columns[f"largest_{name}"] = accuracies(largest_kept, values, attacker)

@@ -24,6 +24,7 @@ GRID = (*(i / 10 for i in range(8)), *(0.8 + i / 50 for i in range(21)), *(1.2 +
 CONTROL = 1.15
 """Norm of z and of its controls in units of the oracle."""
 
+_ROUNDING = 1e-15  # of an output, in units of the largest it could be
 _ELEMENTS = 2**22  # pre-activations held in memory at a time
 
 
@@ -79,9 +80,16 @@ def build(task: Task, model: Model, *, points: Count | None = None, controls: Co
 
 
 def flip_shares(params: Params, x: Tensor, y: Tensor, right: Tensor, vectors: Tensor) -> Tensor:
-    """Share of the ``right`` points with y N(x − y u) < 0, for each of S vectors u ``[M, S, r]``: ``[M, S]``."""
+    """Share of the ``right`` points with y N(x − y u) < 0, for each of S vectors u ``[M, S, r]``: ``[M, S]``.
+
+    Where neurons cancel, an output of 0 is rounded to either sign: as such it is no flip.
+    """
     w, b, v = params["w"], params["b"], params["v"]
     members, width = b.shape
+    # Σ_j |v_j|(‖w_j‖‖x‖ + |b_j|) of a point and Σ_j |v_j|‖w_j‖‖u‖ of a vector
+    steepness = (v.abs() * torch.linalg.vector_norm(w, dim=-1)).sum(-1)[:, None]
+    size = steepness * torch.linalg.vector_norm(x, dim=-1) + (v * b).abs().sum(-1)[:, None]
+    reach = steepness * torch.linalg.vector_norm(vectors, dim=-1)
     flipped = torch.zeros(vectors.shape[:2], dtype=torch.int64, device=x.device)
     for part in torch.arange(y.shape[1], device=x.device).split(max(1, _ELEMENTS // (members * width))):
         pre, sign = x[:, part] @ w.mT + b[:, None], y[:, part]
@@ -89,7 +97,8 @@ def flip_shares(params: Params, x: Tensor, y: Tensor, right: Tensor, vectors: Te
             # w·(x − y u) + b = p − y (w·u)
             hidden = torch.relu(pre - sign[..., None] * slope[:, None])
             margin = sign * (hidden @ v[..., None]).squeeze(-1)
-            flipped[:, i] += ((margin < 0) & right[:, part]).sum(-1)
+            rounding = _ROUNDING * (size[:, part] + reach[:, i, None])
+            flipped[:, i] += ((margin < -rounding) & right[:, part]).sum(-1)
     return flipped.double() / right.sum(-1, keepdim=True)
 
 
@@ -127,7 +136,7 @@ def quantile(values: Tensor, share: float) -> Tensor:
     NaN values do not count; NaN where there are no others.
     """
     ordered, counts = values.sort(-1).values, (~values.isnan()).sum(-1)  # NaN last
-    # counts·share may be a hair above an integer
+    # counts·share may be above an integer by rounding
     rank = (counts * share - 1e-9).ceil().long() - 1
     return ordered.gather(1, rank.clamp(min=0)[:, None]).squeeze(1)
 

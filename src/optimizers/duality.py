@@ -29,9 +29,11 @@ def p_norm(b: Tensor, p: float) -> Tensor:
 def aligned(b: Tensor, p: float) -> Tensor:
     """u with ‖u‖_p = 1 and ⟨u, b⟩ = ‖b‖_{p'} for b ≥ 0 ``[..., K]``; zero where b is zero.
 
-    u ∝ b^{p'−1}. At p = ∞ that is one wherever b > 0; at p = 1 it is shared by the largest entries.
+    u ∝ b^{p'−1}. At p = ∞ that is one wherever b > 0; at p = 1 it is shared by the largest entries, equal to rounding.
     """
-    u = (b / nonzero(b.amax(-1, keepdim=True))) ** (conjugate(p) - 1)
+    relative = b / nonzero(b.amax(-1, keepdim=True))
+    tied = 1 - 64 * torch.finfo(b.dtype).eps
+    u = (relative >= tied).to(b) if p == 1 else relative ** (conjugate(p) - 1)
     u = torch.where(b == 0, 0, u)
     return u if p == math.inf else u / nonzero(p_norm(u, p).unsqueeze(-1))
 

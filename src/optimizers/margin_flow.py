@@ -16,7 +16,7 @@ from torch import Tensor
 from src.allowed import ConfigError, Fraction, Positive
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
 
-_ROUNDING = 1e-12  # relative fall of the margin that rounding alone can cause
+_ROUNDING = {torch.float64: 1e-12, torch.float32: 1e-6}  # relative fall of the margin that rounding alone can cause
 
 COMMUTES_WITH_ROTATIONS = True
 
@@ -56,7 +56,7 @@ def build(
         neg_log_sum = -(log_risk + log_n)
         fitted = neg_log_sum > 0
         merit = torch.where(fitted, neg_log_sum / _norm(params) ** degree, neg_log_sum)
-        accept = merit >= state["merit"] - _ROUNDING * state["merit"].abs()
+        accept = merit >= state["merit"] - _ROUNDING[merit.dtype] * state["merit"].abs()
         accept |= fitted & (state["merit"] < 0)
 
         point = _choose(accept, params, state["point"])

@@ -67,8 +67,9 @@ def thresholded(hat: Tensor, threshold: float | Tensor) -> Tensor:
 
 
 def largest_kept(hat: Tensor, count: int) -> Tensor:
-    """Only the ``count`` largest singular values of all slices together, ``[..., slices, D, d]``."""
+    """Only the ``count`` largest singular values of all slices together, ``[..., slices, D, d]``; ties add none."""
     u, s, vh = svd(hat)
     flat = s.flatten(-2)
-    smallest = flat.topk(min(count, flat.shape[-1])).values[..., -1]
-    return (u * torch.where(s >= smallest[..., None, None], s, 0).unsqueeze(-2)) @ vh
+    largest, place = flat.topk(min(count, flat.shape[-1]))
+    kept = torch.zeros_like(flat).scatter(-1, place, largest).view_as(s)
+    return (u * kept.unsqueeze(-2)) @ vh

@@ -51,7 +51,8 @@ def tubal_nuclear(sigma: Tensor, multiplicity: Tensor) -> Tensor:
 
 
 def tubal_rank(sigma: Tensor, tolerance: float = 1e-3) -> Tensor:
-    """Tubal rank maxᵢ rank T̂(:,:,i); singular values up to ``tolerance``·‖T‖_sp count as 0."""
+    """Tubal rank maxᵢ rank T̂(:,:,i); singular values up to ``tolerance``·‖T‖_sp, and rounding, count as 0."""
+    tolerance = max(tolerance, 64 * sigma.shape[-1] * torch.finfo(sigma.dtype).eps)
     rank = (sigma > tolerance * spectral(sigma)[..., None, None]).sum(-1).amax(-1)
     return torch.where(spectral(sigma).isnan(), torch.nan, rank.to(sigma))
 

@@ -37,6 +37,23 @@ def test_certificate_below_attack_below_every_ray(kind, sigma):
     assert (certificate > 0)[y != 0].all()
 
 
+@pytest.mark.parametrize("margin", [1e-6, 1e-9, 1e-12])
+def test_never_above_the_attack_on_points_that_are_nearly_flipped(margin):
+    """In other coordinates their margins are rounded otherwise, by much in units of themselves."""
+    params, draw = random_network(1, 12, 6, seed=5), torch.Generator().manual_seed(6)
+    x = torch.randn(1, 40, 6, generator=draw, dtype=torch.float64)
+    directions = torch.randn(1, 40, 1, 6, generator=draw, dtype=torch.float64)
+    y = outputs(params, x).sign()
+    x = x + ((1 - margin) * first_flip(params, x, y, directions)[..., None] * directions).squeeze(2)
+    near = x.isfinite().all(-1)
+    x = torch.where(near[..., None], x, 0.0)
+    certificate = certified_radius(params, x, y)
+    turn = torch.linalg.qr(torch.randn(6, 6, generator=draw, dtype=torch.float64)).Q
+    turned = {**params, "w": params["w"] @ turn}
+    attack = minimal_attack(turned, x @ turn, y, directions @ turn).radius
+    assert near.sum() > 10 and (certificate <= attack * (1 + 1e-9))[near].all()
+
+
 def test_is_the_bound_of_its_formula():
     """e with ∫₀^e L = margin, against the sum over a fine grid, with L(e) from its definition."""
     params = random_network(1, 9, 4, seed=2)

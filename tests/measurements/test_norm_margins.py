@@ -110,6 +110,14 @@ def test_weight_of_the_least_margins():
     assert norm_margins.build(task, model)(Snapshot(0, negative, torch.zeros(1)))["margin_weight"].isnan().all()
 
 
+@pytest.mark.parametrize("rounding", [-1e-15, 0.0, 1e-15])
+def test_rounding_decides_neither_which_margins_are_least_nor_which_norm_fits_best(rounding):
+    q = torch.tensor([[1.0, 1.0 + rounding, 2.0]], dtype=torch.float64)
+    weights = torch.tensor([[0.5, 0.3, 0.2]], dtype=torch.float64)
+    torch.testing.assert_close(norm_margins._margin_weight(q, weights, 0.0), torch.tensor([0.8]).double())
+    assert norm_margins._first_peak(torch.tensor([[0.5, 0.9, 0.9 + rounding, 0.1]], dtype=torch.float64)) == 1
+
+
 def test_a_network_that_is_not_homogeneous_has_no_margin():
     task, model, _ = network_problem()
     with pytest.raises(ConfigError, match="homogeneous"):

@@ -105,6 +105,22 @@ def test_members_do_not_see_each_other():
         torch.testing.assert_close(values[1:], alone[name], rtol=1e-8, atol=0, msg=name)
 
 
+@pytest.mark.parametrize("attempt", range(4))
+def test_an_output_that_cancels_to_zero_is_no_flip(attempt):
+    """relu(a) − relu(b) with a = b but for rounding is 0 everywhere, and of any sign when it is computed."""
+    draw = torch.Generator().manual_seed(attempt)
+    u, x = (torch.randn(1, n, 5, generator=draw, dtype=torch.float64) for n in (3, 50))
+    turn = torch.linalg.qr(torch.randn(5, 5, generator=draw, dtype=torch.float64)).Q
+    params = {
+        "w": torch.cat([u, u @ turn @ turn.mT], 1),
+        "b": torch.ones(1, 6, dtype=torch.float64),
+        "v": torch.tensor([[1.0, 2.0, 3.0, -1.0, -2.0, -3.0]], dtype=torch.float64),
+    }
+    vectors = torch.randn(1, 8, 5, generator=draw, dtype=torch.float64)
+    y, right = torch.ones(1, 50, dtype=torch.float64), torch.ones(1, 50, dtype=torch.bool)
+    assert (universal.flip_shares(params, x, y, right, vectors) == 0).all()
+
+
 def test_quantile_counts_and_leaves_nan_out():
     values = torch.tensor([[3.0, torch.nan, 1.0, torch.inf, 2.0], [torch.nan] * 5])
     assert universal.quantile(values, 0.5)[0] == 2

@@ -80,6 +80,19 @@ def test_half_the_step_size_gives_the_same_limit():
     torch.testing.assert_close(*limits, rtol=5e-3, atol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_margin_that_rounding_alone_lowers_is_accepted(dtype):
+    _task, model, _, rule = setup()
+    params = {name: leaf.to(dtype) for name, leaf in model.init([0, 1]).items()}
+    flat = ScaledGrad({name: torch.zeros_like(leaf) for name, leaf in params.items()}, torch.zeros(2, dtype=dtype))
+    log_risk, state = torch.full((2,), -30.0, dtype=dtype), rule.init(params)
+    for roundings in (0, 4, -4):
+        params, state = rule.update(params, state, log_risk * (1 - roundings * torch.finfo(dtype).eps), flat)
+    assert (state["rejected"] == 0).all()
+    _, state = rule.update(params, state, log_risk * (1 - 1e-4), flat)
+    assert (state["rejected"] == 1).all()
+
+
 def test_nothing_to_climb_is_not_an_error():
     _task, model, _, rule = setup()
     params = model.init([0, 1])

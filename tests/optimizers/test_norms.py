@@ -133,6 +133,12 @@ def test_steepest_in_l1_moves_the_largest_entry_alone():
     assert norms.lp(1).steepest(grads)["w"].tolist() == [[[0.0, -1.0, 0.0]]]
 
 
+@pytest.mark.parametrize("rounding", [-1e-15, 0.0, 1e-15])
+def test_steepest_in_l1_is_shared_by_entries_that_rounding_alone_tells_apart(rounding):
+    grads = {"w": torch.tensor([[[2.0, -2.0 * (1 + rounding), 1.0]]], dtype=torch.float64)}
+    assert norms.lp(1).steepest(grads)["w"].tolist() == [[[0.5, -0.5, 0.0]]]
+
+
 @pytest.mark.parametrize("name", NORMS)
 def test_zero_gradient_has_no_direction(name):
     zeros = {key: torch.zeros_like(leaf) for key, leaf in random_params(SHAPES).items()}

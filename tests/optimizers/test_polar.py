@@ -34,6 +34,17 @@ def test_null_space_is_zero_not_noise(factor):
     torch.testing.assert_close(sigma, torch.tensor([1.0] * 3 + [0.0] * 5, dtype=torch.float64), rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize(("size", "rank", "examples"), [(4, 2, 5000), (8, 3, 2000), (32, 8, 200)])
+def test_null_space_of_a_sum_over_many_examples_is_zero_not_noise(size, rank, examples):
+    """Gradients Σ_i δ_i x_iᵀ with few different x_i: what the order of a long sum leaves is taken for no direction."""
+    for seed in range(20):
+        inputs = gaussian(rank, size, seed=seed)[torch.arange(examples) % rank]
+        gradient = gaussian(examples, size, seed=100 + seed).mT @ inputs
+        sigma = torch.linalg.svdvals(polar.by_svd(gradient))
+        expected = (torch.arange(size) < rank).double()
+        torch.testing.assert_close(sigma, expected, rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize("scale", [1e-250, 1e-10, 1e150])
 @pytest.mark.parametrize(
     ("factor", "atol"),

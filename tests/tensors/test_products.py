@@ -166,6 +166,13 @@ def test_largest_kept_and_rank_beyond_all_keep_everything():
     assert (kept > 1e-10).sum() == 5
 
 
+@pytest.mark.parametrize("rounding", [-1e-15, 0.0, 1e-15])
+def test_largest_kept_are_no_more_when_some_are_equal(rounding):
+    hat = torch.diag_embed(torch.tensor([[1.0, 0.5], [1.0 + rounding, 0.5]], dtype=torch.float64))
+    for count in (1, 2, 3):
+        assert (torch.linalg.svdvals(largest_kept(hat, count)) > 0.1).sum() == count
+
+
 def test_random_transform_is_its_seeds():
     assert not torch.allclose(matrix("random", C, 0), matrix("random", C, 1))
     assert torch.equal(matrix("random", C, 1), matrix("random", C, 1))

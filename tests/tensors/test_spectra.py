@@ -58,6 +58,15 @@ def test_a_product_of_two_factors_has_their_tubal_rank(name, rank):
     assert spectra.tubal_rank(spectra.singular_values(hat), 1e-9) == rank
 
 
+@pytest.mark.parametrize("scale", [1e-100, 1.0, 1e100])
+@pytest.mark.parametrize("tolerance", [0.0, 1e-3])
+def test_rounding_adds_nothing_to_the_rank(tolerance, scale):
+    m = transform("dct", C)
+    for seed in range(20):
+        hat = m.forward(scale * t_product(tensor(6, 2, seed), tensor(2, 8, 50 + seed), m))
+        assert spectra.tubal_rank(spectra.singular_values(hat), tolerance) == 2
+
+
 @pytest.mark.parametrize("name", ORTHOGONAL)
 def test_gradient_of_the_nuclear_norm_is_u_times_v(name):
     m = transform(name, C)
