@@ -11,7 +11,7 @@ NUMERICAL     := $(addprefix tests/,attacks oracles optimizers tensors)
 PAPERS  := $(sort $(patsubst conf/claims/paper%.yaml,%,$(wildcard conf/claims/paper*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-dispatch lint smoke reproduce reproduce-paper1 reproduce-paper2 reproduce-paper3 bench report docs clean \
+.PHONY: help setup test test-dispatch test-faults lint smoke reproduce reproduce-paper1 reproduce-paper2 reproduce-paper3 bench report docs clean \
   status dashboards dashboard-tui sync
 
 help:  ## show this list
@@ -31,6 +31,9 @@ test: setup  ## run the tests, on two cores, and without ARGS the numerical ones
 
 test-dispatch: setup  ## run the numerical tests as a CPU of another brand would round
 	$(OTHER_KERNELS) $(RUN) -m pytest -n 2 --dist loadfile $(NUMERICAL)
+
+test-faults: setup  ## break small runs on purpose, on two cores in 10 minutes; SEED=7 breaks them the same way again
+	unshare --map-root-user --mount $(RUN) -m tests.faults $(if $(SEED),seed=$(SEED)) $(ARGS)
 
 lint: setup  ## check the style
 	$(VENV)/bin/ruff check .

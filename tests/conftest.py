@@ -8,6 +8,8 @@ os.environ.setdefault("WANDB_MODE", "disabled")
 import pytest
 import torch
 
+collect_ignore = ["faults"]  # `make test-faults` takes minutes
+
 
 @pytest.fixture(autouse=True)
 def one_thread():

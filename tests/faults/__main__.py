@@ -1,0 +1,81 @@
+"""``python -m tests.faults [seed=N] [only=PART or PART-CASE]``: make every fault; one line of counts at the end.
+
+Exit code 1 if anything is wrong after a fault; the seed and the case that are named then make the same fault again.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ |= {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "MPLBACKEND": "agg"}
+
+import multiprocessing
+import random
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from src import allowed, cell, conclude  # noqa: F401  imported here, so that forks need not
+from tests.faults import disk, inputs, kills, runs, sharing, wandb
+
+PARTS = {"kills": kills, "inputs": inputs, "disk": disk, "sharing": sharing, "wandb": wandb}
+
+
+def main() -> int:
+    """Make the faults, in as many processes as there are cores; the exit code."""
+    given = allowed.key_values(sys.argv[1:], {"seed": str(random.randrange(10**6)), "only": ""})
+    seed, (part, _, number) = given["seed"], given["only"].partition("-")
+    chosen = [(name, index, arguments) for name, module in PARTS.items() if part in ("", name)
+              for index, arguments in enumerate(module.cases()) if number in ("", str(index))]  # fmt: skip
+    torch.set_num_threads(1)
+    counts, seconds, failures = Counter(), Counter(), []
+    context = multiprocessing.get_context("fork")
+    with tempfile.TemporaryDirectory() as root, ProcessPoolExecutor(os.cpu_count(), context) as pool:
+        needed = sorted({arguments[0] for _, _, arguments in chosen if arguments[0]})
+        references = dict(zip(needed, pool.map(_undisturbed, needed, [root] * len(needed)), strict=True))
+        jobs = {}
+        for name, index, arguments in chosen:
+            folder = Path(root) / f"{name}-{index}"
+            jobs[pool.submit(_case, name, seed, index, arguments, folder, references)] = name, index, arguments
+        for job in as_completed(jobs):
+            name, index, arguments = jobs[job]
+            count, wrong, taken = job.result()
+            counts[name] += count
+            seconds[name] += taken
+            for line in wrong:
+                failures.append(line)
+                print(f"{name}-{index} {arguments} (SEED={seed} ARGS=only={name}-{index}): {line}", flush=True)
+    told = ", ".join(f"{counts[name]} {module.COUNTED}" for name, module in PARTS.items() if counts[name])
+    print(f"faults: {told}: {len(failures)} failures (seed {seed})")
+    if given["only"] or failures:
+        print(f"seconds: {dict(seconds)}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _undisturbed(experiment: str, root: str) -> runs.Reference:
+    return runs.undisturbed(experiment, Path(root) / "undisturbed" / experiment)
+
+
+def _case(
+    part: str, seed: str, index: int, arguments: tuple[Any, ...], folder: Path, references: dict[str, runs.Reference]
+) -> tuple[int, list[str], float]:
+    """One case of a part: how many faults it made, what is wrong after them, and the seconds it took."""
+    folder.mkdir()
+    began, rng = time.monotonic(), random.Random(f"{seed}/{part}/{index}")
+    experiment, *rest = arguments
+    try:
+        count, wrong = PARTS[part].disturb(rng, folder, references.get(experiment), *rest)
+    except Exception:
+        count, wrong = 0, [traceback.format_exc()]
+    return count, wrong, time.monotonic() - began
+
+
+if __name__ == "__main__":
+    sys.exit(main())
