@@ -38,8 +38,8 @@ MALFORMED = (
     "= =3 steps steps= steps=[1 steps=1] steps={ steps=' steps=\" steps=${ steps=${nope} steps=${oc.env:NO_SUCH_NAME} "
     "steps=$( steps=1,,2 steps=, steps=choice() steps=range(0) steps=interval(0,1) steps=glob(*) steps=int(x) steps=３ "
     "stop..every=3 .steps=3 stop.=3 + ++ ~ ~~steps +~steps @steps=3 steps@=3 étapes=3 +étapes=3 seeds=[0,,1] "
-    "seeds=[0:1] hydra=3 hydra.mode=nope hydra/launcher=nope hydra.launcher.nope=1 hydra.sweeper.params=3 +hydra/launcher=joblib "
-    "--nope -z - -- --cfg --cfg=nope --info=nope --force --steps=3 ---"
+    "seeds=[0:1] hydra=3 hydra.mode=nope hydra/launcher=nope hydra.launcher.nope=1 hydra.sweeper.params=3 "
+    "+hydra/launcher=joblib --nope -z - -- --cfg --cfg=nope --info=nope --force --steps=3 ---"
 ).split()
 LINES = 3
 
