@@ -118,6 +118,19 @@ def plan(experiment: Path) -> dict[str, float]:
     return {}
 
 
+def drop_refused(cells: Iterable[Path]) -> None:
+    """Take cells that were refused, and so have no folder, out of their plan; remove what is then empty."""
+    for experiment in {cell.parent for cell in cells}:
+        begun = {name: cost for name, cost in plan(experiment).items() if (experiment / name).exists()}
+        if begun:
+            write_json(experiment / PLAN, begun)
+            continue
+        (experiment / PLAN).unlink(missing_ok=True)
+        for folder in (experiment, experiment.parent / ".hydra", experiment.parent):
+            with contextlib.suppress(OSError):  # it holds something
+                folder.rmdir()
+
+
 @contextlib.contextmanager
 def held(cell: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the cell for this process. If another one has it, say so and wait until that one ends or dies."""
@@ -127,6 +140,8 @@ def held(cell: Path, say: Callable[[str], None]) -> Iterator[None]:
         except BlockingIOError:
             say(f"{cell.name}: another process is running this cell; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
+        for half in cell.glob(".*.json.*"):  # whoever was writing it has been killed
+            half.unlink(missing_ok=True)
         yield
 
 

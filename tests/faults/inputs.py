@@ -41,6 +41,14 @@ MALFORMED = (
     "seeds=[0:1] hydra=3 hydra.mode=nope hydra/launcher=nope hydra.launcher.nope=1 hydra.sweeper.params=3 "
     "+hydra/launcher=joblib --nope -z - -- --cfg --cfg=nope --info=nope --force --steps=3 ---"
 ).split()
+CONTRADICTIONS = {
+    "clusters": ["data.negative=0", "data.d=1"],
+    "mnist": ["data.n=1000000", "data.positive=[10]", "data.positive=[]"],
+    "cifar10": ["data.positive=[10]"],
+    "separable": ["data.shape=[]", "data.shape=[2,3,4]"],
+    "teacher": ["data.rank=1000"],
+}
+"""Of each kind of data, words that are wrong beside the other keys, which shows only when it is drawn."""
 LINES = 3
 
 
@@ -120,6 +128,7 @@ def wrong_inputs(draw: st.DrawFn, config: Mapping[str, Any]) -> list[str]:
     words = st.one_of(
         wrong_values(schema), wrong_values(schema), odd_values(schema), unknown_keys(schema), wrong_names(),
         deletions(schema), wrong_options(config), st.sampled_from(MALFORMED),
+        st.sampled_from(["seeds=[]", "seeds=[3,3]", *CONTRADICTIONS[config["data"]["name"]]]),
     )  # fmt: skip
     return draw(st.lists(words, min_size=1, max_size=3, unique_by=_key))
 
