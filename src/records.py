@@ -122,13 +122,15 @@ def drop_refused(cells: Iterable[Path]) -> None:
     """Take cells that were refused, and so have no folder, out of their plan; remove what is then empty."""
     for experiment in {cell.parent for cell in cells}:
         begun = {name: cost for name, cost in plan(experiment).items() if (experiment / name).exists()}
-        if begun:
-            write_json(experiment / PLAN, begun)
-            continue
-        (experiment / PLAN).unlink(missing_ok=True)
-        for folder in (experiment, experiment.parent / ".hydra", experiment.parent):
-            with contextlib.suppress(OSError):  # it holds something
-                folder.rmdir()
+        with contextlib.suppress(OSError):  # a folder holds something, or the disk is full
+            if begun:
+                write_json(experiment / PLAN, begun)
+                continue
+            (experiment / PLAN).unlink(missing_ok=True)
+            experiment.rmdir()
+        with contextlib.suppress(OSError):
+            (experiment.parent / ".hydra").rmdir()
+            experiment.parent.rmdir()
 
 
 @contextlib.contextmanager
@@ -140,7 +142,7 @@ def held(cell: Path, say: Callable[[str], None]) -> Iterator[None]:
         except BlockingIOError:
             say(f"{cell.name}: another process is running this cell; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
-        for half in cell.glob(".*.json.*"):  # whoever was writing it has been killed
+        for half in cell.glob(".*.*.[0-9]*"):  # whoever was writing it has been killed
             half.unlink(missing_ok=True)
         yield
 

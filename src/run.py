@@ -130,13 +130,19 @@ def checked_and_run(
         assembly.check(config)
     if provenance.commit_unknown():
         say("note: git gives no commit of this checkout, so the cells record none")
+    cells = [configuration.folder(config) for _, config in jobs]
     try:
-        records.write_plan({configuration.folder(config): grid.cost(config) for _, config in jobs})
-        return launch.run(unfinished, overrides)
+        records.write_plan(dict(zip(cells, (grid.cost(config) for _, config in jobs), strict=True)))
+        mistakes = launch.run(unfinished, overrides)
+    except ConfigError:
+        records.drop_refused(cells)
+        raise
     except OSError as error:  # what is finished can be shown all the same
-        mistake = unwritable("outputs", jobs[0][1]["outputs"], error)
-        say(str(mistake))
-        return [mistake]
+        mistakes = [unwritable("outputs", jobs[0][1]["outputs"], error)]
+        say(str(mistakes[0]))
+    if mistakes:
+        records.drop_refused(cells)
+    return mistakes
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from src import claims_file, grid, ledger
+from src import claims_file, grid, ledger, records
 from src import config as configuration
 from src import run as entry
 from src.allowed import ConfigError
@@ -80,7 +80,14 @@ def test_one_line_exit_code_two_nothing_written(name, tmp_path, capfd, monkeypat
     assert len(complaints) == 1, said
     assert words in complaints[0]
     assert "=" in complaints[0] or "quote" in words, "the key and its value are named"
-    assert not list((tmp_path / "outputs").rglob("metrics.jsonl"))
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_cell_that_is_refused_when_its_data_are_drawn_is_not_planned(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["run"])
+    assert entry.run([*SMALL, f"outputs={tmp_path}", "steps=1", "data.negative=2,0"]) == 2
+    assert "each label" in capfd.readouterr().err
+    assert [name.split("-")[0] for name in records.plan(tmp_path / "cluster_width")] == ["m=6"]
 
 
 def test_a_key_that_only_the_swept_options_have_is_known(tmp_path, capfd, monkeypatch):

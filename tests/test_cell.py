@@ -129,6 +129,18 @@ def test_sigkill_while_training_then_the_same_command(tmp_path, whole):
     assert bytes_of(checkpoint.parent) == bytes_of(whole)
 
 
+def test_what_a_killed_write_left_is_removed_when_the_cell_is_next_opened(tmp_path, monkeypatch):
+    config = tiny(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(tmp_path), "replace", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            run(config)
+    cell = configuration.folder(config)
+    assert list(cell.glob(".*.*.[0-9]*"))
+    run(config)
+    assert not [path.name for path in cell.iterdir() if path.name.startswith(".") and path.name != ".lock"]
+
+
 def test_failed_cell_says_why_and_is_retried(tmp_path, monkeypatch, whole):
     config = tiny(tmp_path)
 

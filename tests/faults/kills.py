@@ -30,7 +30,8 @@ def disturb(rng: random.Random, folder: Path, reference: Reference, way: str) ->
     while len(started) <= MOST:
         run = runs.start(folder, line, way)
         started.append(run)
-        if run.wait(rng.uniform(0, reference.seconds[way])) is not None:
+        # ever later on average: on a machine that has become busy all moments could lie before the first step
+        if run.wait(rng.uniform(0, reference.seconds[way] * (1 + len(started) / 5))) is not None:
             break
         kill(run, rng)
     else:
