@@ -6,8 +6,7 @@ Layer: with ``types`` and ``randomness`` at the bottom; imports no torch, so tha
 from __future__ import annotations
 
 import difflib
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Annotated, Any, NamedTuple
 
 
@@ -56,32 +55,6 @@ class ConfigError(ValueError):
 
 class CellError(RuntimeError):
     """A cell that could not be run to its end, with the reason as text. Its log holds the traceback."""
-
-
-def key_values(words: Iterable[str], defaults: Mapping[str, str]) -> dict[str, str]:
-    """The ``defaults`` with what the words ``key=value`` of a command line say instead.
-
-    Raises:
-        ConfigError: for another key, or one without a value.
-    """
-    given = dict(defaults)
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in given or not value:
-            raise ConfigError(key, value or "?", f"unknown{nearest(key, given)}; known: {', '.join(given)}")
-        given[key] = value
-    return given
-
-
-def exit_code(action: Callable[[], int]) -> int:
-    """The exit code of a command's ``action``; what a person can mend ends in one line and a 2."""
-    try:
-        return action()
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-    except OSError as error:
-        print(f"{error.filename}: cannot be written or read: {error.strerror}", file=sys.stderr)
-    return 2
 
 
 def _shown(value: Any) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src import records, report
+from src import cli, records, report
 from src.allowed import ConfigError, nearest
 
 BEYOND, WITHIN, SAME = "beyond noise", "within noise", "same"
@@ -24,7 +24,7 @@ def write(pair: str, page: Path | None = None) -> str:
     Raises:
         ConfigError: when that are not two folders with results, or no report of one is in the other.
     """
-    names = [name.strip() for name in pair.split(",")]
+    names = [name.strip() and str(cli.path(name.strip(), "compare")) for name in pair.split(",")]
     if len(names) != 2 or not all(names):
         raise ConfigError("compare", pair, "must be two folders, A,B")
     left, right = (reports_in(Path(name)) for name in names)

@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src import cli
 from src.allowed import ConfigError, Count, NonNegative, Positive, Range, Seed, Share, nearest
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -112,8 +113,21 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
         checked["device"] = "cuda" if torch.cuda.is_available() else "cpu"
     checked["stop"] = check("stop", checked["stop"], Stop)
+    checked["outputs"] = str(cli.path(checked["outputs"], "outputs"))
     checked["tracking"] = check("tracking", checked["tracking"], Tracking)
+    project_name(checked["tracking"]["project"], "tracking.project")
     return checked
+
+
+def project_name(name: str, key: str) -> str:
+    """Return the name of a W&B project.
+
+    Raises:
+        ConfigError: for a name that W&B refuses.
+    """
+    if not name.strip() or len(name) > 128 or set(name) & set("/\\#?%:"):
+        raise ConfigError(key, name, "must be a name of at most 128 characters without / \\ # ? % :")
+    return name
 
 
 def _check_names(config: Mapping[str, Any]) -> None:

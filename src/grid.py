@@ -9,11 +9,15 @@ from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
+from src import cli
 from src import config as configuration
 from src.allowed import ConfigError
 
@@ -45,7 +49,7 @@ def epochs(count: float, examples: int, batch_size: int) -> int:
 
 def within(folder: str, path: str) -> str:
     """``${within:${hydra.runtime.cwd},${outputs}}`` in YAML: ``path`` as seen from ``folder``."""
-    return str(Path(folder) / path)
+    return str(Path(folder) / cli.path(path, "outputs"))
 
 
 def steps_in(time: float, lr: float) -> int:
@@ -53,6 +57,12 @@ def steps_in(time: float, lr: float) -> int:
     return round(time / lr)
 
 
+def wandb_mode(variable: str) -> str:
+    """``${wandb_mode:${oc.env:WANDB_MODE,""}}`` in YAML: W&B's own words for a mode, too; offline unless set."""
+    return {"": "offline", "dryrun": "offline", "run": "online"}.get(variable.strip().lower(), variable)
+
+
+OmegaConf.register_new_resolver("wandb_mode", wandb_mode, replace=True)
 OmegaConf.register_new_resolver("within", within, replace=True)
 OmegaConf.register_new_resolver("steps_in", steps_in, replace=True)
 OmegaConf.register_new_resolver("epochs", epochs, replace=True)
@@ -98,8 +108,7 @@ def jobs(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:
             whole = compose("config", overrides=first_of_sweeps(overrides), return_hydra_config=True)
         except ValueError as error:  # a group set to a number or to null
             raise ConfigError("overrides", list(overrides), str(error)) from error
-        parsed = OverridesParser.create().parse_overrides(_own_sweep(whole) + list(overrides))
-        (laid_out,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+        laid_out = _laid_out(_parsed(_own_sweep(whole) + list(overrides)))
         return [(job, configuration.plain(compose("config", overrides=job))) for job in laid_out]
 
 
@@ -111,8 +120,8 @@ def first(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[Any]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configuration.CONF), version_base="1.3"):
         whole = compose("config", overrides=list(overrides), return_hydra_config=True)
-        parsed = OverridesParser.create().parse_overrides(_own_sweep(whole))
-        ((start, *_),) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+        parsed = _parsed(_own_sweep(whole))
+        start = _laid_out(parsed)[0]
         config = configuration.plain(compose("config", overrides=[*start, *overrides]))
     swept = {}
     for override in parsed:
@@ -159,6 +168,27 @@ def _refuse_sweeps_over_experiments(overrides: Sequence[str]) -> None:
 
 def first_of_sweeps(overrides: Sequence[str]) -> list[str]:
     """Overrides for a single composition: of a sweep, its first value."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    ((first, *_),) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-    return first
+    return _laid_out(_parsed(overrides))[0]
+
+
+def _parsed(overrides: Sequence[str]) -> list[Override]:
+    """The overrides as Hydra reads them; ``glob`` looks up the options of a group."""
+    loader = ConfigLoaderImpl(create_config_search_path(str(configuration.CONF)))
+    return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+
+
+def _laid_out(parsed: Sequence[Override]) -> list[list[str]]:
+    """The overrides of every cell.
+
+    Raises:
+        ConfigError: for a sweep without a value, or over all numbers of an interval.
+    """
+    for override in parsed:
+        key, _, value = override.input_line.partition("=")
+        if not override.is_sweep_override():
+            continue
+        if not override.is_discrete_sweep():
+            raise ConfigError(key, value, "a grid takes single values: a,b,c or range(START,STOP,STEP)")
+        if not any(True for _ in override.sweep_iterator()):
+            raise ConfigError(key, value, "matches no value, so that there is no cell")
+    return BasicSweeper.split_arguments(list(parsed), max_batch_size=None)[0]

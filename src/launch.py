@@ -48,8 +48,9 @@ FEW = 16
 
 
 def say(line: str) -> None:
-    """One line to the person at the terminal, above any bar."""
-    tqdm.write(line, file=sys.stderr)
+    """One line to the person at the terminal, above any bar; none if nobody reads any more: cells go on."""
+    with contextlib.suppress(BrokenPipeError):
+        tqdm.write(line, file=sys.stderr)
 
 
 def plain_warnings() -> None:
