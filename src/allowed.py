@@ -6,7 +6,8 @@ Layer: with ``types`` and ``randomness`` at the bottom; imports no torch, so tha
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, NamedTuple
 
 
@@ -46,7 +47,7 @@ class ConfigError(ValueError):
     """A configuration the user can mend. Its text is the one line they see: key, value, what is allowed."""
 
     def __init__(self, key: str, value: Any, allowed: str):
-        super().__init__(f"{key}={_shown(value)}: {allowed}")
+        super().__init__(f"{key}={shown(value)}: {allowed}")
         self.key, self.value, self.allowed = key, value, allowed
 
     def __reduce__(self):
@@ -57,8 +58,19 @@ class CellError(RuntimeError):
     """A cell that could not be run to its end, with the reason as text. Its log holds the traceback."""
 
 
-def _shown(value: Any) -> str:
-    return f"[{','.join(map(_shown, value))}]" if isinstance(value, list | tuple) else str(value)
+def shown(value: Any) -> str:
+    """A value as it is written on a command line, on one line.
+
+    >>> shown([1, None, {"a": True}]), shown("two\\nlines")
+    ('[1,null,{a:true}]', 'two\\\\nlines')
+    """
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{shown(key)}:{shown(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(shown, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found[0])[1:-1], str(value))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

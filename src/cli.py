@@ -130,15 +130,15 @@ def quoted(word: str) -> str:
     return f'{found[1]}="{found[2]}"'
 
 
-def hint_to_quote(word: str) -> str:
-    """Return how to write an override in a shell so that its value is taken as it stands.
+def with_quotes(word: str) -> str:
+    """Return what to write in a shell so that the value of an override is taken as it stands.
 
-    >>> hint_to_quote("outputs=runs(1)")
-    'outputs=runs(1): a value with such characters needs quotes, \\'outputs="runs(1)"\\''
+    >>> print(with_quotes("outputs=runs(1)"))
+    'outputs="runs(1)"'
     """
     key, _, value = word.partition("=")
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f"{word}: a value with such characters needs quotes, " + shlex.quote(f'{key}="{escaped}"')
+    return shlex.quote(f'{key}="{escaped}"')
 
 
 def exit_code(action: Callable[[], int], interrupted: str = "interrupted") -> int:

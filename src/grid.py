@@ -59,7 +59,11 @@ def steps_in(time: float, lr: float) -> int:
 
 def wandb_mode(variable: str) -> str:
     """``${wandb_mode:${oc.env:WANDB_MODE,""}}`` in YAML: W&B's own words for a mode, too; offline unless set."""
-    return {"": "offline", "dryrun": "offline", "run": "online"}.get(variable.strip().lower(), variable)
+    meant = {"": "offline", "dryrun": "offline", "run": "online"}
+    mode = variable.strip().lower()
+    if mode not in {*meant, "online", "offline", "disabled"}:
+        raise ConfigError("WANDB_MODE", variable, "must be online, offline or disabled, or dryrun or run, or not set")
+    return meant.get(mode, mode)
 
 
 OmegaConf.register_new_resolver("wandb_mode", wandb_mode, replace=True)
@@ -103,11 +107,10 @@ def jobs(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:
     """Of every cell, the overrides that alone compose it, and its checked config."""
     _refuse_sweeps_over_experiments(overrides)
     GlobalHydra.instance().clear()
+    start = first_of_sweeps(overrides)
+    _refuse_what_is_no_option(start)
     with initialize_config_dir(str(configuration.CONF), version_base="1.3"):
-        try:
-            whole = compose("config", overrides=first_of_sweeps(overrides), return_hydra_config=True)
-        except ValueError as error:  # a group set to a number or to null
-            raise ConfigError("overrides", list(overrides), str(error)) from error
+        whole = compose("config", overrides=start, return_hydra_config=True)
         laid_out = _laid_out(_parsed(_own_sweep(whole) + list(overrides)))
         return [(job, configuration.plain(compose("config", overrides=job))) for job in laid_out]
 
@@ -164,6 +167,22 @@ def _refuse_sweeps_over_experiments(overrides: Sequence[str]) -> None:
         if override.key_or_group in ("experiment", "profile") and override.is_sweep_override():
             one = "one at a time; a shell loop runs several"
             raise ConfigError(override.key_or_group, override.input_line.split("=", 1)[1], one)
+
+
+def _refuse_what_is_no_option(overrides: Sequence[str]) -> None:
+    """A group takes the name of an option, or a mapping of keys; a list would merge the options into a hybrid."""
+    for override in _parsed(overrides):
+        key, value = override.key_or_group, override.value()
+        if not key:
+            raise ConfigError(key, value, "must be key=value")
+        if override.is_delete() or isinstance(value, str | dict) or not (configuration.CONF / key).is_dir():
+            continue
+        if not isinstance(value, list) or key in configuration.COMPONENT_GROUPS or not all(map(_is_text, value)):
+            raise ConfigError(key, value, "must be a string, the name of one option")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def first_of_sweeps(overrides: Sequence[str]) -> list[str]:

@@ -61,7 +61,7 @@ def _split(arguments: Sequence[str]) -> tuple[list[tuple[str, str | None]], list
         name = SHORT.get(name, name)
         if name in INSPECT_WITH_VALUE and not given and words and not re.search("[=+~]", words[0]):
             value = words.pop(0)
-        flags.append((name, value or None))
+        flags.append((name, value or ("all" if name == "--info" else None)))
     return flags, overrides
 
 
@@ -75,10 +75,10 @@ def _inspect(flags: Sequence[tuple[str, str | None]], overrides: Sequence[str]) 
             known = sorted(flag for flag in INSPECT | INSPECT_WITH_VALUE.keys() if flag.startswith("--"))
             raise ConfigError(name, value or "?", f"unknown flag{nearest(name, known)}; known: {', '.join(known)}")
         values = INSPECT_WITH_VALUE.get(name)
-        if values and value not in values and not (name == "--info" and value is None):
-            raise ConfigError(name, value or "?", f"must be one of {', '.join(sorted(values))}{nearest(value or '', values)}")
-    names = [name for name, _ in flags]
-    if {"--cfg", "--info"} & set(names):
+        if values and value not in values:
+            hint = nearest(value or "", values)
+            raise ConfigError(name, value or "?", f"must be one of {', '.join(sorted(values))}{hint}")
+    if {"--cfg", "--info"} & {name for name, _ in flags}:
         jobs = grid.jobs(overrides)
         if len(jobs) > 1:
             say(f"the first of {len(jobs)} cells:")
