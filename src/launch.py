@@ -13,6 +13,7 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from hydra import initialize_config_dir
@@ -45,6 +47,10 @@ CHOOSING = ("launcher=", "hydra/launcher=", "hydra.launcher.")
 
 FEW = 16
 """Cells of profile smoke that are over before workers have started."""
+
+
+tqdm.set_lock(threading.RLock())
+"""Its own is also a semaphore between processes, which a worker ended by Ctrl-C would leak."""
 
 
 def say(line: str) -> None:
@@ -135,6 +141,8 @@ def run(jobs: Sequence[Job], overrides: Sequence[str]) -> list[ConfigError]:
         if name == "submitit_slurm" and not shutil.which("sbatch"):
             elsewhere = "launcher=submitit_local tries it on this machine"
             raise ConfigError("launcher", "submitit", f"there is no sbatch, so no Slurm, here; {elsewhere}")
+        if name == "submitit_local":
+            _silence_controllers()
         HydraConfig.instance().set_config(master)
         context = HydraContext(config_loader=loader, callbacks=Callbacks())
         launcher = Plugins.instance().instantiate_launcher(context, partial(run_cell, mates=mates), master)
@@ -158,6 +166,13 @@ def run(jobs: Sequence[Job], overrides: Sequence[str]) -> list[ConfigError]:
     for line in dict.fromkeys(map(str, mistakes)):
         say(line)
     return mistakes
+
+
+def _silence_controllers() -> None:
+    """Send to nowhere the traceback that the parent of a submitit job prints at Ctrl-C: a job has logs of its own."""
+    from submitit.local import local
+
+    local.subprocess = SimpleNamespace(Popen=partial(subprocess.Popen, stderr=subprocess.DEVNULL))
 
 
 @contextlib.contextmanager
