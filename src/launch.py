@@ -13,7 +13,6 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -22,7 +21,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from hydra import initialize_config_dir
@@ -87,6 +85,8 @@ def run_cell(cfg: DictConfig, mates: Mapping[str, Sequence[Job]] | None = None) 
     os.chdir(hydra.runtime.cwd)  # a relative `outputs` is meant from where the command was given
     if multiprocessing.current_process().name.startswith("LokyProcess"):  # joblib's
         be_a_worker(os.getppid())
+    if os.environ.get("SUBMITIT_EXECUTOR") == "local":
+        die_of_ctrl_c()
     config, typed = configuration.plain(cfg), command(hydra.overrides.task)
     team = [(config, typed)]
     for words, other in (mates or {}).get(typed, ()):
@@ -94,10 +94,16 @@ def run_cell(cfg: DictConfig, mates: Mapping[str, Sequence[Job]] | None = None) 
     cell.run_together([cell.Order(own, words, claims_on(own)) for own, words in team], say)
 
 
+def die_of_ctrl_c() -> None:
+    """End this process at Ctrl-C, without a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def be_a_worker(parent: int) -> None:
     """A worker uses one thread, dies of an interrupt at once, and does not outlive its parent: cells can take it."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    die_of_ctrl_c()
     plain_warnings()
 
     def watch() -> None:
@@ -141,13 +147,12 @@ def run(jobs: Sequence[Job], overrides: Sequence[str]) -> list[ConfigError]:
         if name == "submitit_slurm" and not shutil.which("sbatch"):
             elsewhere = "launcher=submitit_local tries it on this machine"
             raise ConfigError("launcher", "submitit", f"there is no sbatch, so no Slurm, here; {elsewhere}")
-        if name == "submitit_local":
-            _silence_controllers()
         HydraConfig.instance().set_config(master)
         context = HydraContext(config_loader=loader, callbacks=Callbacks())
         launcher = Plugins.instance().instantiate_launcher(context, partial(run_cell, mates=mates), master)
         try:
-            ended = launcher.launch([words for (words, _), *_ in crews], initial_job_idx=0)
+            with _ctrl_c_blocked(name):
+                ended = launcher.launch([words for (words, _), *_ in crews], initial_job_idx=0)
         except OSError:
             raise  # the folder of results cannot be written
         except Exception as error:
@@ -168,11 +173,27 @@ def run(jobs: Sequence[Job], overrides: Sequence[str]) -> list[ConfigError]:
     return mistakes
 
 
-def _silence_controllers() -> None:
-    """Send to nowhere the traceback that the parent of a submitit job prints at Ctrl-C: a job has logs of its own."""
-    from submitit.local import local
+@contextlib.contextmanager
+def _ctrl_c_blocked(launcher: str) -> Iterator[None]:
+    """Block Ctrl-C in this thread and in the processes it starts: imports that it ends would print a traceback.
 
-    local.subprocess = SimpleNamespace(Popen=partial(subprocess.Popen, stderr=subprocess.DEVNULL))
+    A worker lets it through as soon as it dies of it in silence; another thread of this process takes ours.
+    """
+    if launcher not in ("joblib", "submitit_local"):
+        yield
+        return
+    if launcher == "joblib":
+        from multiprocessing import resource_tracker
+
+        from joblib.externals.loky.backend import resource_tracker as of_joblib
+
+        for tracker in (resource_tracker, of_joblib):
+            tracker.ensure_running()  # a later start would let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
