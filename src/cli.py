@@ -147,9 +147,7 @@ def exit_code(action: Callable[[], int], interrupted: str = "interrupted") -> in
     2 for a ConfigError or a file that cannot be used, 130 for Ctrl-C. Output that nobody reads any more (``| head``)
     ends the command without an error. Characters that the terminal's encoding lacks are replaced.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    _prepare_streams()
     try:
         code = action()
         sys.stdout.flush()
@@ -161,12 +159,21 @@ def exit_code(action: Callable[[], int], interrupted: str = "interrupted") -> in
     except ConfigError as error:
         line, code = str(error), 2
     except OSError as error:
-        line, code = f"{error.filename}: cannot be written or read: {error.strerror}", 2
+        line, code = f"{error.filename or 'output'}: cannot be written or read: {error.strerror}", 2
     except KeyboardInterrupt:
         line, code = interrupted, 130
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
     return _flushed(code)
+
+
+def _prepare_streams() -> None:
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed, as by >&-
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
 
 
 def _flushed(code: int) -> int:
@@ -174,6 +181,6 @@ def _flushed(code: int) -> int:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
+        except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return code
