@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import timing
@@ -37,7 +38,7 @@ print(time.monotonic() - began)
 """
 
 
-def main() -> None:
+def main(outputs: Path) -> None:
     """Write the rows."""
     rows = timing.machine()
     with tempfile.TemporaryDirectory() as folder:
@@ -46,7 +47,7 @@ def main() -> None:
             rows += shares(name, words, f"{folder}/{name}")
         rows += growth(folder)
         rows += commands(folder)
-    timing.write("cells", rows, *sys.argv[1:2])
+    timing.write("cells", rows, outputs)
 
 
 def shares(name: str, words: list[str], outputs: str) -> list[timing.Row]:
@@ -158,4 +159,4 @@ def _wall(*words: str) -> float:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main()
+    timing.run("cells", "Time what surrounds training, start-up, and how a cell and a sweep grow.", main)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 import shutil
-import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import timing
 import torch
@@ -27,14 +27,14 @@ CELLS = {
 }
 
 
-def main() -> None:
+def main(outputs: Path) -> None:
     """Write a row for every kind of cell of the default profile."""
     torch.set_num_threads(1)
     torch._logging.set_logs(dynamo=logging.ERROR)
     rows = timing.machine()
     for name, words in CELLS.items() if shutil.which("c++") or shutil.which("g++") else ():
         rows += compiled(name, words)
-    timing.write("compile", rows, *sys.argv[1:2])
+    timing.write("compile", rows, outputs)
 
 
 def compiled(name: str, words: list[str]) -> list[timing.Row]:
@@ -77,4 +77,4 @@ def steps(config: dict, mode: str | None = None) -> Callable[[], None]:
 
 
 if __name__ == "__main__":
-    main()
+    timing.run("compile", "Time a training step as it is, and the same step through torch.compile.", main)

@@ -1,7 +1,5 @@
 """What profiles cost: ``default`` as measured in the results there are, ``paper`` estimated from it: ``make bench``.
 
-    python scripts/bench_costs.py [OUTPUTS]
-
 A cell of profile ``paper`` is taken to cost what those of ``default`` do, times the ratio of their work
 (``grid.cost``) and of the rates of matrix products, and no cell to stop before its budget. On a GPU it is taken to be
 as much faster as those rates are, but no step to take less than ``STEP``. Experiments without results are left out.
@@ -11,8 +9,8 @@ Beside what ``default`` took stand the shares of it that measuring and recording
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import timing
@@ -32,7 +30,7 @@ HEADER = (
 UNITS = ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h"), (math.inf, 86400, "days"))
 
 
-def main(outputs: str = "outputs") -> None:
+def main(outputs: Path) -> None:
     """Write the table of all experiments, and a line of what they took together."""
     torch.set_num_threads(1)
     cpu = {dtype: timing.rate(dtype) for dtype in GPU}
@@ -86,4 +84,4 @@ def told(seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    timing.run("costs", "Tell what profiles cost: default as measured in the results, paper estimated.", main)

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import timing
 import torch
@@ -31,7 +31,7 @@ TORCH = {
 }
 
 
-def main() -> None:
+def main(outputs: Path) -> None:
     """Write the rows of every optimizer and size."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
@@ -42,7 +42,7 @@ def main() -> None:
         for name in sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml")):
             rows += optimizer(name, task, model, size)
         rows.append(timing.row("b", f"exact Muon: step of one over gradient and SVD, {size}", svd(task, model), "×"))
-    timing.write("members", rows, *sys.argv[1:2])
+    timing.write("members", rows, outputs)
 
 
 def optimizer(name: str, task: Task, model: Model, size: str) -> list[timing.Row]:
@@ -125,4 +125,4 @@ def theirs(task: Task, model: Model, make: Callable) -> Callable[[], None]:
 
 
 if __name__ == "__main__":
-    main()
+    timing.run("members", "Time a step of every optimizer, also without batching and with torch.optim.", main)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import timing
 import torch
@@ -20,7 +20,7 @@ from src.types import Batch, Snapshot
 WIDTH, STEPS, POINTS = 64, 10, 20
 
 
-def main() -> None:
+def main(outputs: Path) -> None:
     """Write the rows."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
@@ -46,7 +46,7 @@ def main() -> None:
     measure(Snapshot(0, params, torch.zeros(1)))
     each = 1e3 * (time.process_time() - began) / POINTS
     rows.append(timing.row("c", f"attack, certificate and radius along z of a point, {where}", each, "ms"))
-    timing.write("paper1", rows, *sys.argv[1:2])
+    timing.write("paper1", rows, outputs)
 
 
 def training(**sizes: int | str) -> Callable[[], None]:
@@ -67,4 +67,4 @@ def trained(task: clusters.Task, model: two_layer_relu.Model, steps: int) -> dic
 
 
 if __name__ == "__main__":
-    main()
+    timing.run("paper1", "Time paper 1: steps, how they grow, attack and certificate.", main)

@@ -1,6 +1,5 @@
 """(a) Time one training step of experiment A.2 (FGSM and an SGD step, batch 80), on one thread in float32.
 
-    python scripts/bench_paper2.py [D …]                # 28 128 256 unless given
     REFERENCE=DIR python scripts/bench_paper2.py        # beside the released code, a checkout in DIR
 
 Times are the best processor time of interleaved repetitions in one process, so a busy machine matters little. The rate
@@ -13,6 +12,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -27,7 +27,7 @@ from src.types import Batch, Task
 BATCH, EPS, LR, D_IN, C = 80, 16 / 255, 1e-4, 28, 28
 
 
-def main() -> None:
+def main(outputs: Path) -> None:
     """Write the rows of every D."""
     torch.set_num_threads(1)
     task = images()
@@ -48,7 +48,7 @@ def main() -> None:
             rows.append(timing.row("a", f"{name}: released code over ours", ms["released"] / ms["dct"], "×"))
             ratio = ms["released"] / ms["authors"]
             rows.append(timing.row("a", f"{name}: released code over ours, with its M", ratio, "×"))
-    timing.write("paper2", rows, *sys.argv[1:2])
+    timing.write("paper2", rows, outputs)
 
 
 def flops(width: int) -> float:
@@ -115,4 +115,4 @@ def slices(width: int) -> Callable[[], None]:
 
 
 if __name__ == "__main__":
-    main()
+    timing.run("paper2", "Time a step of experiment A.2; REFERENCE=DIR adds the released code.", main)

@@ -24,22 +24,31 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from src import records  # noqa: E402
-from src.allowed import ConfigError, exit_code  # noqa: E402
+from src import cli, records  # noqa: E402
+from src.allowed import ConfigError  # noqa: E402
 from src.report import measured, percent  # noqa: E402
 
 Record = Mapping[str, Any]
 VERDICTS = ("reproduced", "contradicted", "undecided", "not run")
 
 
+COMMAND = cli.Command(
+    "python scripts/publish.py",
+    "Put the results of papers into README.md and docs/: verdicts, numbers, deviations, figures, benchmarks.",
+    keys={"outputs": cli.OUTPUTS},
+    words=("[PAPER …]", "numbers of papers; unless given, every paper with a page and a report"),
+    examples=["python scripts/publish.py", "python scripts/publish.py 1 3 outputs=elsewhere"],
+)
+
+
 def main(arguments: Sequence[str], root: Path = ROOT) -> int:
     """Run the command line on the texts under ``root``; returns the exit code."""
-    return exit_code(lambda: _publish(arguments, root))
+    return cli.exit_code(lambda: _publish(arguments, root))
 
 
 def _publish(arguments: Sequence[str], root: Path) -> int:
-    papers = [word for word in arguments if not word.startswith("outputs=")]
-    outputs = next((word.removeprefix("outputs=") for word in arguments if word.startswith("outputs=")), "outputs")
+    given = COMMAND.read(arguments)
+    papers, outputs = given.words, given.outputs
     pages = sorted((root / "docs").glob("paper*.md"))
     known = [page.stem.removeprefix("paper") for page in pages]
     if unknown := [paper for paper in papers if paper not in known]:

@@ -8,6 +8,7 @@ Finished cells are skipped, so the same command goes on after a kill. Exit code 
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,38 +16,45 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from src import conclude, grid, index, launch, records  # noqa: E402
+from src import cli, conclude, grid, index, launch, records  # noqa: E402
 from src import config as configuration  # noqa: E402
 from src import run as entry  # noqa: E402
 from src.allowed import ConfigError  # noqa: E402
 
-REPORT_ONLY = "--only-report"
+COMMAND = cli.Command(
+    "python scripts/reproduce.py",
+    "Reproduce a paper: run the cells of all its experiments, then write verdicts, figures and a page.",
+    flags={"--only-report": "run nothing; rebuild the report from the results there are"},
+    words=("PAPER [key=value …]", "the number of a paper, and keys of all its experiments as for python -m src.run"),
+    overrides=True,
+    examples=["python scripts/reproduce.py 1 profile=smoke", "python scripts/reproduce.py 3 --only-report"],
+)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
-    words = [word for word in arguments if word != REPORT_ONLY]
-    overrides = words[1:]
-    return entry.guarded(lambda: reproduce(words, overrides, only_report=REPORT_ONLY in arguments), overrides)
+    words = [cli.quoted(word) for word in arguments]
+    return entry.guarded(lambda: reproduce(COMMAND.read(words)), [word for word in words if "=" in word])
 
 
-def reproduce(words: Sequence[str], overrides: Sequence[str], only_report: bool) -> int:
-    """Run what is unfinished of the paper ``words[0]``, unless only the report is wanted, and conclude it."""
-    if not words or not words[0].isdigit():
-        raise ConfigError("paper", words[0] if words else "?", "must be the number of a paper")
+def reproduce(given: argparse.Namespace) -> int:
+    """Run what is unfinished of the paper ``given.words[0]``, unless only the report is wanted, and conclude it."""
+    number, *overrides = given.words or ["?"]
+    if not number.isdecimal():
+        raise ConfigError("paper", number, "must be the number of a paper")
     if chosen := next((word for word in overrides if word.lstrip("+~").startswith("experiment")), None):
         raise ConfigError("experiment", chosen.split("=", 1)[-1], "runs alone with python -m src.run +experiment=NAME")
-    paper = int(words[0])
+    paper = int(number)
     planned = {name: grid.jobs([f"+experiment={name}", *overrides]) for name in grid.experiments(paper)}
     configs = {name: [config for _, config in jobs] for name, jobs in planned.items()}
     mistakes = []
-    if not only_report:
+    if not given.only_report:
         every = [job for jobs in planned.values() for job in jobs]
         words = [f"+experiment={next(iter(planned))}", *overrides]
         mistakes = entry.checked_and_run(every, launch.unfinished(every), words)
     there = {name: cells for name, cells in configs.items() if not left_out(cells)}
     code = conclude.paper(paper, there, overrides, launch.say)
-    if only_report:
+    if given.only_report:
         index.write(Path(next(iter(configs.values()))[0]["outputs"]))
     return 2 if mistakes and code else code  # an optional experiment whose data are not there is no mistake
 

@@ -12,14 +12,14 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from src import provenance  # noqa: E402
+from src import cli, provenance  # noqa: E402
 
 Row = dict[str, Any]
 
@@ -59,10 +59,17 @@ def machine() -> list[Row]:
     return [*rows, row("machine", "copy in memory, read and written", copied, "GB/s")]
 
 
+def run(name: str, description: str, main: Callable[[Path], None]) -> NoReturn:
+    """Run the command line of ``scripts/bench_NAME.py``: ``main`` takes the folder of outputs."""
+    file = f"python scripts/bench_{name}.py"
+    command = cli.Command(file, description, {"outputs": cli.OUTPUTS}, examples=[f"{file} outputs=elsewhere"])
+    sys.exit(cli.exit_code(lambda: main(command.read(sys.argv[1:]).outputs) or 0))
+
+
 def write(
     name: str,
     rows: Sequence[Row],
-    outputs: str = "outputs",
+    outputs: Path,
     header: Sequence[str] = ("part", "what", "measured"),
     table: Sequence[Sequence[str]] | None = None,
 ) -> None:
@@ -77,7 +84,7 @@ def write(
         print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
     facts = provenance.collect("make bench", [], "", "cpu", torch.get_num_threads(), {})
     about = {key: facts[key] for key in ("date", "git", "cpu", "cores", "threads", "python", "torch")}
-    folder = Path(outputs) / "bench"
+    folder = outputs / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     about |= {"load": round(os.getloadavg()[0], 1)}
     found = {"name": name, **about, "rows": list(rows), "header": header, "table": table}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import difflib
 import errno
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -50,7 +50,7 @@ class ConfigError(ValueError):
     """A configuration the user can mend. Its text is the one line they see: key, value, what is allowed."""
 
     def __init__(self, key: str, value: Any, allowed: str):
-        super().__init__(f"{key}={_shown(value)}: {allowed}")
+        super().__init__(f"{key}={shown(value)}: {allowed}")
         self.key, self.value, self.allowed = key, value, allowed
 
     def __reduce__(self):
@@ -97,34 +97,19 @@ def writing_in(folder: Any) -> Iterator[None]:
         raise unwritable("outputs", folder, error) from error
 
 
-def key_values(words: Iterable[str], defaults: Mapping[str, str]) -> dict[str, str]:
-    """The ``defaults`` with what the words ``key=value`` of a command line say instead.
+def shown(value: Any) -> str:
+    """A value as it is written on a command line, on one line.
 
-    Raises:
-        ConfigError: for another key, or one without a value.
+    >>> shown([1, None, {"a": True}]), shown("two\\nlines")
+    ('[1,null,{a:true}]', 'two\\\\nlines')
     """
-    given = dict(defaults)
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in given or not value:
-            raise ConfigError(key, value or "?", f"unknown{nearest(key, given)}; known: {', '.join(given)}")
-        given[key] = value
-    return given
-
-
-def exit_code(action: Callable[[], int]) -> int:
-    """The exit code of a command's ``action``; what a person can mend ends in one line and a 2."""
-    try:
-        return action()
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-    except OSError as error:
-        print(f"{error.filename or 'a file'}: cannot be written or read: {reason(error)}", file=sys.stderr)
-    return 2
-
-
-def _shown(value: Any) -> str:
-    return f"[{','.join(map(_shown, value))}]" if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{shown(key)}:{shown(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(shown, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found[0])[1:-1], str(value))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src import records, report
+from src import cli, html, records, report
 from src.allowed import ConfigError, nearest
 
 BEYOND, WITHIN, SAME = "beyond noise", "within noise", "same"
@@ -24,7 +24,7 @@ def write(pair: str, page: Path | None = None) -> str:
     Raises:
         ConfigError: when that are not two folders with results, or no report of one is in the other.
     """
-    names = [name.strip() for name in pair.split(",")]
+    names = [name.strip() and str(cli.path(name.strip(), "compare")) for name in pair.split(",")]
     if len(names) != 2 or not all(names):
         raise ConfigError("compare", pair, "must be two folders, A,B")
     left, right = (reports_in(Path(name)) for name in names)
@@ -45,7 +45,7 @@ def write(pair: str, page: Path | None = None) -> str:
     context["verdicts"] = Counter(claim["b"] or claim["a"] for claim in claims)
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
-        report.write_page(page, "compare", context)
+        html.write_page(page, "compare", context)
     except OSError as error:
         raise ConfigError("out", page, f"cannot be written: {error.strerror}") from error
     computed = "".join(f"{fact}: {a}{f' → {b}' if b != a else ''}\n" for fact, a, b in facts)
@@ -144,7 +144,7 @@ def _number(says: str, a: Mapping[str, Any] | None, b: Mapping[str, Any] | None)
     how = ONE_SIDED if a is None or b is None else moved(a, b)
     if a and b and a["criterion"] != b["criterion"]:
         says += f" (criterion {a['criterion']}, then {b['criterion']})"
-    shown = [report.measured(side) if side else "not there" for side in (a, b)]
+    shown = [html.measured(side) if side else "not there" for side in (a, b)]
     return {"says": says, "a": shown[0], "b": shown[1], "how": how}
 
 

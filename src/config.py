@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src import cli
 from src.allowed import ConfigError, Count, NonNegative, Positive, Range, Seed, Share, nearest
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -104,11 +105,14 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     try:
         config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
+        first = str(error).splitlines()[0]
+        if own := re.fullmatch(r"ConfigError raised while resolving interpolation: (\w+)=(.*?): (.*)", first):
+            raise ConfigError(*own.groups()) from error
         key = getattr(error, "full_key", None) or "config"
-        reason = re.sub(r"^\w+ raised while resolving interpolation: ", "", str(error).splitlines()[0])
-        raise ConfigError(key, "?", reason) from error
+        raise ConfigError(key, "?", re.sub(r"^\w+ raised while resolving interpolation: ", "", first)) from error
     config.pop("hydra", None)
     checked = check("", config, Settings)
+    checked["label"] = _one_word(checked["label"])
     _check_names(checked)
     _check_seeds(checked)
     if checked["device"] == "auto":  # resolved here, since a GPU's last digits are not a CPU's
@@ -116,8 +120,33 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
         checked["device"] = "cuda" if torch.cuda.is_available() else "cpu"
     checked["stop"] = check("stop", checked["stop"], Stop)
+    checked["outputs"] = str(cli.path(checked["outputs"], "outputs"))
     checked["tracking"] = check("tracking", checked["tracking"], Tracking)
+    project_name(checked["tracking"]["project"], "tracking.project")
     return checked
+
+
+def project_name(name: str, key: str) -> str:
+    """Return the name of a W&B project.
+
+    Raises:
+        ConfigError: for a name that W&B refuses.
+    """
+    if not name.strip() or len(name) > 128 or set(name) & set("/\\#?%:"):
+        raise ConfigError(key, name, "must be a name of at most 128 characters without / \\ # ? % :")
+    return name
+
+
+def _one_word(label: str | None) -> str | None:
+    """A label with its lists as plain words, ``[0.1, 0.2]`` as ``0.1,0.2``, and short enough for the name of a folder.
+
+    >>> _one_word("muon_eta=[0.1, 0.2]")
+    'muon_eta=0.1,0.2'
+    """
+    if label is None:
+        return None
+    plain = re.sub(r"\[.*\]", lambda found: re.sub(r"[\[\]'\" ]", "", found[0]), label)
+    return plain.encode()[:100].decode(errors="ignore")
 
 
 def _check_names(config: Mapping[str, Any]) -> None:
@@ -167,18 +196,25 @@ def component(group: str, name: str) -> Callable:
     Raises:
         ConfigError: when there is no such component.
     """
+    known = known_components(group)
+    if name not in known:
+        key = f"{group}.{name}" if group == "measurements" else f"{group}.name"
+        raise ConfigError(key, name, f"unknown{nearest(name, known)}; known: {', '.join(sorted(known))}")
     if group == "objective":
-        known = [path.stem for path in (CONF / "objective").glob("*.yaml")]
-        if name in known:
-            return getattr(importlib.import_module("src.objectives"), name)
-    else:
-        package = {"data": "data", "measurements": "measurements"}.get(group, f"{group}s")
-        folder = Path(__file__).parent / package
-        known = [path.stem for path in folder.glob("*.py") if "\ndef build(" in path.read_text(encoding="utf-8")]
-        if name in known:
-            return importlib.import_module(f"src.{package}.{name}").build
-    key = f"{group}.{name}" if group == "measurements" else f"{group}.name"
-    raise ConfigError(key, name, f"unknown{nearest(name, known)}; known: {', '.join(sorted(known))}")
+        return getattr(importlib.import_module("src.objectives"), name)
+    return importlib.import_module(f"src.{_package(group)}.{name}").build
+
+
+def known_components(group: str) -> list[str]:
+    """The names of the components of a group."""
+    if group == "objective":
+        return [path.stem for path in (CONF / "objective").glob("*.yaml")]
+    folder = Path(__file__).parent / _package(group)
+    return [path.stem for path in folder.glob("*.py") if "\ndef build(" in path.read_text(encoding="utf-8")]
+
+
+def _package(group: str) -> str:
+    return group if group in ("data", "measurements") else f"{group}s"
 
 
 def arguments(group: str, node: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,6 +225,12 @@ def arguments(group: str, node: Mapping[str, Any]) -> dict[str, Any]:
     return check(group, rest, component(group, node["name"]), also=("name",))
 
 
+def parameters(schema: Callable) -> dict[str, inspect.Parameter]:
+    """The keyword-only parameters of a component: the keys of its node."""
+    found = inspect.signature(schema).parameters
+    return {name: one for name, one in found.items() if one.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
 def check(path: str, node: Mapping[str, Any], schema: Callable, also: Iterable[str] = ()) -> dict[str, Any]:
     """``node`` as keyword arguments for ``schema``: every key known, every value of its type and in its range.
 
@@ -196,19 +238,15 @@ def check(path: str, node: Mapping[str, Any], schema: Callable, also: Iterable[s
         ConfigError: naming the key as written on the command line, the value, and what is allowed.
     """
     hints = typing.get_type_hints(schema, include_extras=True)
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(schema).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    keys = parameters(schema)
     prefix = f"{path}." if path else ""
     for key, value in node.items():
-        if key not in parameters:
-            known = [*parameters, *also]
+        if key not in keys:
+            known = [*keys, *also]
             raise ConfigError(
                 prefix + str(key), value, f"unknown key{nearest(str(key), known)}; known: {', '.join(known)}"
             )
-    for name, parameter in parameters.items():
+    for name, parameter in keys.items():
         if name not in node and parameter.default is inspect.Parameter.empty:
             raise ConfigError(prefix + name, "?", f"missing; must be {_describe(hints[name])}")
     return {name: _convert(prefix + name, value, hints[name]) for name, value in node.items()}

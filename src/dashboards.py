@@ -12,10 +12,10 @@ import importlib.util
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
-from src import claims_file, grid, records, report, tracking
-from src.allowed import exit_code, key_values
+from src import claims_file, cli, grid, html, records, report, tracking
+from src.config import Profile, project_name
 
 BOOKKEEPING = {"step", "final", "matched", "seed", "member", "cell", "experiment", "steps_taken", "cosine_to_last"}
 AXES = {"decades": "−log₁₀ loss", "flow_time": "gradient-flow time Σ lr", "step": "step"}
@@ -70,7 +70,7 @@ def _section(
     claim: claims_file.Claim, judged: Mapping[str, Any] | None, sweeps: Mapping[str, Sweep], outputs: Path
 ) -> dict[str, Any]:
     criteria = [f"- {part.says}: {claims_file.shown(part.criterion)}" for part in claim.parts]
-    verdict = f"\n\n**{judged['verdict']}**: {judged['says']}: {report.measured(judged)}" if judged else ""
+    verdict = f"\n\n**{judged['verdict']}**: {judged['says']}: {html.measured(judged)}" if judged else ""
     text = f"{claim.statement}\n\n`{claim.formula}`\n\n{claim.source}{verdict}\n\n" + "\n".join(criteria)
     panels: list[dict[str, Any]] = [{"kind": "text", "text": text}]
     for name in claim.experiments:
@@ -178,22 +178,33 @@ def push(specs: Sequence[Mapping[str, Any]], project: str, folder: Path) -> list
     return addresses
 
 
+COMMAND = cli.Command(
+    "python -m src.dashboards",
+    "Write a W&B workspace per paper as JSON to FOLDER/dashboards, and push it if there is a key.",
+    keys={
+        "profile": cli.Key("default", "|".join(get_args(Profile)), "the size of the experiments"),
+        "outputs": cli.OUTPUTS,
+        "project": cli.Key("implicit-bias", "NAME", "the W&B project of the runs", project_name),
+    },
+    examples=["python -m src.dashboards", "python -m src.dashboards profile=paper project=mine"],
+)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
-    return exit_code(lambda: _write(arguments))
+    return cli.exit_code(lambda: _write(arguments))
 
 
 def _write(arguments: Sequence[str]) -> int:
-    given = key_values(arguments, {"profile": "default", "outputs": "outputs", "project": "implicit-bias"})
-    outputs = Path(given["outputs"])
-    specs = [specification(paper, given["profile"], outputs) for paper in claims_file.papers()]
-    folder = outputs / "dashboards"
+    given = COMMAND.read(arguments)
+    specs = [specification(paper, given.profile, given.outputs) for paper in claims_file.papers()]
+    folder = given.outputs / "dashboards"
     folder.mkdir(parents=True, exist_ok=True)
     for spec in specs:
         records.write_json(folder / f"paper{spec['paper']}.json", spec)
     print(f"{len(specs)} specifications in {folder}")
     try:
-        print("\n".join(push(specs, given["project"], folder)))
+        print("\n".join(push(specs, given.project, folder)))
     except RuntimeError as error:
         print(f"not pushed ({error}); to push: `wandb login`, then make dashboards", file=sys.stderr)
     return 0

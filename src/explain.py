@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+from omegaconf import DictConfig, OmegaConf
 
+from src import cli, grid
 from src import config as configuration
-from src import grid
-from src.allowed import nearest
+from src.allowed import nearest, shown
 
 EXTRA = "pip install -c constraints.txt -e '.[{}]' adds it"
 ADDED_BY = {
@@ -25,7 +27,13 @@ ADDED_BY = {
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:
     """One line for an error of composition (Hydra, OmegaConf) or one of our own."""
+    return shown(_explained(error, overrides))
+
+
+def _explained(error: Exception, overrides: Sequence[str]) -> str:
     text = " ".join(str(cause) for cause in (error, error.__cause__) if cause)
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error.override, text)
     written = next((o for o in overrides if o.split("=")[0].lstrip("+~") == "experiment"), None)
     if written and not written.startswith("+") and "experiment" in text:
         return f"{written}: write it with a plus, +{written}"
@@ -35,29 +43,86 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
             return f"launcher={option}: is not installed; {ADDED_BY[option]}"
         known = re.findall(r"^\t(\S+)$", str(error), re.MULTILINE)  # Hydra lists them, its own groups' too
         return f"{group}={option}: unknown option{nearest(option, known)}; known: {', '.join(known)}"
+    if found := re.search(r"An item is already at '([^']+)'", text):
+        word = _written(found[1], [o for o in overrides if o.startswith("+")])
+        return f"{word}: is set already; write it without the plus"
     if found := re.search(r"Could not (?:override|delete|append|find).*?'([^']+)'", text):
-        key = found.group(1).lstrip("+")
-        value = next((o.split("=", 1)[1] for o in overrides if o.lstrip("+~").startswith(f"{key}=")), "?")
-        parent, _, last = key.rpartition(".")
-        known = _known_keys(parent, [o for o in overrides if not o.lstrip("+~").startswith(key)])
-        if not known and parent.startswith("measurements."):
-            return f"{key}={value}: not set there yet; write it with a plus, +{key}={value}"
-        if last in known:  # with the first of what is swept
-            return f"{key}={value}: not every option of {parent} that is swept has this key; choose one, {parent}=NAME"
-        return f"{key}={value}: unknown key{nearest(last, known)}; known: {', '.join(known)}"
-    if found := re.search(r"mismatched input|extraneous input|token recognition|no viable alternative", text):
-        line = text.splitlines()[0]
-        return f"{line} — quote a value that holds a comma, bracket or space: 'key=\"a,b\"'"
+        inner = re.search(r"full_key: (\S+)", text)
+        return _unknown_key(found[1].lstrip("+"), inner[1] if inner else found[1].lstrip("+"), overrides)
     return " ".join(text.split())
 
 
-def _known_keys(parent: str, overrides: Sequence[str]) -> list[str]:
-    """The keys below ``parent`` in the config the other overrides compose to."""
+def _written(key: str, overrides: Sequence[str]) -> str:
+    """The override of a key as it was last written, less its plus."""
+    return next((o.lstrip("+~") for o in reversed(overrides) if o.lstrip("+~").split("=")[0] == key), key)
+
+
+def _unknown_key(typed: str, key: str, overrides: Sequence[str]) -> str:
+    """What is known where the override of ``typed`` meets the first ``key`` that is not there."""
+    word = _written(typed, overrides)
+    if key.startswith(f"{typed}."):  # inside a mapping
+        word = f"{key}={_inside(word, key.removeprefix(f'{typed}.').split('.'))}"
+    parent, _, last = key.rpartition(".")
+    known = _known_keys(parent, [o for o in overrides if o.lstrip("+~").split("=")[0] != typed])
+    if known is None:
+        return f"{word}: {parent} is a single value, without keys"
+    if last in known:  # with the first of what is swept
+        return f"{word}: not every option of {parent} that is swept has this key; choose one, {parent}=NAME"
+    addable = _addable(parent)
+    if last in addable or parent == "optimizer.arguments":
+        return f"{word}: is not set there yet; write it with a plus, +{word}"
+    known = list(dict.fromkeys([*known, *addable]))
+    return f"{word}: unknown key{nearest(last, known)}; known: {', '.join(known)}"
+
+
+def _inside(word: str, path: Sequence[str]) -> str:
+    """The value at a path of the mapping that an override gives; ``?`` where it gives several."""
+    (override,) = OverridesParser.create().parse_overrides([word])
+    value = override.value()
+    for key in path:
+        value = {str(k): v for k, v in value.items()}.get(key, "?") if isinstance(value, dict) else "?"
+    return shown(value)
+
+
+def _addable(parent: str) -> list[str]:
+    """The keys that a plus can add below ``parent``: measurements, and what they take."""
+    group, _, name = parent.partition(".")
+    if group != "measurements":
+        return []
+    known = configuration.known_components(group)
+    if name in known:
+        return [*configuration.parameters(configuration.component(group, name)), "at"]
+    return [] if name else known
+
+
+def _unreadable(word: str, text: str) -> str:
+    """Why Hydra's grammar cannot read an override, and how to write it."""
+    key, equals, value = word.partition("=")
+    name = key.lstrip("+~")
+    if not equals:
+        known = {name: f"; an experiment is chosen with +experiment={name}" for name in grid.all_experiments()}
+        return f"{word}: must be key=value{known.get(word, '')}"
+    if not re.fullmatch(r"[\w.$/@:-]+", name, re.ASCII):
+        known = _known_keys("", []) or []
+        return f"{word}: unknown key{nearest(name, known)}; known: {', '.join(known)}"
+    if any(value.count(left) != value.count(right) for left, right in ("[]", "{}", "()")) or value.count('"') % 2:
+        return f"{word}: a bracket or quote is not closed; close it, or quote the value: {cli.with_quotes(word)}"
+    if found := re.search(r"Unknown function '(\w+)'\s+Available: (\S+)", text):
+        functions = found[2].split(",")
+        hint = nearest(found[1], functions)
+        return f"{word}: unknown function{hint}; known: {', '.join(functions)}; as text: {cli.with_quotes(word)}"
+    return f"{word}: cannot be read; quote a value with such characters: {cli.with_quotes(word)}"
+
+
+def _known_keys(parent: str, overrides: Sequence[str]) -> list[str] | None:
+    """The keys below ``parent`` in the config the other overrides compose to; None if it is a single value."""
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(configuration.CONF), version_base="1.3"):
-            cfg = compose("config", overrides=grid.first_of_sweeps(overrides))
+            cfg = compose("config", overrides=grid.first_of_sweeps(overrides), return_hydra_config=True)
         node = OmegaConf.select(cfg, parent) if parent else cfg
-        return list(node) if node is not None else []
     except Exception:
         return []
+    if node is None or isinstance(node, DictConfig):
+        return [] if node is None else [str(key) for key in node if parent or key != "hydra"]
+    return None

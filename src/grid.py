@@ -11,13 +11,16 @@ from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
+from src import cli, yaml_files
 from src import config as configuration
-from src import yaml_files
 from src.allowed import ConfigError
 
 OVERHEAD = 1e6
@@ -48,7 +51,7 @@ def epochs(count: float, examples: int, batch_size: int) -> int:
 
 def within(folder: str, path: str) -> str:
     """``${within:${hydra.runtime.cwd},${outputs}}`` in YAML: ``path`` as seen from ``folder``."""
-    return str(Path(folder) / path)
+    return str(Path(folder) / cli.path(path, "outputs"))
 
 
 def steps_in(time: float, lr: float) -> int:
@@ -56,6 +59,16 @@ def steps_in(time: float, lr: float) -> int:
     return round(time / lr)
 
 
+def wandb_mode(variable: str) -> str:
+    """``${wandb_mode:${oc.env:WANDB_MODE,""}}`` in YAML: W&B's own words for a mode, too; offline unless set."""
+    meant = {"": "offline", "dryrun": "offline", "run": "online"}
+    mode = variable.strip().lower()
+    if mode not in {*meant, "online", "offline", "disabled"}:
+        raise ConfigError("WANDB_MODE", variable, "must be online, offline or disabled, or dryrun or run, or not set")
+    return meant.get(mode, mode)
+
+
+OmegaConf.register_new_resolver("wandb_mode", wandb_mode, replace=True)
 OmegaConf.register_new_resolver("within", within, replace=True)
 OmegaConf.register_new_resolver("steps_in", steps_in, replace=True)
 OmegaConf.register_new_resolver("epochs", epochs, replace=True)
@@ -107,15 +120,11 @@ def jobs(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:
     _refuse_several_for_one(overrides)
     _check_files(overrides)
     GlobalHydra.instance().clear()
+    start = first_of_sweeps(overrides)
+    _refuse_what_is_no_option(start)
     with initialize_config_dir(str(configuration.CONF), version_base="1.3"):
-        try:
-            whole = compose("config", overrides=first_of_sweeps(overrides), return_hydra_config=True)
-        except UnicodeDecodeError:
-            raise
-        except ValueError as error:  # a group set to a number or to null
-            raise ConfigError("overrides", list(overrides), str(error)) from error
-        parsed = OverridesParser.create().parse_overrides(_own_sweep(whole) + list(overrides))
-        (laid_out,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+        whole = compose("config", overrides=start, return_hydra_config=True)
+        laid_out = _laid_out(_parsed(_own_sweep(whole) + list(overrides)))
         return [(job, configuration.plain(compose("config", overrides=job))) for job in laid_out]
 
 
@@ -127,8 +136,8 @@ def first(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[Any]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configuration.CONF), version_base="1.3"):
         whole = compose("config", overrides=list(overrides), return_hydra_config=True)
-        parsed = OverridesParser.create().parse_overrides(_own_sweep(whole))
-        ((start, *_),) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+        parsed = _parsed(_own_sweep(whole))
+        start = _laid_out(parsed)[0]
         config = configuration.plain(compose("config", overrides=[*start, *overrides]))
     swept = {}
     for override in parsed:
@@ -147,15 +156,14 @@ def other_protocol(configs: Sequence[Mapping[str, Any]], overrides: Sequence[str
     Other values of their keys are the same protocol, with other numbers.
     """
     name, profile = configs[0]["name"], configs[0]["profile"]
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    chosen = {word.key_or_group.removesuffix(".name"): word for word in parsed if not word.is_delete()}
+    chosen = {word.key_or_group.removesuffix(".name"): word for word in _parsed(overrides) if not word.is_delete()}
     chosen = {group: chosen[group] for group in sorted(_protocol_groups() & set(chosen))}
     if not chosen:
         return {}
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configuration.CONF), version_base="1.3"):
         own = compose("config", overrides=[f"+experiment={name}", f"profile={profile}"], return_hydra_config=True)
-        swept = OverridesParser.create().parse_overrides(_own_sweep(own))
+        swept = _parsed(_own_sweep(own))
     options = {word.key_or_group: set(word.sweep_string_iterator()) for word in swept if word.is_sweep_override()}
     reasons = {}
     for group, word in chosen.items():
@@ -207,7 +215,7 @@ def _refuse_several_for_one(overrides: Sequence[str]) -> None:
     ``optimizer=[adam,muon]``, into one that is neither. Sets of measurements may be merged.
     """
     groups = {path.name for path in configuration.CONF.iterdir() if path.is_dir()} - {"measurements"}
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    parsed = _parsed(overrides)
     if len(named := [override for override in parsed if override.key_or_group == "experiment"]) > 1:
         names = ",".join(override.input_line.partition("=")[2] for override in named)
         raise ConfigError("experiment", names, "one at a time; a shell loop runs several")
@@ -216,14 +224,14 @@ def _refuse_several_for_one(overrides: Sequence[str]) -> None:
         if name in ("experiment", "profile") and (override.is_sweep_override() or override.package):
             raise ConfigError(name, value, "one at a time; a shell loop runs several")
         choices = override.value().list if override.is_choice_sweep() else [override.value()]
-        if name in groups and any(isinstance(choice, list | dict) for choice in choices):
+        if name in groups and any(isinstance(choice, list) for choice in choices):
             swept = "" if name == "experiment" else f"; {name}=A,B runs one cell with each"
             raise ConfigError(name, value, f"must be one name, not a list{swept}")
 
 
 def _check_files(overrides: Sequence[str]) -> None:
     """Of an empty file of an experiment, or of a list, Hydra makes something that names no file."""
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    for override in _parsed(overrides):
         if override.key_or_group == "experiment" and str(override.value()) in all_experiments():
             _experiment(configuration.CONF / "experiment" / f"{override.value()}.yaml")
 
@@ -238,8 +246,40 @@ def damaged_file() -> ConfigError | None:
     return None
 
 
+def _refuse_what_is_no_option(overrides: Sequence[str]) -> None:
+    """A group takes the name of an option, or a mapping of keys."""
+    for override in _parsed(overrides):
+        key, value = override.key_or_group, override.value()
+        if not key:
+            raise ConfigError(key, value, "must be key=value")
+        is_group = (configuration.CONF / key).is_dir()
+        if is_group and not override.is_delete() and not isinstance(value, str | dict | list):
+            raise ConfigError(key, value, "must be a string, the name of one option")
+
+
 def first_of_sweeps(overrides: Sequence[str]) -> list[str]:
     """Overrides for a single composition: of a sweep, its first value."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    ((first, *_),) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-    return first
+    return _laid_out(_parsed(overrides))[0]
+
+
+def _parsed(overrides: Sequence[str]) -> list[Override]:
+    """The overrides as Hydra reads them; ``glob`` looks up the options of a group."""
+    loader = ConfigLoaderImpl(create_config_search_path(str(configuration.CONF)))
+    return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+
+
+def _laid_out(parsed: Sequence[Override]) -> list[list[str]]:
+    """The overrides of every cell.
+
+    Raises:
+        ConfigError: for a sweep without a value, or over all numbers of an interval.
+    """
+    for override in parsed:
+        key, _, value = override.input_line.partition("=")
+        if not override.is_sweep_override():
+            continue
+        if not override.is_discrete_sweep():
+            raise ConfigError(key, value, "a grid takes single values: a,b,c or range(START,STOP,STEP)")
+        if not any(True for _ in override.sweep_iterator()):
+            raise ConfigError(key, value, "matches no value, so that there is no cell")
+    return BasicSweeper.split_arguments(list(parsed), max_batch_size=None)[0]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from src import claims_file, records, report
+from src import claims_file, html, records, report
 from src.allowed import ConfigError
 
 
@@ -30,7 +30,7 @@ def write(outputs: Path) -> Path:
     verdicts = Counter(record["verdict"] for record in judged)
     written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     page = folder / "index.html"
-    report.write_page(page, "index", {"papers": papers, "reports": reports, "verdicts": verdicts, "written": written})
+    html.write_page(page, "index", {"papers": papers, "reports": reports, "verdicts": verdicts, "written": written})
     return page
 
 

@@ -47,9 +47,14 @@ FEW = 16
 """Cells of profile smoke that are over before workers have started."""
 
 
+tqdm.set_lock(threading.RLock())
+"""Its own is also a semaphore between processes, which a worker ended by Ctrl-C would leak."""
+
+
 def say(line: str) -> None:
-    """One line to the person at the terminal, above any bar."""
-    tqdm.write(line, file=sys.stderr)
+    """One line to the person at the terminal, above any bar; none if nobody reads any more: cells go on."""
+    with contextlib.suppress(BrokenPipeError):
+        tqdm.write(line, file=sys.stderr)
 
 
 def plain_warnings() -> None:
@@ -80,6 +85,8 @@ def run_cell(cfg: DictConfig, mates: Mapping[str, Sequence[Job]] | None = None) 
     os.chdir(hydra.runtime.cwd)  # a relative `outputs` is meant from where the command was given
     if multiprocessing.current_process().name.startswith("LokyProcess"):  # joblib's
         be_a_worker(os.getppid())
+    if os.environ.get("SUBMITIT_EXECUTOR") == "local":
+        die_of_ctrl_c()
     config, typed = configuration.plain(cfg), command(hydra.overrides.task)
     team = [(config, typed)]
     for words, other in (mates or {}).get(typed, ()):
@@ -87,10 +94,16 @@ def run_cell(cfg: DictConfig, mates: Mapping[str, Sequence[Job]] | None = None) 
     cell.run_together([cell.Order(own, words, claims_on(own)) for own, words in team], say)
 
 
+def die_of_ctrl_c() -> None:
+    """End this process at Ctrl-C, without a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def be_a_worker(parent: int) -> None:
     """A worker uses one thread, dies of an interrupt at once, and does not outlive its parent: cells can take it."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    die_of_ctrl_c()
     plain_warnings()
 
     def watch() -> None:
@@ -138,7 +151,8 @@ def run(jobs: Sequence[Job], overrides: Sequence[str]) -> list[ConfigError]:
         context = HydraContext(config_loader=loader, callbacks=Callbacks())
         launcher = Plugins.instance().instantiate_launcher(context, partial(run_cell, mates=mates), master)
         try:
-            ended = launcher.launch([words for (words, _), *_ in crews], initial_job_idx=0)
+            with _ctrl_c_blocked(name):
+                ended = launcher.launch([words for (words, _), *_ in crews], initial_job_idx=0)
         except OSError:
             raise  # the folder of results cannot be written
         except Exception as error:
@@ -157,6 +171,29 @@ def run(jobs: Sequence[Job], overrides: Sequence[str]) -> list[ConfigError]:
     for line in dict.fromkeys(map(str, mistakes)):
         say(line)
     return mistakes
+
+
+@contextlib.contextmanager
+def _ctrl_c_blocked(launcher: str) -> Iterator[None]:
+    """Block Ctrl-C in this thread and in the processes it starts: imports that it ends would print a traceback.
+
+    A worker lets it through as soon as it dies of it in silence; another thread of this process takes ours.
+    """
+    if launcher not in ("joblib", "submitit_local"):
+        yield
+        return
+    if launcher == "joblib":
+        from multiprocessing import resource_tracker
+
+        from joblib.externals.loky.backend import resource_tracker as of_joblib
+
+        for tracker in (resource_tracker, of_joblib):
+            tracker.ensure_running()  # a later start would let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ import hashlib
 import importlib
 import importlib.util
 import json
-import math
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,12 +19,11 @@ from typing import Any, NamedTuple
 
 import pandas
 
-from src import exhibits, records
-from src.allowed import ConfigError, exit_code, key_values
-from src.claims_file import WORST
+from src import cli, exhibits, records
+from src.allowed import ConfigError
+from src.html import PAGES, measured, percent, write_page
 
 HERE = Path(__file__).resolve().parent
-PAGES = HERE / "pages"
 REMOVE = "remove the folder of this report; the command that wrote it writes it again"
 """What to do about a damaged file of a report."""
 NUMBER = ["criterion", "estimate", "low", "high", "n", "converged", "verdict", "reason"]
@@ -129,41 +127,6 @@ def terminal_table(judged: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join([header, *lines, " · ".join(f"{count} {verdict}" for verdict, count in counts.items())])
 
 
-def measured(record: Mapping[str, Any]) -> str:
-    """Estimate and interval as people read them: as many decimals as the interval has something to say with.
-
-    The worst network has no interval, but a range over seeds, in round brackets.
-
-    >>> measured({"estimate": 0.500213, "low": 0.49814, "high": 0.50233})
-    '0.5002 [0.4981, 0.5023]'
-    >>> measured({"estimate": 0.0, "low": 0.0, "high": 0.00299})
-    '0 [0, 0.003]'
-    >>> measured({"estimate": 0.0047, "low": 0.0032, "high": 0.0047, "statistic": "max"})
-    '0.0047 (0.0032 to 0.0047)'
-    """
-    values = [record["estimate"], record["low"], record["high"]]
-    if values[0] is None:
-        return "–"
-    if record.get("statistic") in WORST:
-        told = [number(value) for value in values]
-        return told[0] if told[1] == told[2] else f"{told[0]} ({told[1]} to {told[2]})"
-    if values[1] == values[2]:  # no spread, or an interval nobody knows
-        return number(values[0])
-    decimals = 1 - math.floor(math.log10(values[2] - values[1]))
-    told = [f"{round(value, decimals):.7g}" if 0 <= decimals <= 6 else number(value) for value in values]
-    return f"{told[0]} [{told[1]}, {told[2]}]"
-
-
-def number(value: Any) -> str:
-    """Four significant digits; text as it is."""
-    return f"{value:.4g}" if isinstance(value, float) else "–" if value is None else str(value)
-
-
-def percent(share: float | None) -> str:
-    """``100 %``; never rounded up to it."""
-    return "–" if share is None else f"{math.floor(100 * share)} %"
-
-
 def _digest(cells: Mapping[str, Sequence[Path]], *told: Any) -> str:
     """Hash of everything a report rests on: what the cells hold, how claims were judged, the code that draws."""
     found = hashlib.sha256(json.dumps(exhibits.finite(told), sort_keys=True, default=str).encode())
@@ -171,8 +134,8 @@ def _digest(cells: Mapping[str, Sequence[Path]], *told: Any) -> str:
         for file in ("status.json", "summary.json", "provenance.json", "config.yaml"):
             found.update(f"{cell.parent.name}/{cell.name}/{file}".encode())
             found.update((cell / file).read_bytes() if (cell / file).exists() else b"-")
-    code = [HERE / "report.py", HERE / "exhibits.py", *PAGES.iterdir(), *(HERE / "figures").glob("*.py")]
-    for source in sorted(code):
+    code = [HERE / "report.py", HERE / "exhibits.py", HERE / "html.py", *PAGES.iterdir()]
+    for source in sorted([*code, *(HERE / "figures").glob("*.py")]):
         found.update(source.read_bytes())
     return found.hexdigest()
 
@@ -250,30 +213,33 @@ def _provenance(cells: Iterable[Path]) -> list[tuple[str, str]]:
     return facts
 
 
-def write_page(path: Path, template: str, context: Mapping[str, Any]) -> None:
-    """One self-contained HTML file from ``src/pages/<template>.html.j2``, written at once or not at all."""
-    import jinja2
 
-    loader = jinja2.FileSystemLoader(PAGES)
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": number, "percent": percent, "measured": measured}
-    text = environment.get_template(f"{template}.html.j2").render(context)
-    records.replace(path, text.encode("utf-8", "replace"))  # a path may hold bytes that are no text
+
+COMMAND = cli.Command(
+    "python -m src.report",
+    "Rebuild the index of all reports, or compare two results.",
+    keys={
+        "outputs": cli.OUTPUTS,
+        "compare": cli.Key(None, "A,B", "show what moved between two folders, of outputs or of one report each"),
+        "out": cli.Key(None, "FILE", "the page of the comparison, unless beside the reports of B", cli.path),
+    },
+    examples=["python -m src.report", "python -m src.report compare=outputs,elsewhere out=moved.html"],
+)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
-    return exit_code(lambda: _write(arguments))
+    return cli.exit_code(lambda: _write(arguments))
 
 
 def _write(arguments: Sequence[str]) -> int:
     from src import compare, index  # both write pages as this file does
 
-    given = key_values(arguments, {"outputs": "outputs", "compare": "", "out": ""})
-    if given["compare"]:
-        print(compare.write(given["compare"], Path(given["out"]) if given["out"] else None))
+    given = COMMAND.read(arguments)
+    if given.compare:
+        print(compare.write(given.compare, given.out))
     else:
-        print(f"index: {index.write(Path(given['outputs']))}")
+        print(f"index: {index.write(given.outputs)}")
     return 0
 
 

@@ -16,15 +16,21 @@ import yaml
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from src import cli, grid, launch, provenance, records
 from src import config as configuration
-from src import grid, launch, provenance, records
 from src.allowed import ConfigError, nearest, unwritable
 from src.explain import explain
 from src.launch import say
 
 INSPECT = {"--help", "-h", "--hydra-help", "--version", "--resolve"}
-INSPECT_WITH_VALUE = {"--cfg", "-c", "--info", "-i", "--package", "-p", "--shell-completion", "-sc"}
-"""Hydra's flags that show something and run nothing."""
+INSPECT_WITH_VALUE = {
+    "--cfg": {"job", "hydra", "all"},
+    "--info": {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"},
+    "--package": None,
+    "--shell-completion": None,
+}
+"""Hydra's flags that show something and run nothing, with the values they take; None: any."""
+SHORT = {"-c": "--cfg", "-i": "--info", "-p": "--package", "-sc": "--shell-completion"}
 
 
 def main() -> None:
@@ -35,14 +41,15 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code."""
-    flags, overrides = _split(arguments)
+    flags, words = _split(arguments)
+    overrides = [cli.quoted(word) for word in words]
     if flags:
         return guarded(lambda: _inspect(flags, overrides), overrides)
     return guarded(lambda: _sweep(overrides), overrides)
 
 
-def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Flags, each with its value, and overrides. ``--multirun`` is what we always do."""
+def _split(arguments: Sequence[str]) -> tuple[list[tuple[str, str | None]], list[str]]:
+    """Flags, each with its value if it has one, and overrides. ``--multirun`` is what we always do."""
     flags, overrides, words = [], [], list(arguments)
     while words:
         word = words.pop(0)
@@ -51,26 +58,38 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         if not word.startswith("-"):
             overrides.append(word)
             continue
-        flags.append(word)
-        if word in INSPECT_WITH_VALUE and words and not re.search("[=+~]", words[0]):
-            flags.append(words.pop(0))
+        name, given, value = word.partition("=")
+        name = SHORT.get(name, name)
+        if name in INSPECT_WITH_VALUE and not given and words and not re.search("[=+~]", words[0]):
+            value = words.pop(0)
+        flags.append((name, value or ("all" if name == "--info" else None)))
     return flags, overrides
 
 
-def _inspect(flags: Sequence[str], overrides: Sequence[str]) -> int:
-    """``--help``, ``--cfg job``, ``--info …``: Hydra shows, after we have checked what it is to show."""
-    for flag in flags:
-        name = flag.split("=")[0]
-        if name.startswith("-") and name not in INSPECT | INSPECT_WITH_VALUE:
-            known = ", ".join(sorted(flag for flag in INSPECT | INSPECT_WITH_VALUE if flag.startswith("--")))
-            raise ConfigError(name, "?", f"unknown flag{nearest(name, INSPECT | INSPECT_WITH_VALUE)}; known: {known}")
-    if any(flag in ("--cfg", "-c") for flag in flags):
-        grid.expand(overrides)
-    sys.argv[1:] = [*flags, *overrides]  # where Hydra reads them
+def _inspect(flags: Sequence[tuple[str, str | None]], overrides: Sequence[str]) -> int:
+    """``--help``, ``--cfg job``, ``--info …``: Hydra shows, after we have checked what it is to show.
+
+    Of a sweep it shows the first cell: a composition takes one value of every key.
+    """
+    for name, value in flags:
+        if name not in INSPECT | INSPECT_WITH_VALUE.keys():
+            known = sorted(flag for flag in INSPECT | INSPECT_WITH_VALUE.keys() if flag.startswith("--"))
+            raise ConfigError(name, value or "?", f"unknown flag{nearest(name, known)}; known: {', '.join(known)}")
+        values = INSPECT_WITH_VALUE.get(name)
+        if values and value not in values:
+            hint = nearest(value or "", values)
+            raise ConfigError(name, value or "?", f"must be one of {', '.join(sorted(values))}{hint}")
+    if {"--cfg", "--info"} & {name for name, _ in flags}:
+        jobs = grid.jobs(overrides)
+        if len(jobs) > 1:
+            say(f"the first of {len(jobs)} cells:")
+        overrides = jobs[0][0]
+    shown = [word for flag in flags for word in flag if word]
+    sys.argv[1:] = [*shown, *overrides]  # where Hydra reads them
     try:
         hydra.main(config_path=str(configuration.CONF), config_name="config", version_base="1.3")(launch.run_cell)()
     except ValueError as error:
-        raise ConfigError("flags", " ".join(flags), str(error)) from error
+        raise ConfigError("flags", " ".join(shown), str(error)) from error
     return 0
 
 
@@ -78,21 +97,23 @@ def guarded(action: Callable[[], int], overrides: Sequence[str]) -> int:
     """The exit code of ``action``; what a person got wrong in the overrides ends in one line and a 2."""
     # Hydra then leaves its errors to us instead of printing them with a hint at this very variable.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
-        return action()
-    except (ConfigError, HydraException, OmegaConfBaseException) as error:
-        say(str(error) if isinstance(error, ConfigError) else explain(error, overrides))
-        return 2
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        say(str(grid.damaged_file() or " ".join(str(error).split())))
-        return 2
-    except OSError as error:
-        folders = [word.partition("=")[2] for word in overrides if word.startswith("outputs=")]
-        say(str(unwritable("outputs", [*folders, "outputs"][0], error)))
-        return 2
-    except KeyboardInterrupt:
-        say("interrupted; the same command goes on where this one stopped")
-        return 130
+
+    def explained() -> int:
+        try:
+            return action()
+        except (HydraException, OmegaConfBaseException) as error:
+            say(explain(error, overrides))
+            return 2
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            say(str(grid.damaged_file() or " ".join(str(error).split())))
+            return 2
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            folders = [word.partition("=")[2] for word in overrides if word.startswith("outputs=")]
+            raise unwritable("outputs", [*folders, "outputs"][0], error) from error
+
+    return cli.exit_code(explained, interrupted="Interrupted. Run the same command again to resume.")
 
 
 def _sweep(overrides: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ Works from any shell, while cells run here or on a cluster, and touches nothing.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import statistics
 import sys
@@ -16,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from src import records
-from src.allowed import ConfigError, nearest, reason
+from src import cli, records
+from src.allowed import ConfigError, reason
 
 STATES = ("done", "running", "failed", "dead", "waiting")
 REFRESH = 2.0
@@ -184,36 +185,31 @@ def _duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
+COMMAND = cli.Command(
+    "python -m src.status",
+    "Show how a sweep stands, from its files alone: which cells are done, running, failed, killed or waiting.",
+    keys={"outputs": cli.OUTPUTS},
+    flags={"--watch": f"show it again every {REFRESH:g} s while a cell runs or waits; Ctrl-C ends it"},
+    examples=["python -m src.status", "python -m src.status outputs=elsewhere --watch"],
+)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
-    try:
-        outputs, watch = _read(arguments)
+    return cli.exit_code(lambda: _show(arguments))
+
+
+def _show(arguments: Sequence[str]) -> int:
+    given = COMMAND.read(arguments)
+    with contextlib.suppress(KeyboardInterrupt):  # the way to end --watch
         while True:
-            cells = look(outputs)
+            cells = look(given.outputs)
             picture = told(cells, datetime.now(UTC))
-            print(f"\033[2J\033[H{picture}" if watch else picture, flush=True)
-            if not watch or not any(cell.state in ("running", "waiting") for cell in cells):
-                return 0
+            print(f"\033[2J\033[H{picture}" if given.watch else picture, flush=True)
+            if not given.watch or not any(cell.state in ("running", "waiting") for cell in cells):
+                break
             time.sleep(REFRESH)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 0
-
-
-def _read(arguments: Sequence[str]) -> tuple[Path, bool]:
-    outputs, watch = Path("outputs"), False
-    for word in arguments:
-        key, _, value = word.partition("=")
-        if word == "--watch":
-            watch = True
-        elif key == "outputs" and value:
-            outputs = Path(value)
-        else:
-            hint = nearest(key, ["outputs", "--watch"])
-            raise ConfigError("argument", word, f"unknown{hint}; known: outputs=FOLDER, --watch")
-    return outputs, watch
+    return 0
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import math
 import numbers
 import os
 import shutil
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ _logger = logging.getLogger(__name__)
 _lesser: dict[Mode, Mode] = {"online": "offline", "offline": "disabled"}
 _lost: set[Mode] = set()
 """Modes that failed in this process, and are not tried again."""
+_STAGED = ("WANDB_DATA_DIR", "WANDB_CACHE_DIR")
 _staging: dict[str, str] = {}
 """Variables by which this process has told W&B where to stage what is to be uploaded."""
 _ACCOUNT = (
@@ -123,12 +125,19 @@ def open_run(
     return Mirror(calls.put, close, time_per_step)
 
 
+def _drop_unknown_mode() -> None:
+    """Unset a WANDB_MODE that W&B does not have, an empty one say: it would refuse to start, whatever it is given."""
+    if os.environ.get("WANDB_MODE") not in ("online", "offline", "disabled", "dryrun", "run", "shared"):
+        os.environ.pop("WANDB_MODE", None)
+
+
 def account() -> str:
     """Whose W&B account the key is of.
 
     Raises:
         RuntimeError: without a key, or without an answer.
     """
+    _drop_unknown_mode()
     import wandb
 
     if not wandb.login(prompt=False, verify=False):
@@ -191,6 +200,9 @@ def _drain(calls: SimpleQueue, mode: Mode, about: dict[str, Any], patience: floa
 def _start(mode: Mode, about: dict[str, Any], patience: float) -> tuple[Any, Any]:
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # or a dead server holds up the exit of the process
     _stage_in(Path(about["dir"]) / "wandb")
+    for folder in (Path(about["dir"]) / "wandb", *(Path(os.environ[name]) for name in _STAGED)):
+        _refuse_unwritable(folder)
+    _drop_unknown_mode()
     import wandb
 
     settings = wandb.Settings(
@@ -206,7 +218,6 @@ def _start(mode: Mode, about: dict[str, Any], patience: float) -> tuple[Any, Any
     if mode == "online" and not wandb.login(prompt=False, verify=False):
         raise PermissionError("no API key in WANDB_API_KEY or netrc")
     _remove_earlier(Path(about["dir"]) / "wandb", about["id"])
-    Path(about["dir"]).mkdir(parents=True, exist_ok=True)
     run = wandb.init(**about, settings=settings)
     run.define_metric("*", step_metric="step")
     if mode == "online":
@@ -228,9 +239,18 @@ def _ignore_environment(wandb: Any, settings: Any) -> None:
 
 def _stage_in(folder: Path) -> None:
     """Tables and artifacts wait for their upload beside the runs, unless a person has said where."""
-    for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
+    for variable in _STAGED:
         if os.environ.get(variable) == _staging.get(variable):
             _staging[variable] = os.environ[variable] = str(folder)
+
+
+def _refuse_unwritable(folder: Path) -> None:
+    """Raise an OSError for a folder that cannot be written: W&B would print its own log on the terminal instead."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(f"{folder} cannot be written: {error.strerror}") from error
 
 
 def _finish(wandb: Any, run: Any, exit_code: int) -> None:

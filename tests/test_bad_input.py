@@ -5,8 +5,9 @@ import subprocess
 import sys
 
 import pytest
+from omegaconf import OmegaConf
 
-from src import claims_file, grid, ledger, records
+from src import claims_file, cli, grid, ledger, records
 from src import config as configuration
 from src import run as entry
 from src.allowed import ConfigError
@@ -63,6 +64,32 @@ WRONG = {
     "unknown launcher": ("hydra/launcher=basc", "did you mean 'basic'"),
     "unknown flag": ("--force", "unknown flag"),
     "a flag that would run past all checks": ("--run", "unknown flag"),
+    "a mapping with an unknown key": ("stop={foo:1}", "stop.foo=1: unknown key; known: slackness"),
+    "a mapping with a misspelt key": ("data={sgima:1}", "data.sgima=1: unknown key (did you mean 'sigma'?)"),
+    "a mapping with a list in it": ("tracking={tags:[a,b]}", "tracking.tags=[a,b]: unknown key; known: mode, project"),
+    "a mapping in a mapping": ("measurements={kkt:{foo:1}}", "measurements.kkt.foo=1: unknown key; known: at"),
+    "a mapping where a number is meant": ("steps={foo:1}", "steps={foo:1}: must be an integer"),
+    "a key below a number": ("steps.foo=1", "steps is a single value"),
+    "a key below an unknown one": ("foo.bar=1", "did you mean 'force'"),
+    "a measurement in a mapping": ("measurements={norm_margins:{}}", "with a plus, +measurements.norm_margins="),
+    "a key of the launcher": ("hydra={launcher:{n_job:2}}", "did you mean 'n_jobs'"),
+    "a plus before a key that is there": ("+data.sigma=3", "write it without the plus"),
+    "a list of numbers for an option": ("data=[1]", "must be one name, not a list"),
+    "no key": ("=3", "must be key=value"),
+    "no value": ("cluster_width", "an experiment is chosen with +experiment=cluster_width"),
+    "a key with other letters": ("séeds=[1]", "did you mean 'seeds'"),
+    "an option that matches nothing": ("optimizer=glob(zz*)", "matches no value"),
+    "an empty range": ("model.width=range(4,4)", "matches no value"),
+    "an interval": ("model.width=interval(4,6)", "takes single values"),
+    "an unknown function": ("model.width=choise(4,6)", "did you mean 'choice'"),
+    "a path with brackets": ("outputs=runs(1)", """'outputs="runs(1)"'"""),
+    "other letters in a list": ("outputs=a,é", """'outputs="a,é"'"""),
+    "an unclosed quote": ('label="a', "a bracket or quote is not closed"),
+    "a value of two lines": ("label=a\nb", "label=a\\nb: cannot be read; quote"),
+    "the home of nobody": ("outputs=~nobody-here/a", "no such user"),
+    "a project with a slash": ("tracking.project=a/b", "without / "),
+    "a project without a name": ("tracking.project=", "at most 128 characters"),
+    "a project with too long a name": (f"tracking.project={'a' * 129}", "at most 128 characters"),
     "a mistake in the last cell of a sweep": ("model.width=6,7,-1", "model.width=-1: must be an integer >= 1"),
 }
 
@@ -88,6 +115,67 @@ def test_a_cell_that_is_refused_when_its_data_are_drawn_is_not_planned(tmp_path,
     assert entry.run([*SMALL, f"outputs={tmp_path}", "steps=1", "data.negative=2,0"]) == 2
     assert "each label" in capfd.readouterr().err
     assert [name.split("-")[0] for name in records.plan(tmp_path / "cluster_width")] == ["m=6"]
+
+
+READ = {
+    "options by a pattern": (["optimizer=glob(n*)"], "optimizer.name", ["ngd", "nmd"]),
+    "a range": (["model.width=range(4,7)"], "model.width", [4, 5, 6]),
+    "a choice": (["model.width=choice(4,7)"], "model.width", [4, 7]),
+    "a sorted sweep": (["model.width=sort(7,4)"], "model.width", [4, 7]),
+    "mappings": (["stop={every:3},{every:4}"], "stop.every", [3, 4]),
+    "arguments of a class": (
+        ["optimizer=torch_optimizer", "optimizer.arguments={momentum:0.9}"], "optimizer.arguments", [{"momentum": 0.9}]
+    ),
+    "another argument": (
+        ["optimizer=torch_optimizer", "+optimizer.arguments.momentum=0.9"], "optimizer.arguments", [{"momentum": 0.9}]
+    ),
+    "several measurements": (["measurements=[clusters,norms]"], "measurements.kkt.at", ["last"]),
+    "a label of lists": (["label='eta=[0.1, 0.2]_[a]'"], "label", ["eta=0.1,0.2_a"]),
+    "a long label": ([f"label={'é' * 200}"], "label", ["é" * 50]),
+    "other letters": (["outputs=résultats"], "outputs", ["résultats"]),
+    "other characters": (["outputs=a#b;c!@%&=😀"], "outputs", ["a#b;c!@%&=😀"]),
+    "a home": (["outputs=~/a"], "outputs", ["/home/somebody/a"]),
+    "a quoted home": (['outputs="~/a b"'], "outputs", ["/home/somebody/a b"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READ)
+def test_what_is_read(name, monkeypatch):
+    words, key, values = READ[name]
+    monkeypatch.setenv("HOME", "/home/somebody")
+    words = ["+experiment=cluster_width", "profile=smoke", "model.width=6", *map(cli.quoted, words)]
+    assert [OmegaConf.select(OmegaConf.create(config), key) for config in grid.expand(words)] == values
+
+
+@pytest.mark.parametrize(
+    ("variable", "mode"),
+    [("", "offline"), ("dryrun", "offline"), ("run", "online"), ("online", "online"), ("Disabled", "disabled")],
+)
+def test_the_mode_of_wandb_comes_from_its_variable(variable, mode, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", variable)
+    assert grid.expand(["profile=smoke"])[0]["tracking"]["mode"] == mode
+
+
+def test_an_unknown_mode_of_wandb_is_one_line(capfd, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offlin")
+    assert entry.run(["+experiment=cluster_width", "profile=smoke"]) == 2
+    assert capfd.readouterr().err.startswith("WANDB_MODE=offlin: must be online, offline or disabled")
+
+
+def test_a_seed_twice_with_other_rates_needs_no_label(tmp_path):
+    words = ["+experiment=momentum_margin", "profile=smoke", "optimizer=muon", "optimizer.momentum=0.9"]
+    (cell,) = grid.expand([*words, "vary.rate=half", "seeds=[0,0]", "optimizer.lr=[0.1,0.2]"])
+    assert cell["label"] == "muon_beta=0.9_eta=0.1,0.2"
+
+
+def test_a_folder_of_wandb_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "wandb").write_text("in the way")
+    words = [*SMALL[:-2], "report=false", "tracking.mode=offline", "steps=2", f"outputs={tmp_path}"]
+    command = [sys.executable, "-m", "src.run", *words]
+    done = subprocess.run(command, cwd=configuration.CONF.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    (line,) = [line for line in done.stderr.splitlines() if "cell" not in line]
+    assert "wandb cannot be written" in line
 
 
 def test_a_key_that_only_the_swept_options_have_is_known(tmp_path, capfd, monkeypatch):
@@ -135,6 +223,16 @@ def test_inspection_is_checked_too(capfd, monkeypatch):
     assert entry.run(["+experiment=cluster_width", "--cfg", "job", "+data.sgima=3"]) == 0
     assert entry.run(["+experiment=cluster_width", "--cfg", "job", "data.sgima=3"]) == 2
     assert "did you mean 'sigma'" in capfd.readouterr().err
+    assert entry.run(["+experiment=cluster_width", "--cfg", "jbo"]) == 2
+    assert "did you mean 'job'" in capfd.readouterr().err
+
+
+def test_of_a_sweep_the_first_cell_is_shown(capfd, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["run"])
+    assert entry.run([*SMALL, "-m", "data.k=2,4", "--cfg", "job"]) == 0
+    shown = capfd.readouterr()
+    assert shown.err == "the first of 2 cells:\n"
+    assert "  k: 2\n" in shown.out
 
 
 FINISHED = {

@@ -22,6 +22,8 @@ TINY += ["measurements.robustness.points=5", "measurements.robust_network.points
 SHORT, LONG = ["steps=60"], ["steps=400", "checkpoint_every=0"]
 """LONG leaves time in which to kill: every step is saved."""
 
+INTERRUPTED = "Interrupted. Run the same command again to resume."
+
 
 def command(outputs, *overrides):
     return [sys.executable, "-m", "src.run", *TINY, f"outputs={outputs}", *overrides]
@@ -141,8 +143,9 @@ def test_a_sweep_killed_three_times_is_completed_by_the_same_command(tmp_path, l
     process = start(tmp_path, *words)
     wait_for(lambda: processes("popen_loky", process.pid))
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: all processes
-    process.communicate(timeout=120)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130
+    assert said.splitlines()[1:] == [INTERRUPTED]
     process = start(tmp_path, *words)
     workers = wait_for(lambda: processes("popen_loky", process.pid))
     wait_for(lambda: "resumed" in (cell / "run.log").read_text() or records.finished(cell))
@@ -152,6 +155,16 @@ def test_a_sweep_killed_three_times_is_completed_by_the_same_command(tmp_path, l
     finish(tmp_path, *LONG)
     assert "resumed at step" in (cell / "run.log").read_text()
     assert bytes_of(tmp_path) == long
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
+def test_ctrl_c_is_one_line(launcher, tmp_path):
+    process = start(tmp_path, *LONG, f"launcher={launcher}")
+    wait_for(lambda: training(tmp_path))
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert said.splitlines()[1:] == [INTERRUPTED]
 
 
 def test_a_job_out_of_time_is_queued_again_and_resumes(tmp_path, long):

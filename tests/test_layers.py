@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = [
-    {"allowed", "types", "randomness", "yaml_files"},
+    {"allowed", "cli", "types", "randomness", "yaml_files"},
     {"tensors"},
     {"data", "models", "optimizers", "attacks", "oracles"},
     {"objectives", "measurements", "stopping", "batches", "chunks"},
@@ -18,6 +18,7 @@ LAYERS = [
     {"config", "records", "status", "checkpoint", "provenance", "tracking", "intervals", "teams"},
     {"grid", "explain", "mirrors", "assembly", "cell"},
     {"entries", "claims_file", "estimates", "claims", "ledger", "figures"},
+    {"html"},
     {"exhibits", "report", "index", "compare"},
     {"conclude", "dashboards", "launch"},
     {"run"},

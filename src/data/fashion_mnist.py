@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from src import cli
 from src.allowed import ConfigError, Count, reason
 from src.data.images import FOLDER, Images, Subset, idx_array, two_classes
 from src.types import Task
@@ -61,7 +62,7 @@ def build(
     Raises:
         ConfigError: when a file is missing or damaged, and for classes or sizes that cannot be.
     """
-    place = Path(folder) if folder else FOLDER / "fashion_mnist"
+    place = cli.path(folder, "data.folder") if folder else FOLDER / "fashion_mnist"
     return two_classes(
         seeds,
         read(place, "train"),

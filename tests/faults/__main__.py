@@ -21,16 +21,27 @@ from typing import Any
 
 import torch
 
-from src import allowed, cell, conclude  # noqa: F401  imported here, so that forks need not
+from src import cell, cli, conclude  # noqa: F401  imported here, so that forks need not
 from tests.faults import disk, inputs, kills, runs, sharing, wandb
 
 PARTS = {"kills": kills, "inputs": inputs, "disk": disk, "sharing": sharing, "wandb": wandb}
 
 
+COMMAND = cli.Command(
+    "python -m tests.faults",
+    "Break small runs on purpose and check what is left; the last line counts the faults.",
+    keys={
+        "seed": cli.Key(None, "N", "make the same faults again"),
+        "only": cli.Key("", "PART or PART-CASE", f"a part ({', '.join(PARTS)}), or one of its cases"),
+    },
+    examples=["python -m tests.faults", "python -m tests.faults seed=7 only=kills-3"],
+)
+
+
 def main() -> int:
     """Make the faults, in as many processes as there are cores; the exit code."""
-    given = allowed.key_values(sys.argv[1:], {"seed": str(random.randrange(10**6)), "only": ""})
-    seed, (part, _, number) = given["seed"], given["only"].partition("-")
+    given = COMMAND.read(sys.argv[1:])
+    seed, (part, _, number) = given.seed or str(random.randrange(10**6)), given.only.partition("-")
     chosen = [(name, index, arguments) for name, module in PARTS.items() if part in ("", name)
               for index, arguments in enumerate(module.cases()) if number in ("", str(index))]  # fmt: skip
     torch.set_num_threads(1)
@@ -76,4 +87,4 @@ def _case(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.exit_code(main))
