@@ -18,7 +18,10 @@ from typing import Any
 import timing
 import torch
 
-from src import cell, checkpoint, grid, records, tracking
+from src.config import sweep
+from src.results import store, wandb_run
+from src.runner import cell
+from src.training import checkpoint
 
 CELLS = {
     "clusters": ["+experiment=cluster_width", "model.width=64"],
@@ -55,9 +58,9 @@ def shares(name: str, words: list[str], outputs: str) -> list[timing.Row]:
     spent: dict[str, float] = dict.fromkeys((*MEASURING.values(), "recording", "the W&B mirror"), 0.0)
     with (
         _timed(cell, "measure", lambda final: MEASURING[final], spent),
-        _timed(records, "append", lambda **_: "recording", spent),
+        _timed(store, "append", lambda **_: "recording", spent),
         _timed(checkpoint, "save", lambda **_: "recording", spent),
-        _timed(tracking, "_drain", lambda **_: "the W&B mirror", spent),
+        _timed(wandb_run, "_drain", lambda **_: "the W&B mirror", spent),
     ):
         whole = _run([*words, "tracking.mode=offline"], outputs)
     told = [timing.row("d", f"{what}, cell of {name}", 100 * s / whole, "%") for what, s in spent.items()]
@@ -90,7 +93,7 @@ def _timed(module: Any, name: str, what: Callable[..., str], spent: dict[str, fl
 
 def _run(words: list[str], outputs: str) -> float:
     """Processor seconds of the one cell of these overrides."""
-    (config,) = grid.expand([*words, f"outputs={outputs}"])
+    (config,) = sweep.expand([*words, f"outputs={outputs}"])
     began = time.process_time()
     cell.run(config, "", say=lambda line: None)
     return time.process_time() - began

@@ -16,7 +16,9 @@ from pathlib import Path
 import timing
 import torch
 
-from src import assembly, batches, grid
+from src.config import sweep
+from src.runner import build
+from src.training import batches
 
 CELLS = {
     "two-layer ReLU, reduced coordinates": ["+experiment=cluster_width", "model.width=64"],
@@ -40,7 +42,7 @@ def main(outputs: Path) -> None:
 def compiled(name: str, words: list[str]) -> list[timing.Row]:
     """The time of a step of a cell, what compiling it gives, and the seconds until it is compiled."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    (config,) = grid.expand([*words, f"device={device}"])
+    (config,) = sweep.expand([*words, f"device={device}"])
     torch.compiler.reset()
     plain, through = steps(config), steps(config, mode="reduce-overhead" if device == "cuda" else "default")
     began = time.monotonic()
@@ -57,8 +59,8 @@ def compiled(name: str, words: list[str]) -> list[timing.Row]:
 
 def steps(config: dict, mode: str | None = None) -> Callable[[], None]:
     """Takes the next step of the cell."""
-    parts = assembly.assemble(config | {"measurements": {}})
-    begin = assembly.start(config, parts)
+    parts = build.assemble(config | {"measurements": {}})
+    begin = build.start(config, parts)
     now = {"params": begin.params, "state": begin.rule_state, "step": 0}
     batches_of = batches.build(parts.task, config["seeds"], config["batch_size"])
 

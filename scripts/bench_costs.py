@@ -16,8 +16,8 @@ from typing import Any
 import timing
 import torch
 
-from src import config as configuration
-from src import grid, records
+from src.config import schema, sweep
+from src.results import store
 
 GPU = {"float32": 20e12, "float64": 10e12}
 """Assumed of a GPU: operations a second that matrix products of these sizes reach."""
@@ -35,15 +35,15 @@ def main(outputs: Path) -> None:
     torch.set_num_threads(1)
     cpu = {dtype: timing.rate(dtype) for dtype in GPU}
     rows, ends = [], []
-    for name in (name for paper in (1, 2, 3) for name in grid.experiments(paper)):
+    for name in (name for paper in (1, 2, 3) for name in sweep.experiments(paper)):
         default, paper = (
-            grid.expand([f"+experiment={name}", f"profile={size}", f"outputs={outputs}"])
+            sweep.expand([f"+experiment={name}", f"profile={size}", f"outputs={outputs}"])
             for size in ("default", "paper")
         )
-        folders = {configuration.folder(config): config for config in default}
-        there = {folder: config for folder, config in folders.items() if records.finished(folder)}
+        folders = {schema.folder(config): config for config in default}
+        there = {folder: config for folder, config in folders.items() if store.finished(folder)}
         if there:
-            ends.append([records.status(folder) for folder in there])
+            ends.append([store.status(folder) for folder in there])
             rows.append((name, *taken(ends[-1]), *estimated(ends[-1], list(there.values()), paper, cpu)))
     together = ("all", *taken([end for own in ends for end in own]), "", "")
     timing.write("costs", [], outputs, HEADER, [*rows, together])
@@ -64,11 +64,11 @@ def estimated(
     """What the cells of profile ``paper`` would take on a core, and on a GPU; ``cpu`` holds the rates of a core."""
 
     def work(config: Mapping[str, Any]) -> float:
-        return grid.cost(config) / cpu[config["dtype"]]
+        return sweep.cost(config) / cpu[config["dtype"]]
 
     each = sum(end["seconds"] for end in ends) / sum(map(work, default))
     core = sum(each * work(config) for config in paper)
-    gpu = sum(max(each * grid.cost(config) / GPU[config["dtype"]], config["steps"] * STEP) for config in paper)
+    gpu = sum(max(each * sweep.cost(config) / GPU[config["dtype"]], config["steps"] * STEP) for config in paper)
     return f"{len(paper)} cells, {told(core)}", told(gpu)
 
 

@@ -13,11 +13,11 @@ import timing
 import torch
 import yaml
 
-from src.config import CONF, arguments, component
+from src.config.schema import CONF, arguments, component
 from src.data import mnist
 from src.models import mlp
-from src.objectives import logistic
 from src.optimizers import muon
+from src.training.objectives import logistic
 from src.types import Batch, Model, Task, UpdateRule
 
 SIZES = {"n=64, d=49, m=16": (64, 49, 16), "n=256, d=196, m=64": (256, 196, 64)}

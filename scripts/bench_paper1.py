@@ -13,8 +13,8 @@ import torch
 from src.data import clusters
 from src.measurements import robustness
 from src.models import two_layer_relu
-from src.objectives import exponential
 from src.optimizers import margin_flow
+from src.training.objectives import exponential
 from src.types import Batch, Snapshot
 
 WIDTH, STEPS, POINTS = 64, 10, 20

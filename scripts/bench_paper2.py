@@ -20,8 +20,8 @@ import timing
 import torch
 
 from src.models import tnn
-from src.objectives import adversarial
 from src.optimizers import sgd
+from src.training.objectives import adversarial
 from src.types import Batch, Task
 
 BATCH, EPS, LR, D_IN, C = 80, 16 / 255, 1e-4, 28, 28

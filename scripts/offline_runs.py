@@ -16,8 +16,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from src import cli, tracking  # noqa: E402
-from src.allowed import ConfigError, nearest  # noqa: E402
+from src import cli
+from src.errors import ConfigError, nearest
+from src.results import wandb_run
 
 WANDB = Path(sys.executable).parent / "wandb"
 ACTIONS = {"browse": ["leet", "wandb"], "upload": ["sync", "--yes"]}
@@ -49,7 +50,7 @@ def hand_over(arguments: Sequence[str]) -> int:
         raise ConfigError("outputs", outputs, "holds no offline W&B run; tracking.mode=offline makes them")
     if action == "upload":
         try:
-            tracking.account()
+            wandb_run.account()
         except RuntimeError as error:
             raise ConfigError("upload", outputs, f"{error}; `wandb login` takes a key") from error
     return subprocess.run([WANDB, *ACTIONS[action]], cwd=outputs, check=False).returncode

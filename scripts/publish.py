@@ -24,9 +24,10 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from src import cli, records  # noqa: E402
-from src.allowed import ConfigError  # noqa: E402
-from src.report import measured, percent  # noqa: E402
+from src import cli
+from src.errors import ConfigError
+from src.report.paper_page import measured, percent
+from src.results import store
 
 Record = Mapping[str, Any]
 VERDICTS = ("reproduced", "contradicted", "undecided", "not run")
@@ -76,7 +77,7 @@ def benchmarks(root: Path, outputs: Path) -> dict[Path, bytes]:
     before, _, rest = page.read_text(encoding="utf-8").partition("<!-- bench -->")
     _, _, after = rest.partition("<!-- /bench -->")
     tables = []
-    for record in map(records.read_json, found):
+    for record in map(store.read_json, found):
         where = f"{record['cores']} cores ({record['cpu']}), load {record['load']:g} at the end"
         origin = f"`{record['name']}` of {record['date'][:10]}, at {_commit(record['git'])} on {where}:"
         table = _table(record["header"], [[_plain(text) for text in line] for line in record["table"]])
@@ -92,7 +93,7 @@ def published(root: Path, paper: int, outputs: Path, texts: Mapping[Path, bytes]
         ConfigError: for a report, marker or figure that is missing.
     """
     report = outputs / "reports" / f"paper{paper}"
-    judged, ledger = (records.read_json(report / f"{name}.json") for name in ("claims", "ledger"))
+    judged, ledger = (store.read_json(report / f"{name}.json") for name in ("claims", "ledger"))
     if judged is None:
         raise ConfigError("report", report, f"is missing; make reproduce-paper{paper} builds it")
     origin = provenance(outputs, judged)
@@ -154,9 +155,9 @@ def provenance(outputs: Path, judged: Iterable[Record]) -> str:
     cells = sorted({outputs / cell for record in judged for cell in record["cells"]})
     if not cells:
         return "No cell has been run."
-    if gone := [cell for cell in cells if not records.finished(cell)]:
+    if gone := [cell for cell in cells if not store.finished(cell)]:
         raise ConfigError("outputs", gone[0], "the report tells of it, but it is not there; `make report` mends that")
-    found = [records.read_json(cell / "provenance.json") for cell in cells]
+    found = [store.read_json(cell / "provenance.json") for cell in cells]
     profiles = {yaml.safe_load((cell / "config.yaml").read_text(encoding="utf-8"))["profile"] for cell in cells}
     days = sorted({facts["date"][:10] for facts in found})
     commits = Counter(_commit(facts["git"]) for facts in found)

@@ -16,10 +16,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from src import cli, conclude, grid, index, launch, records  # noqa: E402
-from src import config as configuration  # noqa: E402
-from src import run as entry  # noqa: E402
-from src.allowed import ConfigError  # noqa: E402
+from src import cli
+from src import run as entry
+from src.config import (
+    schema,
+    sweep,
+)
+from src.errors import ConfigError
+from src.report import finalize, index_page
+from src.results import store
+from src.runner import launch
 
 COMMAND = cli.Command(
     "python scripts/reproduce.py",
@@ -45,7 +51,7 @@ def reproduce(given: argparse.Namespace) -> int:
     if chosen := next((word for word in overrides if word.lstrip("+~").startswith("experiment")), None):
         raise ConfigError("experiment", chosen.split("=", 1)[-1], "runs alone with python -m src.run +experiment=NAME")
     paper = int(number)
-    planned = {name: grid.jobs([f"+experiment={name}", *overrides]) for name in grid.experiments(paper)}
+    planned = {name: sweep.jobs([f"+experiment={name}", *overrides]) for name in sweep.experiments(paper)}
     configs = {name: [config for _, config in jobs] for name, jobs in planned.items()}
     mistakes = []
     if not given.only_report:
@@ -53,15 +59,15 @@ def reproduce(given: argparse.Namespace) -> int:
         words = [f"+experiment={next(iter(planned))}", *overrides]
         mistakes = entry.checked_and_run(every, launch.unfinished(every), words)
     there = {name: cells for name, cells in configs.items() if not left_out(cells)}
-    code = conclude.paper(paper, there, overrides, launch.say)
+    code = finalize.paper(paper, there, overrides, launch.say)
     if given.only_report:
-        index.write(Path(next(iter(configs.values()))[0]["outputs"]))
+        index_page.write(Path(next(iter(configs.values()))[0]["outputs"]))
     return 2 if mistakes and code else code  # an optional experiment whose data are not there is no mistake
 
 
 def left_out(configs: Sequence[dict]) -> bool:
     """Whether it is optional and has no finished cell: its data cannot be had here, and claims on it are not run."""
-    return configs[0]["optional"] and not records.count_finished(map(configuration.folder, configs))
+    return configs[0]["optional"] and not store.count_finished(map(schema.folder, configs))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from src import cli, provenance  # noqa: E402
+from src import cli
+from src.results import provenance
 
 Row = dict[str, Any]
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from src.allowed import ConfigError, nearest
+from src.errors import ConfigError, nearest
 
 
 class Key(NamedTuple):

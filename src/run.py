@@ -16,11 +16,13 @@ import yaml
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from src import cli, grid, launch, provenance, records
-from src import config as configuration
-from src.allowed import ConfigError, nearest, unwritable
-from src.explain import explain
-from src.launch import say
+from src import cli
+from src.config import schema, sweep
+from src.config.messages import explain
+from src.errors import ConfigError, nearest, unwritable
+from src.results import provenance, store
+from src.runner import launch
+from src.runner.launch import say
 
 INSPECT = {"--help", "-h", "--hydra-help", "--version", "--resolve"}
 INSPECT_WITH_VALUE = {
@@ -80,14 +82,14 @@ def _inspect(flags: Sequence[tuple[str, str | None]], overrides: Sequence[str]) 
             hint = nearest(value or "", values)
             raise ConfigError(name, value or "?", f"must be one of {', '.join(sorted(values))}{hint}")
     if {"--cfg", "--info"} & {name for name, _ in flags}:
-        jobs = grid.jobs(overrides)
+        jobs = sweep.jobs(overrides)
         if len(jobs) > 1:
             say(f"the first of {len(jobs)} cells:")
         overrides = jobs[0][0]
     shown = [word for flag in flags for word in flag if word]
     sys.argv[1:] = [*shown, *overrides]  # where Hydra reads them
     try:
-        hydra.main(config_path=str(configuration.CONF), config_name="config", version_base="1.3")(launch.run_cell)()
+        hydra.main(config_path=str(schema.CONF), config_name="config", version_base="1.3")(launch.run_cell)()
     except ValueError as error:
         raise ConfigError("flags", " ".join(shown), str(error)) from error
     return 0
@@ -105,7 +107,7 @@ def guarded(action: Callable[[], int], overrides: Sequence[str]) -> int:
             say(explain(error, overrides))
             return 2
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            say(str(grid.damaged_file() or " ".join(str(error).split())))
+            say(str(sweep.damaged_file() or " ".join(str(error).split())))
             return 2
         except BrokenPipeError:
             raise
@@ -118,17 +120,17 @@ def guarded(action: Callable[[], int], overrides: Sequence[str]) -> int:
 
 def _sweep(overrides: Sequence[str]) -> int:
     if not overrides:
-        raise ConfigError("experiment", "?", f"choose with +experiment=NAME: {', '.join(grid.all_experiments())}")
-    jobs = grid.jobs(overrides)
+        raise ConfigError("experiment", "?", f"choose with +experiment=NAME: {', '.join(sweep.all_experiments())}")
+    jobs = sweep.jobs(overrides)
     configs = [config for _, config in jobs]
     unfinished = launch.unfinished(jobs)
     say(f"{configs[0]['name']}: {len(configs)} cell(s), {len(configs) - len(unfinished)} finished before")
     mistakes = checked_and_run(jobs, unfinished, overrides)
-    if mistakes and not records.count_finished(map(configuration.folder, configs)):
+    if mistakes and not store.count_finished(map(schema.folder, configs)):
         return 2
-    from src import conclude  # pandas and SciPy take their time to import, too
+    from src.report import finalize  # pandas and SciPy take their time to import, too
 
-    code = conclude.experiment(configs, overrides, say)
+    code = finalize.experiment(configs, overrides, say)
     return 2 if mistakes else code
 
 
@@ -145,24 +147,24 @@ def checked_and_run(
     """
     if not unfinished:
         return []
-    from src import assembly
+    from src.runner import build
 
     for _, config in unfinished:
-        assembly.check(config)
+        build.check(config)
     if provenance.commit_unknown():
         say("note: git gives no commit of this checkout, so the cells record none")
-    cells = [configuration.folder(config) for _, config in jobs]
+    cells = [schema.folder(config) for _, config in jobs]
     try:
-        records.write_plan(dict(zip(cells, (grid.cost(config) for _, config in jobs), strict=True)))
+        store.write_plan(dict(zip(cells, (sweep.cost(config) for _, config in jobs), strict=True)))
         mistakes = launch.run(unfinished, overrides)
     except ConfigError:
-        records.drop_refused(cells)
+        store.drop_refused(cells)
         raise
     except OSError as error:  # what is finished can be shown all the same
         mistakes = [unwritable("outputs", jobs[0][1]["outputs"], error)]
         say(str(mistakes[0]))
     if mistakes:
-        records.drop_refused(cells)
+        store.drop_refused(cells)
     return mistakes
 
 

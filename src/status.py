@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from src import cli, records
-from src.allowed import ConfigError, reason
+from src import cli
+from src.errors import ConfigError, reason
+from src.results import store
 
 STATES = ("done", "running", "failed", "dead", "waiting")
 REFRESH = 2.0
@@ -50,7 +51,7 @@ def look(outputs: Path) -> list[Cell]:
         if not outputs.is_dir():
             raise ConfigError("outputs", outputs, "no such folder; a run makes it")
         for experiment in sorted(path for path in outputs.iterdir() if path.is_dir() and not path.name.startswith(".")):
-            planned = records.plan(experiment)
+            planned = store.plan(experiment)
             begun = {path.name for path in experiment.iterdir() if not path.name.startswith(".") and _is_begun(path)}
             for name in sorted(begun | set(planned)):
                 cells.append(_cell(experiment / name, planned.get(name)))
@@ -69,7 +70,7 @@ def _is_begun(cell: Path) -> bool:
 
 def _cell(folder: Path, cost: float | None) -> Cell:
     try:
-        told = records.status(folder)
+        told = store.status(folder)
     except ConfigError as error:
         told = {"state": "failed", "reason": error.allowed}
     state = {"missing": "waiting"}.get(told["state"], told["state"])

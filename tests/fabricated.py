@@ -11,8 +11,8 @@ import numpy as np
 import pandas
 import yaml
 
-from src import records
-from src.figures import style
+from src.report.figures import style
+from src.results import store
 
 DATA = {"name": "clusters", "k": 8, "d": 4096, "n": 128, "sigma": 0.3, "means": "orthogonal", "rho": 0.0}
 DATA |= {"negative": None, "coordinates": "reduced"}
@@ -65,17 +65,17 @@ def cell(outputs: Path, config: dict, rows: list[dict], index: int = 0) -> Path:
     folder = outputs / config["name"] / f"{index:02d}-{identity}"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    records.append(folder / "metrics.jsonl", rows)
-    records.write_json(folder / "summary.json", {"members": len(config["seeds"])})
-    records.write_json(folder / "status.json", {"state": "done", "seconds": 1.0})
+    store.append(folder / "metrics.jsonl", rows)
+    store.write_json(folder / "summary.json", {"members": len(config["seeds"])})
+    store.write_json(folder / "status.json", {"state": "done", "seconds": 1.0})
     provenance = {"git": {"sha": "0123abcd", "dirty": False}, "command": "python", "date": f"2026-01-0{index % 9 + 1}"}
     provenance |= {"versions": {"torch": "2.13.0"}, "threads": 1, "seeds": config["seeds"], "dtype": "float64"}
-    records.write_json(folder / "provenance.json", provenance)
+    store.write_json(folder / "provenance.json", provenance)
     return folder
 
 
 def frames(cells: dict[str, list[Path]]) -> dict[str, pandas.DataFrame]:
-    return {name: records.frame(some) for name, some in cells.items()}
+    return {name: store.frame(some) for name, some in cells.items()}
 
 
 def closed_forms(config: dict, step: int, random: np.random.Generator) -> dict:
@@ -94,7 +94,7 @@ def closed_forms(config: dict, step: int, random: np.random.Generator) -> dict:
         "margin_ratio": 0.2 + 0.798 * done,
         "kkt_residual": 0.99 * (0.002 / 0.99) ** done,
         "kkt_residual_clarke": 1e-4,
-        "slackness": 1e-3 ** done * 1.2,
+        "slackness": 1e-3**done * 1.2,
         "test_error": error,
         "test_errors": int(1000 * error),
         "test_points": 1000,

@@ -5,11 +5,11 @@ import itertools
 
 import torch
 
-from src import objectives
 from src.data import clusters
 from src.models import two_layer_relu
 from src.optimizers import margin_flow
 from src.oracles.clusters import feature_averaging, localised
+from src.training import objectives
 from src.types import Batch
 
 KINDS = ("averaging", "robust", "localised", "random", "trained")

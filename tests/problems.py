@@ -4,7 +4,7 @@ import torch
 
 from src.data import separable
 from src.models import linear, mlp
-from src.objectives import logistic
+from src.training.objectives import logistic
 from src.types import Batch, ScaledGrad
 
 

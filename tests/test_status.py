@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from src import records, status
+from src import status
+from src.results import store
 
 ROOT = Path(__file__).resolve().parents[1]
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -22,7 +23,7 @@ def ago(seconds):
 
 def leave(cell, **told):
     cell.mkdir(parents=True, exist_ok=True)
-    records.write_json(cell / "status.json", told)
+    store.write_json(cell / "status.json", told)
     return cell
 
 
@@ -30,7 +31,7 @@ def leave(cell, **told):
 def sweep(tmp_path):
     """One cell in every state: done in 50 s, half done after 100 s, failed, killed, not begun."""
     folder = tmp_path / "width"
-    records.write_plan({folder / name: 10.0 for name in ("a", "b", "c", "d", "e")})
+    store.write_plan({folder / name: 10.0 for name in ("a", "b", "c", "d", "e")})
     leave(folder / "a", state="done", seconds=50.0)
     running = leave(folder / "b", state="running", since=ago(100), beat=ago(0), begun_at=0, step=500, steps=1000)
     leave(folder / "c", state="failed", reason="MemoryError: too large")
@@ -69,7 +70,7 @@ def test_a_look_changes_nothing_and_takes_no_lock_from_others(sweep):
     before = {path: path.stat().st_mtime_ns for path in sweep.rglob("*")}
     status.look(sweep)
     assert {path: path.stat().st_mtime_ns for path in sweep.rglob("*")} == before
-    with records.held(sweep / "width" / "d", say=pytest.fail):
+    with store.held(sweep / "width" / "d", say=pytest.fail):
         assert [cell.state for cell in status.look(sweep)].count("running") == 2
 
 
@@ -121,21 +122,21 @@ def test_it_starts_at_once():
 
 
 def test_a_cell_says_how_far_it_is(tmp_path, monkeypatch):
-    from src import cell, grid
-    from src import config as configuration
+    from src.config import schema, sweep
+    from src.runner import cell
 
-    seen, write = [], records.write_json
+    seen, write = [], store.write_json
 
     def watched(path, value):
         seen.append((path.name, value))
         write(path, value)
 
-    monkeypatch.setattr(records, "write_json", watched)
+    monkeypatch.setattr(store, "write_json", watched)
     overrides = ["+experiment=cluster_width", "profile=smoke", "model.width=6", "tracking.mode=disabled"]
-    (config,) = grid.expand([*overrides, f"outputs={tmp_path}", "checkpoint_every=0", "steps=30", "stop.every=10"])
+    (config,) = sweep.expand([*overrides, f"outputs={tmp_path}", "checkpoint_every=0", "steps=30", "stop.every=10"])
     cell.run(config, "python", say=lambda line: None)
     beats = [value for name, value in seen if name == "status.json" and value["state"] == "running"]
     assert {"since", "begun_at", "beat", "steps", "forced"} <= beats[0].keys()
     steps = [beat["step"] for beat in beats[1:]]
     assert steps == sorted(steps) and steps[-1] > 0 and all(beat["since"] == beats[0]["since"] for beat in beats)
-    assert json.loads((configuration.folder(config) / "status.json").read_text())["state"] == "done"
+    assert json.loads((schema.folder(config) / "status.json").read_text())["state"] == "done"

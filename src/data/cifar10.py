@@ -14,8 +14,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from src.allowed import ConfigError, Count
+from src.constraints import Count
 from src.data.images import FOLDER, Images, Subset, checked_bytes, two_classes
+from src.errors import ConfigError
 from src.types import Task
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"

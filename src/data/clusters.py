@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from src.allowed import ConfigError, Count, Fraction, NonNegative
+from src.constraints import Count, Fraction, NonNegative
+from src.errors import ConfigError
 from src.randomness import generator, normal, permutation
 from src.types import Task
 

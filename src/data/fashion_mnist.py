@@ -18,8 +18,9 @@ import numpy as np
 import torch
 
 from src import cli
-from src.allowed import ConfigError, Count, reason
+from src.constraints import Count
 from src.data.images import FOLDER, Images, Subset, idx_array, two_classes
+from src.errors import ConfigError, reason
 from src.types import Task
 
 SHA256 = {

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src.allowed import ConfigError, reason
+from src.errors import ConfigError, reason
 from src.randomness import permutation
 from src.types import Task
 

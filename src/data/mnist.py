@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from src.allowed import Count
+from src.constraints import Count
 from src.data.images import FOLDER, Images, Subset, checked_bytes, idx_array, two_classes
 from src.types import Task
 

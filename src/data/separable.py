@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from src.allowed import ConfigError, Count, NonNegative
+from src.constraints import Count, NonNegative
+from src.errors import ConfigError
 from src.randomness import normal
 from src.types import Task
 

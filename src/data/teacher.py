@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from src.allowed import ConfigError, Count, Fraction
+from src.constraints import Count, Fraction
+from src.errors import ConfigError
 from src.randomness import normal
 from src.tensors import spectra, transforms
 from src.tensors.products import truncated

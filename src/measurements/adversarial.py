@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from src.allowed import ConfigError, Count, Positive, Share
 from src.attacks.fgsm import fgsm
 from src.attacks.pgd import pgd
-from src.objectives import log_saturating_loss
+from src.constraints import Count, Positive, Share
+from src.errors import ConfigError
 from src.tensors.network import prepared
+from src.training.objectives import log_saturating_loss
 from src.types import Measurement, Model, Params, Snapshot, Task
 
 Forward = Callable[[Params, Tensor], Tensor]

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from src.allowed import Share
+from src.constraints import Share
 from src.tensors import spectra
 from src.tensors.network import layer_norm, tensor_network
 from src.types import Measurement, Model, Snapshot, Task

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from src.allowed import Count
+from src.constraints import Count
 from src.measurements.risk import norm
 from src.randomness import generator
 from src.types import Measurement, Model, Snapshot, Task

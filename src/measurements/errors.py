@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from src.allowed import ConfigError, Count
+from src.constraints import Count
 from src.data import clusters
+from src.errors import ConfigError
 from src.types import Measurement, Model, Params, Snapshot, Task
 
 _CHUNK = 4096  # fresh test points held in memory at a time, per member

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from src.allowed import ConfigError, Count
+from src.constraints import Count
+from src.errors import ConfigError
 from src.models.two_layer_relu import neurons
 from src.types import Measurement, Model, Snapshot, Task
 

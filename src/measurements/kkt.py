@@ -18,7 +18,7 @@ import torch
 from scipy.optimize import nnls
 from torch import Tensor
 
-from src.allowed import Count, Positive
+from src.constraints import Count, Positive
 from src.measurements.margin import slackness
 from src.models.two_layer_relu import neurons
 from src.types import Measurement, Model, Snapshot, Task

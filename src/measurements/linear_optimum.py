@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src.allowed import ConfigError
+from src.errors import ConfigError
 from src.measurements.norm_margins import weighted_gradient
 from src.optimizers import norms as geometry
 from src.oracles.max_margin import dual_bound, max_margin

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from src.allowed import ConfigError
+from src.errors import ConfigError
 from src.tensors.network import layer_norm, tensor_network
 from src.types import Measurement, Model, Snapshot, Task
 

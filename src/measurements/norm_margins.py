@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from src.allowed import ConfigError, NonNegative, Positive, Range
+from src.constraints import NonNegative, Positive, Range
+from src.errors import ConfigError
 from src.optimizers import norms as geometry
 from src.optimizers.norms import Norm, Sigma
 from src.optimizers.predicted import predicted

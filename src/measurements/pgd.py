@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from src.allowed import ConfigError, Count, Positive
 from src.attacks.attack import Attack
 from src.attacks.pgd import margin_and_gradient, pgd
 from src.attacks.ray import first_flip
 from src.attacks.span import in_span
+from src.constraints import Count, Positive
+from src.errors import ConfigError
 from src.measurements.points import correct_points
 from src.measurements.universal import unit
 from src.types import Measurement, Model, Snapshot, Task

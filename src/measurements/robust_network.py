@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from src.allowed import ConfigError, Count
+from src.constraints import Count
+from src.errors import ConfigError
 from src.measurements import robustness, universal
 from src.models.two_layer_relu import robust_network
 from src.types import Measurement, Model, Snapshot, Task

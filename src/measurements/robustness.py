@@ -11,10 +11,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from src.allowed import ConfigError, Count, Natural
 from src.attacks.minimal import minimal_attack
 from src.attacks.pgd import margin_and_gradient
 from src.attacks.ray import first_flip
+from src.constraints import Count, Natural
+from src.errors import ConfigError
 from src.measurements.certificate import certified_radius
 from src.measurements.points import correct_points
 from src.measurements.universal import quantile, unit

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from src.allowed import Fraction
+from src.constraints import Fraction
 from src.tensors import spectra
 from src.tensors.network import layer_norm, tensor_network
 from src.types import Measurement, Model, Snapshot, Task

@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from src.allowed import Count, Share
 from src.attacks.fgsm import fgsm
+from src.constraints import Count, Share
 from src.measurements.adversarial import Attacker, accuracy
 from src.tensors.network import tensor_network
 from src.tensors.products import largest_kept, truncated

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from src.allowed import ConfigError, Count
 from src.attacks.ball import unit_vectors
 from src.attacks.ray import first_flip
+from src.constraints import Count
 from src.data import clusters
+from src.errors import ConfigError
 from src.randomness import permutation
 from src.types import Measurement, Model, Params, Snapshot, Task
 
@@ -102,9 +103,7 @@ def flip_shares(params: Params, x: Tensor, y: Tensor, right: Tensor, vectors: Te
     return flipped.double() / right.sum(-1, keepdim=True)
 
 
-def control_vectors(
-    means: Tensor, labels: Tensor, d: int, seeds: Sequence[int], count: int
-) -> dict[str, Tensor]:
+def control_vectors(means: Tensor, labels: Tensor, d: int, seeds: Sequence[int], count: int) -> dict[str, Tensor]:
     """Unit vectors ``[M, count, r]`` that should flip nothing; a Gaussian one is shorter by its part outside.
 
     ``shuffled``: Σ_q s_q μ⁽q⁾ where every second cluster of each class, at random, has the wrong sign. ``pair``:

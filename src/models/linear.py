@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from src.allowed import NonNegative
+from src.constraints import NonNegative
 from src.randomness import normal
 from src.types import Model, Params, Task
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from src.allowed import ConfigError, Count, Positive, Range
+from src.constraints import Count, Positive, Range
+from src.errors import ConfigError
 from src.randomness import normal
 from src.types import Model, Params, Task
 

@@ -13,7 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from src.allowed import ConfigError, Count, Positive
+from src.constraints import Count, Positive
+from src.errors import ConfigError
 from src.randomness import uniform
 from src.tensors.network import TensorNetwork
 from src.tensors.transforms import Name

@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from src.allowed import ConfigError, Count, Positive
+from src.constraints import Count, Positive
+from src.errors import ConfigError
 from src.randomness import normal
 from src.types import Model, Params, Task
 

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from src.allowed import Fraction, NonNegative, Positive
-from src.optimizers.frame import average, finite, no_history, per_member, root_mean_square
+from src.constraints import Fraction, NonNegative, Positive
+from src.optimizers.log_scaled import average, finite, no_history, per_member, root_mean_square
 from src.optimizers.schedule import Rate, Schedule, descend, first_step, power_law
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
 

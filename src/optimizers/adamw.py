@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from src.allowed import Fraction, NonNegative, Positive
+from src.constraints import Fraction, NonNegative, Positive
 from src.optimizers.adam import adam
 from src.optimizers.schedule import Rate, power_law
 from src.types import Model, Task, UpdateRule

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from src.allowed import Fraction, NonNegative, Positive
-from src.optimizers.frame import average, finite, no_history
+from src.constraints import Fraction, NonNegative, Positive
+from src.optimizers.log_scaled import average, finite, no_history
 from src.optimizers.norms import linf
 from src.optimizers.schedule import Rate, descend, first_step, power_law
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule

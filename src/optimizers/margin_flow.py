@@ -13,7 +13,8 @@ import math
 import torch
 from torch import Tensor
 
-from src.allowed import ConfigError, Fraction, Positive
+from src.constraints import Fraction, Positive
+from src.errors import ConfigError
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
 
 _ROUNDING = {torch.float64: 1e-12, torch.float32: 1e-6}  # relative fall of the margin that rounding alone can cause

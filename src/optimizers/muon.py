@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from src.allowed import Fraction, NonNegative, Positive
+from src.constraints import Fraction, NonNegative, Positive
 from src.optimizers import polar
 from src.optimizers.norms import Norm, over_layers, schatten, weighted
 from src.optimizers.schedule import Rate, power_law
@@ -16,6 +16,7 @@ from src.optimizers.steepest import steepest_descent
 from src.types import Model, Task, UpdateRule
 
 Scaling = Literal["none", "original", "match_rms"]
+
 
 def commutes_with_rotations(optimizer: Mapping[str, Any], layers: int) -> bool:
     """Unless steps are scaled by the number of columns."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from src.allowed import Fraction, NonNegative, Positive
+from src.constraints import Fraction, NonNegative, Positive
 from src.optimizers import polar
 from src.optimizers.adam import adam
 from src.optimizers.by_layer import hidden_and_last

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from src.allowed import Count, Fraction, NonNegative, Positive
+from src.constraints import Count, Fraction, NonNegative, Positive
 from src.optimizers import polar
 from src.optimizers.muon import Scaling, spectral
 from src.optimizers.schedule import Rate, power_law

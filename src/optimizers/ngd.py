@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from src.allowed import NonNegative, Positive
+from src.constraints import NonNegative, Positive
 from src.optimizers.norms import l2
 from src.optimizers.schedule import Rate, power_law
 from src.optimizers.steepest import steepest_descent
@@ -11,8 +11,6 @@ from src.types import Model, Task, UpdateRule
 COMMUTES_WITH_ROTATIONS = True
 
 
-def build(
-    task: Task, model: Model, *, lr: Rate = 1.0, exponent: NonNegative = 0.8, t0: Positive = 1.0
-) -> UpdateRule:
+def build(task: Task, model: Model, *, lr: Rate = 1.0, exponent: NonNegative = 0.8, t0: Positive = 1.0) -> UpdateRule:
     """θ ← θ − η_t g/‖g‖₂; arguments as in ``steepest.build``."""
     return steepest_descent(l2(), power_law(lr, exponent=exponent, t0=t0, degree=model.degree), momentum=0.0)

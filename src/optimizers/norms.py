@@ -20,7 +20,7 @@ from torch import Tensor
 
 from src.optimizers import polar
 from src.optimizers.duality import aligned, conjugate, nonzero, p_norm
-from src.optimizers.frame import per_member
+from src.optimizers.log_scaled import per_member
 from src.types import Params
 
 
@@ -73,9 +73,7 @@ def taken_once(sigma: Sigma = singular_values) -> Sigma:
     return remembered
 
 
-def schatten(
-    p: float, polar_factor: Callable[[Tensor], Tensor] = polar.exact, sigma: Sigma = singular_values
-) -> Norm:
+def schatten(p: float, polar_factor: Callable[[Tensor], Tensor] = polar.exact, sigma: Sigma = singular_values) -> Norm:
     """ℓp of the singular values: p = ∞ is the spectral norm with the nuclear norm as its dual, p = 2 is ℓ2."""
 
     def steepest(layer: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from src.allowed import ConfigError, Positive
-from src.optimizers.frame import per_member
+from src.constraints import Positive
+from src.errors import ConfigError
+from src.optimizers.log_scaled import per_member
 from src.types import Params
 
 Rate = Positive | list[Positive]

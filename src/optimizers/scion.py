@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from src.allowed import Fraction, NonNegative, Positive
+from src.constraints import Fraction, NonNegative, Positive
 from src.optimizers.norms import entrywise, over_layers, rows, schatten, weighted
 from src.optimizers.rotations import INVARIANT
 from src.optimizers.schedule import Rate, power_law
@@ -14,6 +14,7 @@ from src.optimizers.steepest import steepest_descent
 from src.types import Model, Task, UpdateRule
 
 LayerNorm = Literal["spectral", "linf", "rows", "l2"]
+
 
 def commutes_with_rotations(optimizer: Mapping[str, Any], layers: int) -> bool:
     """If the norm of the input's layer is invariant."""

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from src.allowed import ConfigError, Count, NonNegative, Positive
-from src.optimizers.frame import per_member
+from src.constraints import Count, NonNegative, Positive
+from src.errors import ConfigError
+from src.optimizers.log_scaled import per_member
 from src.optimizers.schedule import Rate, descend, first_step, power_law
 from src.tensors.network import TensorNetwork, layer_norm
 from src.tensors.products import thresholded

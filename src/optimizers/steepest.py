@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 
 from torch import Tensor
 
-from src.allowed import Fraction, NonNegative, Positive, Range
+from src.constraints import Fraction, NonNegative, Positive, Range
 from src.optimizers import norms
-from src.optimizers.frame import average, finite, no_history
+from src.optimizers.log_scaled import average, finite, no_history
 from src.optimizers.norms import Norm
 from src.optimizers.rotations import INVARIANT
 from src.optimizers.schedule import Rate, Schedule, descend, first_step, power_law

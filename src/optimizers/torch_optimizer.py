@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from src.allowed import ConfigError, NonNegative, Positive
-from src.optimizers.frame import per_member
+from src.constraints import NonNegative, Positive
+from src.errors import ConfigError
+from src.optimizers.log_scaled import per_member
 from src.optimizers.schedule import Rate, first_step, power_law
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
 

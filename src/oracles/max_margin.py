@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import linprog, nnls
 
-from src.allowed import ConfigError
+from src.errors import ConfigError
 
 Blocks = list[np.ndarray]
+
 
 class Optimum(NamedTuple):
     """``margin`` ≤ optimum ≤ ``bound``; ``separator`` has norm 1 and this margin, ``multipliers`` λ give the bound."""

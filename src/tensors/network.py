@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from src.allowed import ConfigError
+from src.errors import ConfigError
 from src.tensors.transforms import Transform
 from src.types import Model, Params
 

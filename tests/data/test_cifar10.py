@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from src.allowed import ConfigError
 from src.data import cifar10
+from src.errors import ConfigError
 
 PER_FILE = 20
 

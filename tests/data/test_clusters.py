@@ -4,8 +4,8 @@ import pytest
 import torch
 from scipy import stats
 
-from src.allowed import ConfigError
 from src.data import clusters
+from src.errors import ConfigError
 
 SMALL = {"k": 3, "d": 16, "n": 9, "n_test": 5, "sigma": 0.7}
 

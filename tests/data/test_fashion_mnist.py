@@ -8,8 +8,8 @@ import struct
 import numpy as np
 import pytest
 
-from src.allowed import ConfigError
 from src.data import fashion_mnist
+from src.errors import ConfigError
 
 
 def write(folder, name, array):

@@ -4,8 +4,8 @@ import shutil
 import pytest
 import torch
 
-from src.allowed import ConfigError
 from src.data import images, mnist
+from src.errors import ConfigError
 
 EVERY = {"n_test": 50}
 

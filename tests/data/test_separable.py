@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from src.allowed import ConfigError
 from src.data import separable
+from src.errors import ConfigError
 
 
 @pytest.mark.parametrize("shape", [[12], [3, 4]])

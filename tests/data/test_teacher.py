@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from src.allowed import ConfigError
 from src.data import teacher
+from src.errors import ConfigError
 from src.tensors import spectra
 from src.tensors.transforms import transform
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from src import claims_file
+from src.claims import schema
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,7 +47,7 @@ def outputs(tmp_path_factory):
 
 def test_every_claim_has_a_verdict_and_its_evidence(outputs):
     records = json.loads((outputs / "reports/paper1-smoke/claims.json").read_text())
-    assert [record["id"] for record in records] == [claim.id for claim in claims_file.load(1)]
+    assert [record["id"] for record in records] == [claim.id for claim in schema.load(1)]
     for record in records:
         assert record["verdict"] in ("reproduced", "contradicted", "undecided", "not run")
         assert record["cells"] or record["verdict"] in ("not run", "undecided")

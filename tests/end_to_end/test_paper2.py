@@ -6,12 +6,14 @@ import math
 
 import pytest
 
-from src import assembly, claims_file, grid, records
-from src import cell as cells
-from src import config as configuration
 from src import run as entry
-from src.batches import build as batches
+from src.claims import schema as claim_schema
+from src.config import schema, sweep
 from src.data import mnist
+from src.results import store
+from src.runner import build
+from src.runner import cell as cells
+from src.training.batches import build as batches
 from src.types import Batch
 
 OVERRIDES = ["profile=smoke", "tracking.mode=disabled"]
@@ -27,13 +29,13 @@ def run(experiment, outputs, *overrides):
     return entry.run([f"+experiment={experiment}", *OVERRIDES, f"outputs={outputs}", *overrides])
 
 
-@pytest.mark.parametrize("experiment", [name for name in grid.experiments(2) if name != "tnn_fixed_steps"])
+@pytest.mark.parametrize("experiment", [name for name in sweep.experiments(2) if name != "tnn_fixed_steps"])
 def test_every_experiment_runs_and_its_claims_are_judged(experiment, tmp_path):
     assert run(experiment, tmp_path) == 0
     (claims,) = (tmp_path / "reports").glob("*/claims.json")
     judged = json.loads(claims.read_text())
     assert [record["id"] for record in judged] == [
-        claim.id for claim in claims_file.load(2) if experiment in claim.experiments
+        claim.id for claim in claim_schema.load(2) if experiment in claim.experiments
     ]
     assert "was not measured" not in json.dumps(judged)
     assert not {record["verdict"] for record in judged} & {"reproduced", "contradicted"}, "one seed decides nothing"
@@ -46,9 +48,9 @@ class Killed(BaseException):
 def test_killed_in_the_middle_of_an_epoch_it_goes_on_bit_for_bit(tmp_path, monkeypatch):
     """An epoch is three steps: 50, 50 and 30 examples."""
     whole, killed = ([*GAP, "checkpoint_every=0", f"outputs={tmp_path / name}"] for name in ("whole", "killed"))
-    ((config,), (other,)) = (grid.expand(overrides) for overrides in (whole, killed))
+    ((config,), (other,)) = (sweep.expand(overrides) for overrides in (whole, killed))
     cells.run(config, "command", say=str)
-    train = cells.training.train
+    train = cells.loop.train
 
     def mortal(*args):
         for progress in train(*args):
@@ -57,20 +59,20 @@ def test_killed_in_the_middle_of_an_epoch_it_goes_on_bit_for_bit(tmp_path, monke
             yield progress
 
     with monkeypatch.context() as patched:
-        patched.setattr(cells.training, "train", mortal)
+        patched.setattr(cells.loop, "train", mortal)
         with pytest.raises(Killed):
             cells.run(other, "command", say=str)
     cell = cells.run(other, "command", say=str)
     assert "resumed at step 4" in (cell / "run.log").read_text()
     for name in ("metrics.jsonl", "summary.json"):
-        assert (cell / name).read_bytes() == (configuration.folder(config) / name).read_bytes()
+        assert (cell / name).read_bytes() == (schema.folder(config) / name).read_bytes()
 
 
 def test_the_risk_of_an_epoch_is_the_mean_over_its_batches_while_weights_moved(tmp_path):
-    (config,) = grid.expand([*GAP, f"outputs={tmp_path}"])
-    rows = records.rows(cells.run(config, "command", say=str))
-    parts = assembly.assemble(config)
-    params = assembly.start(config, parts).params
+    (config,) = sweep.expand([*GAP, f"outputs={tmp_path}"])
+    rows = store.rows(cells.run(config, "command", say=str))
+    parts = build.assemble(config)
+    params = build.start(config, parts).params
     state, batch, risks = parts.rule.init(params), batches(parts.task, config["seeds"], 50), []
     for step in range(config["steps"]):
         assert isinstance(batch(step), Batch)

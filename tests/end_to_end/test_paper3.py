@@ -5,8 +5,9 @@ from math import log
 
 import pytest
 
-from src import claims, records
 from src import run as entry
+from src.claims import verdicts
+from src.results import store
 
 OVERRIDES = ["profile=smoke", "tracking.mode=disabled"]
 
@@ -21,7 +22,7 @@ def command_line(monkeypatch):
 
 
 def rows_of(outputs, experiment):
-    return records.frame(sorted(path.parent for path in (outputs / experiment).glob("*/status.json")))
+    return store.frame(sorted(path.parent for path in (outputs / experiment).glob("*/status.json")))
 
 
 def test_seven_optimizers_and_the_claims_on_them(tmp_path):
@@ -30,10 +31,10 @@ def test_seven_optimizers_and_the_claims_on_them(tmp_path):
     final = rows[rows["final"]]
     assert sorted(final["optimizer_name"]) == ["adam", "muon", "muon_adam", "muon_signum", "ngd", "nmd", "signum"]
     assert final["kappa_own"].between(0, 1).all()
-    resting = [claim for claim in claims.load(3) if "muon_margin" in claim.experiments]
-    verdicts = claims.judge(resting, {"muon_margin": rows})
-    assert len(verdicts) >= 7
-    assert {verdict["verdict"] for verdict in verdicts} <= {"undecided", "not run"}, "one seed decides nothing"
+    resting = [claim for claim in verdicts.load(3) if "muon_margin" in claim.experiments]
+    judged = verdicts.judge(resting, {"muon_margin": rows})
+    assert len(judged) >= 7
+    assert {verdict["verdict"] for verdict in judged} <= {"undecided", "not run"}, "one seed decides nothing"
 
 
 def test_a_row_where_the_loss_is_first_reached(tmp_path):

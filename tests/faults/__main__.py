@@ -21,7 +21,8 @@ from typing import Any
 
 import torch
 
-from src import cell, cli, conclude  # noqa: F401  imported here, so that forks need not
+from src import cli
+from src.runner import cell  # noqa: F401  imported here, so that forks need not
 from tests.faults import disk, inputs, kills, runs, sharing, wandb
 
 PARTS = {"kills": kills, "inputs": inputs, "disk": disk, "sharing": sharing, "wandb": wandb}

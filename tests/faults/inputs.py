@@ -1,6 +1,6 @@
 """Wrong inputs, generated over the schema of every experiment: each is refused in a few plain lines, before it trains.
 
-An input is wrong by construction: ``fits`` states once more, apart from ``src/config.py``, which values a key takes.
+An input is wrong by construction: ``fits`` states again, apart from ``src/config/schema.py``, which values a key takes.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from unittest import mock
 import hypothesis
 from hypothesis import strategies as st
 
-from src import config as configuration
-from src import grid
 from src import run as entry
-from src.allowed import Range
+from src.config import schema, sweep
+from src.constraints import Range
 from tests.faults import runs
 
 COUNTED = "wrong inputs"
@@ -58,12 +57,12 @@ class AcceptedError(BaseException):
 
 def cases() -> list[tuple[None, str]]:
     """No undisturbed run to compare with, and the experiment."""
-    return [(None, name) for name in grid.all_experiments()]
+    return [(None, name) for name in sweep.all_experiments()]
 
 
 def disturb(rng: random.Random, folder: Path, reference: None, experiment: str) -> tuple[int, list[str]]:
     """How many wrong inputs were given, and which were not refused as they should."""
-    ((line, config), *_) = grid.jobs([f"+experiment={experiment}", "profile=smoke"])
+    ((line, config), *_) = sweep.jobs([f"+experiment={experiment}", "profile=smoke"])
     line = [*line, "outputs=outputs", "tracking.mode=disabled", "report=false"]
     given: dict[tuple[str, ...], list[str]] = {}
     os.chdir(folder)
@@ -89,7 +88,7 @@ def in_this_process(line: list[str]) -> tuple[int | str | None, str]:
     """The exit code of a command line, or what it does instead of ending; and what it says."""
     said = io.StringIO()
     with (
-        mock.patch("src.cell.training.train", side_effect=AcceptedError),
+        mock.patch("src.runner.cell.loop.train", side_effect=AcceptedError),
         contextlib.redirect_stderr(said),
         contextlib.redirect_stdout(io.StringIO()),
     ):
@@ -124,10 +123,10 @@ def _not_refused(folder: Path, code: int | str | None, said: str) -> Iterator[st
 @st.composite
 def wrong_inputs(draw: st.DrawFn, config: Mapping[str, Any]) -> list[str]:
     """One to three wrong words of a command line, for different keys."""
-    schema = schema_of(config)
+    keys = schema_of(config)
     words = st.one_of(
-        wrong_values(schema), wrong_values(schema), odd_values(schema), unknown_keys(schema), wrong_names(),
-        deletions(schema), wrong_options(config), st.sampled_from(MALFORMED),
+        wrong_values(keys), wrong_values(keys), odd_values(keys), unknown_keys(keys), wrong_names(),
+        deletions(keys), wrong_options(config), st.sampled_from(MALFORMED),
         st.sampled_from(["seeds=[]", "seeds=[3,3]", *CONTRADICTIONS[config["data"]["name"]]]),
     )  # fmt: skip
     return draw(st.lists(words, min_size=1, max_size=3, unique_by=_key))
@@ -135,12 +134,12 @@ def wrong_inputs(draw: st.DrawFn, config: Mapping[str, Any]) -> list[str]:
 
 def schema_of(config: Mapping[str, Any]) -> dict[str, tuple[Any, bool]]:
     """Of every key a cell may have, its type and whether it is set."""
-    parts: dict[str, tuple[Callable, Mapping[str, Any]]] = {"": (configuration.Settings, config)}
-    parts |= {"stop.": (configuration.Stop, config["stop"]), "tracking.": (configuration.Tracking, config["tracking"])}
-    for group in configuration.COMPONENT_GROUPS:
-        parts[f"{group}."] = configuration.component(group, config[group]["name"]), config[group]
+    parts: dict[str, tuple[Callable, Mapping[str, Any]]] = {"": (schema.Settings, config)}
+    parts |= {"stop.": (schema.Stop, config["stop"]), "tracking.": (schema.Tracking, config["tracking"])}
+    for group in schema.COMPONENT_GROUPS:
+        parts[f"{group}."] = schema.component(group, config[group]["name"]), config[group]
     for name, given in config["measurements"].items():
-        parts[f"measurements.{name}."] = configuration.component("measurements", name), given or {}
+        parts[f"measurements.{name}."] = schema.component("measurements", name), given or {}
     found = {}
     for prefix, (component, node) in parts.items():
         hints = typing.get_type_hints(component, include_extras=True)
@@ -150,25 +149,25 @@ def schema_of(config: Mapping[str, Any]) -> dict[str, tuple[Any, bool]]:
     return found
 
 
-def wrong_values(schema: Mapping[str, tuple[Any, bool]]) -> st.SearchStrategy[str]:
+def wrong_values(keys: Mapping[str, tuple[Any, bool]]) -> st.SearchStrategy[str]:
     """A key with a value of another type, or out of its range."""
     plain = st.sampled_from(VALUES) | st.text("abxyz", min_size=1, max_size=5)
     values = plain | st.lists(plain, max_size=2) | st.dictionaries(st.sampled_from("ab"), plain, max_size=2)
-    pairs = st.tuples(st.sampled_from(sorted(set(schema) - {"profiles", "size", "vary"})), values)
-    return pairs.filter(lambda pair: not fits(pair[1], schema[pair[0]][0])).map(
-        lambda pair: f"{'' if schema[pair[0]][1] else '+'}{pair[0]}={written(pair[1])}"
+    pairs = st.tuples(st.sampled_from(sorted(set(keys) - {"profiles", "size", "vary"})), values)
+    return pairs.filter(lambda pair: not fits(pair[1], keys[pair[0]][0])).map(
+        lambda pair: f"{'' if keys[pair[0]][1] else '+'}{pair[0]}={written(pair[1])}"
     )
 
 
-def odd_values(schema: Mapping[str, tuple[Any, bool]]) -> st.SearchStrategy[str]:
+def odd_values(keys: Mapping[str, tuple[Any, bool]]) -> st.SearchStrategy[str]:
     """A key that takes numbers or a few words, with odd characters as a person may type them, quoted or not."""
-    keys = sorted(key for key, (hint, is_set) in schema.items() if is_set and not _takes_text(hint))
+    keys = sorted(key for key, (hint, is_set) in keys.items() if is_set and not _takes_text(hint))
     odd = st.text(ODD, max_size=8) | st.sampled_from(["a" * 5000, "../" * 50, "-" * 40])
     return st.builds(lambda key, text, quoted: f"{key}={written(text) if quoted else text}",
                      st.sampled_from(keys), odd, st.booleans())  # fmt: skip
 
 
-def unknown_keys(schema: Mapping[str, tuple[Any, bool]]) -> st.SearchStrategy[str]:
+def unknown_keys(keys: Mapping[str, tuple[Any, bool]]) -> st.SearchStrategy[str]:
     """A key with a letter too few, too many, or two exchanged."""
 
     def misspelt(key: str, at: int, how: str, plus: str) -> str:
@@ -182,8 +181,8 @@ def unknown_keys(schema: Mapping[str, tuple[Any, bool]]) -> st.SearchStrategy[st
         return f"{plus}{head}{'.' if head else ''}{name or 'x'}=1"
 
     how, plus = st.sampled_from(["less", "twice", "exchanged"]), st.sampled_from(["", "+", "++"])
-    words = st.builds(misspelt, st.sampled_from(sorted(schema)), st.integers(0, 20), how, plus)
-    return words.filter(lambda word: _key(word) not in {*schema, *GROUPS})
+    words = st.builds(misspelt, st.sampled_from(sorted(keys)), st.integers(0, 20), how, plus)
+    return words.filter(lambda word: _key(word) not in {*keys, *GROUPS})
 
 
 def wrong_names() -> st.SearchStrategy[str]:
@@ -193,9 +192,9 @@ def wrong_names() -> st.SearchStrategy[str]:
     return names | st.sampled_from(["outputs=''", "outputs='  '", "outputs=" + "a" * 5000])
 
 
-def deletions(schema: Mapping[str, tuple[Any, bool]]) -> st.SearchStrategy[str]:
+def deletions(keys: Mapping[str, tuple[Any, bool]]) -> st.SearchStrategy[str]:
     """The deletion of a key that has no default outside of the configs."""
-    top = {key for key in schema if "." not in key or key.startswith(("stop.", "tracking."))} - {"measurements"}
+    top = {key for key in keys if "." not in key or key.startswith(("stop.", "tracking."))} - {"measurements"}
     return st.sampled_from(sorted(top)).map(lambda key: f"~{key}")
 
 

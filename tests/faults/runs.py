@@ -15,7 +15,7 @@ from typing import NamedTuple
 import yaml
 
 from src import run as entry
-from src.launch import plain_warnings
+from src.runner.launch import plain_warnings
 
 ROOT = Path(__file__).resolve().parents[2]
 

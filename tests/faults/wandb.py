@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from src import run as entry
-from src.launch import plain_warnings
+from src.runner.launch import plain_warnings
 from tests import fake_wandb
 from tests.faults import runs
 from tests.faults.runs import Reference

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy, softplus
 
-from src.allowed import ConfigError
 from src.attacks.fgsm import fgsm
+from src.errors import ConfigError
 from src.measurements import adversarial
 from src.types import Snapshot
 from tests.tnn_problems import images, problem

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.allowed import ConfigError
+from src.errors import ConfigError
 from src.measurements import balance
 from src.types import Snapshot
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from src import assembly, grid
+from src.config import sweep
+from src.runner import build
 from src.types import Snapshot
 
 BETWEEN_THEM = (  # every measurement
@@ -13,9 +14,9 @@ BETWEEN_THEM = (  # every measurement
 
 
 def assembled(name):
-    config = grid.expand([f"+experiment={name}", "profile=smoke", "seeds=[101,102]"])[0]
-    parts = assembly.assemble(config)
-    return parts.measurements + parts.last, assembly.start(config, parts).params
+    config = sweep.expand([f"+experiment={name}", "profile=smoke", "seeds=[101,102]"])[0]
+    parts = build.assemble(config)
+    return parts.measurements + parts.last, build.start(config, parts).params
 
 
 def columns(measurements, params, risk):

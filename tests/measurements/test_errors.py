@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from src.allowed import ConfigError
 from src.data import clusters
+from src.errors import ConfigError
 from src.measurements import errors
 from src.models.two_layer_relu import forward
 from src.oracles.clusters import averaging_test_error, feature_averaging

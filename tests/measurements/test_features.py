@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from src.allowed import ConfigError
 from src.data import clusters
+from src.errors import ConfigError
 from src.measurements import features
 from src.oracles.clusters import feature_averaging
 from src.types import Snapshot, Task

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from src.allowed import ConfigError
 from src.data import clusters
+from src.errors import ConfigError
 from src.measurements import kkt
 from src.models import two_layer_relu
-from src.objectives import exponential
 from src.optimizers import margin_flow
 from src.oracles.clusters import feature_averaging
 from src.randomness import normal
+from src.training.objectives import exponential
 from src.types import Batch, Snapshot
 
 

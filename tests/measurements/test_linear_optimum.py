@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.allowed import ConfigError
+from src.errors import ConfigError
 from src.measurements import linear_optimum
 from src.optimizers import adam, muon, nmd, signum, steepest
 from src.oracles.max_margin import max_margin

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from src.allowed import ConfigError
 from src.data import clusters
+from src.errors import ConfigError
 from src.measurements import margin, risk
 from src.models.two_layer_relu import forward
 from src.oracles.clusters import feature_averaging

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from src.allowed import ConfigError
+from src.errors import ConfigError
 from src.measurements import margin_bound, tensor_ranks
 from src.models import tnn
 from src.types import Snapshot, Task

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.allowed import ConfigError
+from src.errors import ConfigError
 from src.measurements import norm_margins
 from src.optimizers.norms import named
 from src.oracles.max_margin import max_margin

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from src.allowed import ConfigError
 from src.attacks.minimal import minimal_attack
+from src.errors import ConfigError
 from src.measurements import pgd, robustness, universal
 from src.measurements.certificate import certified_radius
 from src.models import two_layer_relu

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from src.allowed import ConfigError
+from src.errors import ConfigError
 from src.measurements import bounds, tensor_ranks, truncation
 from src.tensors.products import t_product, t_truncate, truncated
 from src.tensors.transforms import NAMES
@@ -25,8 +25,10 @@ def test_columns_are_those_of_the_layer(name, rank):
     row = tensor_ranks.build(task, model, spectrum=True)(snapshot(params))
     m = model.transform
     for member in range(2):
-        w = params["w2"][member] if rank is None else model.scale * t_product(
-            params["w2_left"][member], params["w2_right"][member], m
+        w = (
+            params["w2"][member]
+            if rank is None
+            else model.scale * t_product(params["w2_left"][member], params["w2_right"][member], m)
         )
         sigma = torch.linalg.svdvals(m.forward(w))
         expected = {"fnorm": w.norm(), "specnorm": sigma.max(), "rho": sigma.max() / w.norm()}

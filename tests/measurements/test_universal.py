@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.allowed import ConfigError
+from src.errors import ConfigError
 from src.measurements import universal
 from src.models import two_layer_relu
 from src.types import Snapshot

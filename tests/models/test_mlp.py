@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from src.allowed import ConfigError
 from src.data import separable
+from src.errors import ConfigError
 from src.models import linear, mlp
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from src.allowed import ConfigError
+from src.errors import ConfigError
 from src.models import tnn
-from src.objectives import adversarial, logistic
 from src.optimizers import sgd
 from src.tensors import spectra
 from src.tensors.products import t_product
 from src.tensors.transforms import NAMES, transform
+from src.training.objectives import adversarial, logistic
 from src.types import Batch
 from tests import tnn_twin
 from tests.tnn_problems import as_twin, images, mixing, problem, tubes_last

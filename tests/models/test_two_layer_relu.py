@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from src.allowed import ConfigError
 from src.data import clusters
+from src.errors import ConfigError
 from src.models import two_layer_relu
-from src.objectives import exponential
 from src.optimizers import margin_flow
 from src.randomness import normal
+from src.training.objectives import exponential
 from src.types import Batch, Model, Params, Task
 
 

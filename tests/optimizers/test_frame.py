@@ -3,7 +3,7 @@ from decimal import Decimal, getcontext
 import pytest
 import torch
 
-from src.optimizers.frame import average, finite, no_history, root_mean_square
+from src.optimizers.log_scaled import average, finite, no_history, root_mean_square
 from src.types import ScaledGrad
 
 LOG_SCALES = [0.0, 3.0, -1.0, -800.0, -810.0, -5000.0, -5001.0, -4000.0]

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from src.allowed import ConfigError
 from src.data import clusters, separable
+from src.errors import ConfigError
 from src.models import linear, two_layer_relu
-from src.objectives import exponential
 from src.optimizers import margin_flow
+from src.training.objectives import exponential
 from src.types import Batch, ScaledGrad
 
 

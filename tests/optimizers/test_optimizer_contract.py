@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from src.config import CONF, arguments, component
+from src.config.schema import CONF, arguments, component
 from src.types import Batch
 from tests.problems import distance, network_problem, train
 

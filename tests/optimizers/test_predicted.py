@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from src.config import CONF
-from src.figures.paper3_rows import OWN
+from src.config.schema import CONF
 from src.measurements import norm_margins
 from src.optimizers.predicted import NAMES, predicted
+from src.report.figures.paper3_rows import OWN
 from src.types import Snapshot
 from tests.problems import network_problem
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 import yaml
 
-from src.config import CONF, arguments, component
+from src.config.schema import CONF, arguments, component
 from src.models import linear, mlp
-from src.objectives import logistic
 from src.optimizers.rotations import commutes
+from src.training.objectives import logistic
 from tests.problems import linear_problem, network_problem, train
 
 NAMES = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.allowed import ConfigError
+from src.errors import ConfigError
 from src.optimizers.schedule import descend, first_step, power_law, times
 
 PARAMS = {"w": torch.zeros(2, 3, dtype=torch.float64)}

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from src.allowed import ConfigError
-from src.objectives import adversarial, logistic
+from src.errors import ConfigError
 from src.optimizers import gd, sgd
 from src.optimizers.sgd import layer_norms
 from src.tensors import spectra
-from src.training import keep_where
+from src.training.loop import keep_where
+from src.training.objectives import adversarial, logistic
 from src.types import Batch
 from tests.problems import distance, network_problem, train
 from tests.tnn_problems import problem

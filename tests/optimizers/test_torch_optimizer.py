@@ -4,7 +4,7 @@ import types
 import pytest
 import torch
 
-from src.allowed import ConfigError
+from src.errors import ConfigError
 from src.optimizers import nmd, torch_optimizer
 from src.types import Batch
 from tests.problems import distance, network_problem, train

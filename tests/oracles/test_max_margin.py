@@ -3,8 +3,8 @@ import builtins
 import numpy as np
 import pytest
 
-from src.allowed import ConfigError
 from src.data import separable
+from src.errors import ConfigError
 from src.oracles.max_margin import dual_bound, dual_norm_of, max_margin, norm_of
 
 NORMS = [

@@ -1,0 +1,128 @@
+"""What went wrong with a command line, in one line: the key, the value, what is allowed and the nearest match."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+
+from src import cli
+from src.config import schema, sweep
+from src.errors import nearest, shown
+
+EXTRA = "pip install -c constraints.txt -e '.[{}]' adds it"
+ADDED_BY = {
+    "joblib": "make setup brings .venv up to date",
+    "ray": EXTRA.format("ray"),
+    "submitit_slurm": EXTRA.format("slurm"),
+    "submitit_local": EXTRA.format("slurm"),
+}
+"""How to install a launcher that is not there."""
+
+
+def explain(error: Exception, overrides: Sequence[str]) -> str:
+    """One line for an error of composition (Hydra, OmegaConf) or one of our own."""
+    return shown(_explained(error, overrides))
+
+
+def _explained(error: Exception, overrides: Sequence[str]) -> str:
+    text = " ".join(str(cause) for cause in (error, error.__cause__) if cause)
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error.override, text)
+    written = next((o for o in overrides if o.split("=")[0].lstrip("+~") == "experiment"), None)
+    if written and not written.startswith("+") and "experiment" in text:
+        return f"{written}: write it with a plus, +{written}"
+    if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
+        group, option = found.groups()
+        if group == "hydra/launcher" and option in ADDED_BY:
+            return f"launcher={option}: is not installed; {ADDED_BY[option]}"
+        known = re.findall(r"^\t(\S+)$", str(error), re.MULTILINE)  # Hydra lists them, its own groups' too
+        return f"{group}={option}: unknown option{nearest(option, known)}; known: {', '.join(known)}"
+    if found := re.search(r"An item is already at '([^']+)'", text):
+        word = _written(found[1], [o for o in overrides if o.startswith("+")])
+        return f"{word}: is set already; write it without the plus"
+    if found := re.search(r"Could not (?:override|delete|append|find).*?'([^']+)'", text):
+        inner = re.search(r"full_key: (\S+)", text)
+        return _unknown_key(found[1].lstrip("+"), inner[1] if inner else found[1].lstrip("+"), overrides)
+    return " ".join(text.split())
+
+
+def _written(key: str, overrides: Sequence[str]) -> str:
+    """The override of a key as it was last written, less its plus."""
+    return next((o.lstrip("+~") for o in reversed(overrides) if o.lstrip("+~").split("=")[0] == key), key)
+
+
+def _unknown_key(typed: str, key: str, overrides: Sequence[str]) -> str:
+    """What is known where the override of ``typed`` meets the first ``key`` that is not there."""
+    word = _written(typed, overrides)
+    if key.startswith(f"{typed}."):  # inside a mapping
+        word = f"{key}={_inside(word, key.removeprefix(f'{typed}.').split('.'))}"
+    parent, _, last = key.rpartition(".")
+    known = _known_keys(parent, [o for o in overrides if o.lstrip("+~").split("=")[0] != typed])
+    if known is None:
+        return f"{word}: {parent} is a single value, without keys"
+    if last in known:  # with the first of what is swept
+        return f"{word}: not every option of {parent} that is swept has this key; choose one, {parent}=NAME"
+    addable = _addable(parent)
+    if last in addable or parent == "optimizer.arguments":
+        return f"{word}: is not set there yet; write it with a plus, +{word}"
+    known = list(dict.fromkeys([*known, *addable]))
+    return f"{word}: unknown key{nearest(last, known)}; known: {', '.join(known)}"
+
+
+def _inside(word: str, path: Sequence[str]) -> str:
+    """The value at a path of the mapping that an override gives; ``?`` where it gives several."""
+    (override,) = OverridesParser.create().parse_overrides([word])
+    value = override.value()
+    for key in path:
+        value = {str(k): v for k, v in value.items()}.get(key, "?") if isinstance(value, dict) else "?"
+    return shown(value)
+
+
+def _addable(parent: str) -> list[str]:
+    """The keys that a plus can add below ``parent``: measurements, and what they take."""
+    group, _, name = parent.partition(".")
+    if group != "measurements":
+        return []
+    known = schema.known_components(group)
+    if name in known:
+        return [*schema.parameters(schema.component(group, name)), "at"]
+    return [] if name else known
+
+
+def _unreadable(word: str, text: str) -> str:
+    """Why Hydra's grammar cannot read an override, and how to write it."""
+    key, equals, value = word.partition("=")
+    name = key.lstrip("+~")
+    if not equals:
+        known = {name: f"; an experiment is chosen with +experiment={name}" for name in sweep.all_experiments()}
+        return f"{word}: must be key=value{known.get(word, '')}"
+    if not re.fullmatch(r"[\w.$/@:-]+", name, re.ASCII):
+        known = _known_keys("", []) or []
+        return f"{word}: unknown key{nearest(name, known)}; known: {', '.join(known)}"
+    if any(value.count(left) != value.count(right) for left, right in ("[]", "{}", "()")) or value.count('"') % 2:
+        return f"{word}: a bracket or quote is not closed; close it, or quote the value: {cli.with_quotes(word)}"
+    if found := re.search(r"Unknown function '(\w+)'\s+Available: (\S+)", text):
+        functions = found[2].split(",")
+        hint = nearest(found[1], functions)
+        return f"{word}: unknown function{hint}; known: {', '.join(functions)}; as text: {cli.with_quotes(word)}"
+    return f"{word}: cannot be read; quote a value with such characters: {cli.with_quotes(word)}"
+
+
+def _known_keys(parent: str, overrides: Sequence[str]) -> list[str] | None:
+    """The keys below ``parent`` in the config the other overrides compose to; None if it is a single value."""
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(schema.CONF), version_base="1.3"):
+            cfg = compose("config", overrides=sweep.first_of_sweeps(overrides), return_hydra_config=True)
+        node = OmegaConf.select(cfg, parent) if parent else cfg
+    except Exception:
+        return []
+    if node is None or isinstance(node, DictConfig):
+        return [] if node is None else [str(key) for key in node if parent or key != "hydra"]
+    return None

@@ -1,0 +1,33 @@
+"""Ranges for the annotations of configured numbers. Imports no torch, so that bad input is refused fast."""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+
+class Range(NamedTuple):
+    """Closed or open interval a configured number must lie in; ``str()`` is how it is told to the user."""
+
+    low: float | None = None
+    high: float | None = None
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = self.low is None or (value > self.low if self.open_low else value >= self.low)
+        below = self.high is None or (value < self.high if self.open_high else value <= self.high)
+        return above and below
+
+    def __str__(self) -> str:
+        low = f"{'>' if self.open_low else '>='} {self.low:g}" if self.low is not None else ""
+        high = f"{'<' if self.open_high else '<='} {self.high:g}" if self.high is not None else ""
+        return " and ".join(part for part in (low, high) if part)
+
+
+Count = Annotated[int, Range(1)]
+Natural = Annotated[int, Range(0)]
+Positive = Annotated[float, Range(0, open_low=True)]
+NonNegative = Annotated[float, Range(0)]
+Fraction = Annotated[float, Range(0, 1, open_high=True)]
+Share = Annotated[float, Range(0, 1)]
+Seed = Annotated[int, Range(0, 2**63 - 1)]

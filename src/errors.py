@@ -1,0 +1,86 @@
+"""The errors a user can mend, each one plain line: the key, the value, what is allowed and the nearest match."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ANEW = "force=true runs the cell anew and keeps its files aside"
+"""What to do about a damaged file."""
+
+
+class ConfigError(ValueError):
+    """A configuration the user can mend. Its text is the one line they see: key, value, what is allowed."""
+
+    def __init__(self, key: str, value: Any, allowed: str):
+        super().__init__(f"{key}={shown(value)}: {allowed}")
+        self.key, self.value, self.allowed = key, value, allowed
+
+    def __reduce__(self):
+        return ConfigError, (self.key, self.value, self.allowed)  # so that a worker process can raise it
+
+
+class CellError(RuntimeError):
+    """A cell that could not be run to its end, with the reason as text. Its log holds the traceback."""
+
+
+WHOLE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""What is wrong with a folder of results as a whole, whichever file met it first."""
+
+
+def reason(error: OSError) -> str:
+    """Why a file cannot be read or written: ``permission denied``."""
+    text = error.strerror or str(error) or type(error).__name__
+    return text[0].lower() + text[1:]
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name ``path`` in an OSError that names no file: that of a full disk comes from a write, not from an open."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def unwritable(key: str, folder: Any, error: OSError) -> ConfigError:
+    """The refusal of ``folder``, or of the file in it that ``error`` names, with the reason."""
+    place = folder if error.errno in WHOLE_DISK or error.filename is None else error.filename
+    return ConfigError(key, place, f"cannot be written or read: {reason(error)}")
+
+
+@contextmanager
+def writing_in(folder: Any) -> Iterator[None]:
+    """Within it an OSError is raised as the ConfigError of ``unwritable``, for the key ``outputs``."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable("outputs", folder, error) from error
+
+
+def shown(value: Any) -> str:
+    """A value as it is written on a command line, on one line.
+
+    >>> shown([1, None, {"a": True}]), shown("two\\nlines")
+    ('[1,null,{a:true}]', 'two\\\\nlines')
+    """
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{shown(key)}:{shown(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(shown, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found[0])[1:-1], str(value))
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'sigma'?)`` for the known word closest to ``word``, or nothing."""
+    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" (did you mean '{match[0]}'?)" if match else ""

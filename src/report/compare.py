@@ -1,0 +1,172 @@
+"""Two results side by side: which verdicts and numbers moved, and whether by more than noise. No torch here."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from src import cli
+from src.errors import ConfigError, nearest
+from src.report import html, paper_page
+from src.results import store
+
+BEYOND, WITHIN, SAME = "beyond noise", "within noise", "same"
+UNKNOWN, ONE_SIDED = "moved, noise unknown", "on one side only"
+HOW = (BEYOND, UNKNOWN, WITHIN, SAME, ONE_SIDED)
+Reports = dict[str, list[dict[str, Any]]]
+"""Name of a report → the records of its claims."""
+
+
+def write(pair: str, page: Path | None = None) -> str:
+    """Compare ``A,B``, two folders of outputs or of one report each; what moved, as text. The page shows all.
+
+    Raises:
+        ConfigError: when that are not two folders with results, or no report of one is in the other.
+    """
+    names = [name.strip() and str(cli.path(name.strip(), "compare")) for name in pair.split(",")]
+    if len(names) != 2 or not all(names):
+        raise ConfigError("compare", pair, "must be two folders, A,B")
+    left, right = (reports_in(Path(name)) for name in names)
+    if len(left) == len(right) == 1:  # two reports are compared whatever they are called
+        right = dict(zip(left, right.values(), strict=True))
+    if not left.keys() & right.keys():
+        raise ConfigError("compare", pair, f"no report in common: {', '.join(left)} here, {', '.join(right)} there")
+    claims = compared(left, right)
+    summary = summed_up(claims, left, right)
+    beside = Path(names[1]) / "reports" if (Path(names[1]) / "reports").is_dir() else Path(names[1]).parent
+    plain = [re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") for name in names]
+    page = page or beside / f"compared-{'-and-'.join(plain)}.html"
+    machines = [computed_on(Path(name)) for name in names]
+    facts = [(fact, *(machine.get(fact, "not recorded") for machine in machines))
+             for fact in dict.fromkeys(fact for machine in machines for fact in machine)]  # fmt: skip
+    context = {"a": names[0], "b": names[1], "claims": claims, "summary": summary, "several": len(left) > 1}
+    context["facts"] = facts
+    context["verdicts"] = Counter(claim["b"] or claim["a"] for claim in claims)
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        html.write_page(page, "compare", context)
+    except OSError as error:
+        raise ConfigError("out", page, f"cannot be written: {error.strerror}") from error
+    computed = "".join(f"{fact}: {a}{f' → {b}' if b != a else ''}\n" for fact, a, b in facts)
+    return f"{told(claims)}\n{computed}{summary}\npage: {page}"
+
+
+def reports_in(folder: Path) -> Reports:
+    """The reports of a folder of outputs, or the one report that a folder is.
+
+    Raises:
+        ConfigError: when it is neither.
+    """
+    if not folder.is_dir():
+        known = [str(path) for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
+        raise ConfigError("compare", folder, f"no such folder{nearest(str(folder), known)}")
+    if (folder / "claims.json").exists():
+        return {folder.name: store.read_json(folder / "claims.json", mend=paper_page.REMOVE)}
+    files = sorted(folder.glob("reports/*/claims.json"))
+    found = {file.parent.name: store.read_json(file, mend=paper_page.REMOVE) for file in files}
+    if not found:
+        raise ConfigError("compare", folder, "holds no report: neither claims.json nor reports/*/claims.json")
+    return found
+
+
+def computed_on(folder: Path) -> dict[str, str]:
+    """On what the reports of a folder were computed: the CPUs, and the kernels that PyTorch and its libraries chose."""
+    files = [folder / "provenance.json", *sorted(folder.glob("reports/*/provenance.json"))]
+    found: dict[str, set[str]] = {}
+    for facts in filter(None, map(store.read_json, files)):
+        for fact, value in facts.items():
+            if fact in ("cpu", "dispatch"):
+                found.setdefault(fact, set()).add(value)
+    return {fact: "; ".join(sorted(values)) for fact, values in found.items()}
+
+
+def compared(left: Reports, right: Reports) -> list[dict[str, Any]]:
+    """Every claim of the reports that both have: ``{report, id, statement, a, b, moved, numbers}``.
+
+    ``a`` and ``b`` are its verdicts, None where it is missing; ``numbers`` are its parts, group by group, as
+    ``{says, a, b, how}`` with ``how`` one of the constants above.
+    """
+    rows = []
+    for name in left:
+        if name not in right:
+            continue
+        here, there = ({record["id"]: record for record in some[name]} for some in (left, right))
+        for claim in dict.fromkeys([*here, *there]):
+            a, b = here.get(claim), there.get(claim)
+            first, second = ({} if record is None else _numbers(record) for record in (a, b))
+            numbers = [_number(says, first.get(says), second.get(says)) for says in dict.fromkeys([*first, *second])]
+            verdicts = [record and record["verdict"] for record in (a, b)]
+            rows.append({
+                "report": name,
+                "id": claim,
+                "statement": (b or a)["statement"],
+                "a": verdicts[0],
+                "b": verdicts[1],
+                "moved": verdicts[0] != verdicts[1],
+                "numbers": numbers,
+            })  # fmt: skip
+    return rows
+
+
+def moved(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+    """Whether a number moved by more than noise: intervals (of the worst network, ranges) without a common point.
+
+    Without an interval (one seed, say), nobody knows, unless the number lies in the interval of the other.
+
+    >>> number = {"estimate": 1.0, "low": 0.9, "high": 1.1}
+    >>> moved(number, number), moved(number, {"estimate": 1.2, "low": 1.15, "high": 1.3})
+    ('same', 'beyond noise')
+    >>> moved(number, {"estimate": 1.05}), moved(number, {"estimate": 1.2})
+    ('within noise', 'moved, noise unknown')
+    """
+    if a["estimate"] is None or b["estimate"] is None:
+        return SAME if a["estimate"] == b["estimate"] else ONE_SIDED
+    ends = [[side["estimate"] if side.get(end) is None else side[end] for end in ("low", "high")] for side in (a, b)]
+    if a["estimate"] == b["estimate"] and ends[0] == ends[1]:
+        return SAME
+    if ends[0][0] <= ends[1][1] and ends[1][0] <= ends[0][1]:
+        return WITHIN
+    return UNKNOWN if a.get("low") is None or b.get("low") is None else BEYOND
+
+
+def _numbers(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The numbers of a claim by what they say."""
+    found = {}
+    for part in record["parts"]:
+        for group in part["groups"] or [part]:
+            says = part["says"] + (f"; {group['group']}" if part["groups"] and group["group"] else "")
+            found[says] = {**group, "statistic": part["statistic"], "criterion": part["criterion"]}
+    return found
+
+
+def _number(says: str, a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> dict[str, str]:
+    how = ONE_SIDED if a is None or b is None else moved(a, b)
+    if a and b and a["criterion"] != b["criterion"]:
+        says += f" (criterion {a['criterion']}, then {b['criterion']})"
+    shown = [html.measured(side) if side else "not there" for side in (a, b)]
+    return {"says": says, "a": shown[0], "b": shown[1], "how": how}
+
+
+def summed_up(claims: Sequence[Mapping[str, Any]], left: Reports, right: Reports) -> str:
+    """One sentence: how many verdicts moved, how many numbers and how, what is in one of the two only."""
+    how = Counter(number["how"] for claim in claims for number in claim["numbers"])
+    moved_ = sum(claim["moved"] for claim in claims)
+    numbers = ", ".join(f"{how[word]} {word}" for word in HOW if how[word])
+    alone = [f"{name} only in {side}" for side, some, other in (("A", left, right), ("B", right, left))
+             for name in some if name not in other]  # fmt: skip
+    return f"{moved_} of {len(claims)} verdicts moved; numbers: {numbers or 'none'}" + "".join(f"; {x}" for x in alone)
+
+
+def told(claims: Sequence[Mapping[str, Any]]) -> str:
+    """A line per verdict that moved and per number that moved beyond noise."""
+    lines = []
+    for claim in claims:
+        if claim["moved"]:
+            lines.append(f"{claim['id']:<8} {claim['a'] or 'not there'} → {claim['b'] or 'not there'}")
+        for number in claim["numbers"]:
+            if number["how"] == BEYOND:
+                lines.append(f"{claim['id']:<8} {number['a']} → {number['b']}  {BEYOND}: {number['says']}")
+    return "\n".join(lines) or "nothing moved beyond noise"

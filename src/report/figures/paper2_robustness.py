@@ -1,0 +1,116 @@
+"""Students of a low-rank teacher (F9), and stronger attacks on the trained networks (F10, T2)."""
+
+from __future__ import annotations
+
+import math
+
+import pandas
+from matplotlib.figure import Figure
+
+from src.report.figures.paper2_rows import BAND, HOLLOW, TRAINING, timed
+from src.report.figures.style import MARKERS, Plot, Table, canvas, formula, legend, lines, log_ticks, spread
+
+ATTACKS = {"clean": "clean", "fgsm": "FGSM", "pgd10": "PGD-10", "pgd40": "PGD-40", "l2": "ℓ2"}
+LIMIT = "√2: limit for deep students"
+
+
+def teacher(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
+    """F9: harmonic mean of ‖W‖_F/‖W‖_sp over the layers of a student, against its depth."""
+    rows = timed(frame)
+    final = rows[rows["final"]]
+    start = rows[rows["step"] == 0].drop_duplicates(["model_depth", "seed"])  # the same with and without attack
+    order = sorted(final["objective_eps"].astype(float).unique(), reverse=True)
+    depths = sorted(final["model_depth"].unique())
+    at = {eps: final[final["objective_eps"].astype(float) == eps] for eps in order}
+    told = {eps: f"ε = {eps:g}" if eps else "no attack" for eps in order}
+    data = pandas.concat([
+        *[spread(at[eps], "model_depth", "harmonic_ratio", f"end, {told[eps]}") for eps in order],
+        spread(start, "model_depth", "harmonic_ratio", "start"),
+        *[spread(at[eps], "model_depth", "ratio_bound", f"bound, {told[eps]}") for eps in order],
+        spread(start, "model_depth", "teacher_ratio", "teacher").assign(converged=1.0),
+        formula(depths, math.sqrt(2), LIMIT),
+    ])  # fmt: skip
+    figure, (axes,) = canvas(height=3.4)
+    lines(axes, data)
+    axes.set_ylim(1, None)
+    log_ticks(axes.yaxis)
+    axes.set(xlabel="t-layers of the student", ylabel="harmonic mean of ‖W‖_F / ‖W‖_sp", xticks=depths)
+    legend(axes)
+    return figure, data
+
+
+def attacks(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
+    """F10: test accuracy under each attack, for adversarial and standard training."""
+    data = _accuracies(frame)
+    figure, (axes,) = canvas(height=2.7)
+    for index, (training, colour) in enumerate(TRAINING.items()):
+        part = data[data["series"] == training]
+        place = part["x"] + 0.16 * (index - 0.5)
+        axes.vlines(place, part["low"], part["high"], color=colour, lw=1.5, alpha=0.6)
+        axes.plot(place, part["y"], color=colour, marker=MARKERS[index], linestyle="none", label=training)
+    shown = data.drop_duplicates("x")
+    axes.set_xticks(shown["x"], shown["attack"])
+    axes.set(ylabel="test accuracy", xlabel="attack", xlim=(-0.5, len(ATTACKS) - 0.5))
+    legend(axes, title="training")
+    return figure, data
+
+
+def _accuracies(frame: pandas.DataFrame, column: str = "test_{}_accuracy") -> pandas.DataFrame:
+    """Median and range of the test accuracies at the end; x is the attack's place in ``ATTACKS``."""
+    final = timed(frame[frame["final"]])
+    tables = []
+    for training in TRAINING:
+        rows = final[final["vary_training"] == training]
+        for place, (attack, name) in enumerate(ATTACKS.items()):
+            if column.format(attack) in rows and len(rows):
+                of_attack = spread(rows.assign(place=place), "place", column.format(attack), training)
+                tables.append(of_attack.assign(attack=name))
+    return pandas.concat(tables, ignore_index=True)
+
+
+def attack_table(frame: pandas.DataFrame) -> pandas.DataFrame:
+    """T2: the numbers of F10, and the losses."""
+    table = _accuracies(frame).rename(columns={"series": "training", "y": "test accuracy", "n": "networks"})
+    table["test loss"] = _accuracies(frame, "test_{}_loss")["y"]
+    table = table.rename(columns={"low": "lowest", "high": "highest"})
+    return table[["training", "attack", "test accuracy", "lowest", "highest", "test loss", "networks"]]
+
+
+PLOTS = (
+    Plot(
+        "F9",
+        "Students of a teacher of tubal rank 1",
+        "Harmonic mean of ‖W‖_F/‖W‖_sp over the t-layers of a student, against its depth: at the start, at the end of "
+        "training with and without attack, and the upper bound that the margin reached gives (seeds that misclassify "
+        f"a training example have none). Grey: limit for deep students in the theorem as we recall it. {BAND} "
+        f"{HOLLOW.capitalize()}",
+        "n / Σ_l (‖W^l‖_sp/‖W^l‖_F) ≤ γ̂^(−1/n)",
+        "Harmonic means of norm ratios over the depth of the student, with bounds above and a grey level at root two.",
+        ("tnn_teacher",),
+        ("model_depth", "objective_eps", "harmonic_ratio", "ratio_bound", "teacher_ratio"),
+        teacher,
+    ),
+    Plot(
+        "F10",
+        "Stronger attacks",
+        "Test accuracy of networks trained against FGSM and of networks trained without attack, under attacks of the "
+        "same radius in ℓ∞ and under 40 steps in an ℓ2 ball. Markers: median over seeds; bars: smallest to largest "
+        "seed.",
+        "ℓ∞: ε = 16/255 · ℓ2: ε = 1",
+        "Test accuracy under five attacks, markers with ranges for two trainings.",
+        ("tnn_attacks",),
+        ("vary_training", "test_fgsm_accuracy", "test_pgd40_accuracy", "test_l2_accuracy"),
+        attacks,
+    ),
+)
+TABLES = (
+    Table(
+        "T2",
+        "Attacks on the trained networks",
+        "Test accuracy under each attack, median, lowest and highest network, and median loss. ℓ∞: ε = 16/255; "
+        "ℓ2: ε = 1.",
+        ("tnn_attacks",),
+        ("vary_training", "test_fgsm_accuracy", "test_pgd40_accuracy", "test_l2_accuracy"),
+        attack_table,
+    ),
+)

@@ -1,0 +1,143 @@
+"""Along the gradient flow: norms and ranks (F3), with and without attack (F4), under other transforms (F8)."""
+
+from __future__ import annotations
+
+import pandas
+from matplotlib.figure import Figure
+
+from src.report.figures.paper2_rows import (
+    BAND,
+    LAYER,
+    TIME,
+    TRAINING,
+    WINDOW,
+    crossed,
+    key,
+    moving,
+    of_layers,
+    time_axis,
+    timed,
+)
+from src.report.figures.style import COLOURS, Plot, canvas, legend, lines, log_ticks, needed, spread
+
+RISK = {"training set": COLOURS[3], "test set": COLOURS[4]}
+STEPS = ("step size η", "step size η/2")
+TRANSFORMS = {
+    "dct": "DCT-II",
+    "dct3": "DCT-III",
+    "dft": "DFT",
+    "identity": "identity",
+    "haar": "Haar",
+    "random": "random",
+    "authors": "released DCT",
+}
+
+
+def flow(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
+    """F3: adversarial loss, F-norms and stable ranks against t, at the step size and at half of it."""
+    rows, tables, names = moving(frame), [], ("FGSM loss", "F-norm", "stable rank")
+    needed(rows[rows["vary_training"].isin(["adversarial", "half_lr"])], "adversarial training")
+    for run, training in zip(STEPS, ("adversarial", "half_lr"), strict=True):
+        part = rows[rows["vary_training"] == training]
+        made = [
+            spread(part, "t", "train_fgsm_loss", "training set", "FGSM loss"),
+            spread(part, "t", "test_fgsm_loss", "test set", "FGSM loss"),
+            of_layers(part, "t", "fnorm", "F-norm"),
+            of_layers(part, "t", "srank", "stable rank"),
+        ]
+        tables.append(pandas.concat(made).assign(run=run))
+    data = pandas.concat(tables)
+    colour = RISK | LAYER
+    figure, panels = canvas(len(names), 1.9)
+    for axes, panel in zip(panels, names, strict=True):
+        part = data[data["panel"] == panel]
+        crossed(axes, part, colour, STEPS)
+        time_axis(axes, part)
+        axes.set(ylabel=panel)
+        log_ticks(axes.yaxis)
+    panels[-1].set(xlabel=TIME)
+    key(panels[0], colour, STEPS, columns=3)
+    return figure, data
+
+
+def control(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
+    """F4: stable ranks and test accuracy under FGSM against t, with adversarial and with standard training."""
+    rows = moving(needed(frame[frame["vary_training"].isin(list(TRAINING))], "either training"))
+    accuracy = "FGSM test accuracy"
+    data = pandas.concat([
+        *[spread(rows, "t", f"srank_{i}", "vary_training", f"srank, {layer}") for i, layer in enumerate(LAYER, 1)],
+        spread(rows, "t", "test_fgsm_accuracy", "vary_training", accuracy),
+    ])  # fmt: skip
+    names = [*(f"srank, {layer}" for layer in LAYER), accuracy]
+    figure, panels = canvas(len(names), 1.55)
+    for axes, panel in zip(panels, names, strict=True):
+        lines(axes, data[data["panel"] == panel], TRAINING, markers=False)
+        time_axis(axes, data)
+        axes.set(ylabel=panel)
+        if panel != accuracy:
+            log_ticks(axes.yaxis)
+    panels[-1].set(xlabel=TIME)
+    legend(panels[0], title="training")
+    return figure, data
+
+
+def transforms(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
+    """F8: stable rank of each layer over its value at the start, against t, one line per transform."""
+    rows, start = moving(frame), timed(frame[frame["step"] == 0]).set_index(["cell", "member"])
+    of_member = pandas.MultiIndex.from_frame(rows[["cell", "member"]])
+    shares = {f"share_{place}": rows[f"srank_{place}"] / start[f"srank_{place}"].reindex(of_member).to_numpy()
+              for place in range(1, len(LAYER) + 1)}  # fmt: skip
+    rows = rows.assign(**shares)
+    data = pandas.concat([
+        spread(rows[rows["model_transform"] == name], "t", f"share_{place}", label, layer)
+        for place, layer in enumerate(LAYER, 1)
+        for name, label in TRANSFORMS.items()
+        if (rows["model_transform"] == name).any()
+    ])  # fmt: skip
+    colour = dict(zip(TRANSFORMS.values(), COLOURS, strict=False))
+    figure, panels = canvas(len(LAYER), 1.8)
+    for axes, layer in zip(panels, LAYER, strict=True):
+        lines(axes, data[data["panel"] == layer], colour, markers=False)
+        time_axis(axes, data)
+        axes.set(ylabel="srank / at t = 0", title=layer)
+        log_ticks(axes.yaxis)
+    panels[-1].set(xlabel=TIME)
+    legend(panels[0], columns=3)
+    return figure, data
+
+
+PLOTS = (
+    Plot(
+        "F3",
+        "Adversarial training along the gradient flow",
+        "Loss under FGSM, F-norm and stable rank of each t-layer against gradient-flow time. Dashed: half the step "
+        f"size and twice as many steps, which gives the same curves where steps follow the flow. {WINDOW} {BAND}",
+        "t = Σ η · srank(W) = ‖W‖_F² / ‖W‖_sp²",
+        "Three panels over gradient-flow time, log–log: loss under attack, F-norms, stable ranks, at two step sizes.",
+        ("tnn_implicit_rank",),
+        ("vary_training", "optimizer_lr", "train_fgsm_loss", "test_fgsm_loss", "fnorm_1", "srank_1"),
+        flow,
+    ),
+    Plot(
+        "F4",
+        "Is it the attack that lowers the rank?",
+        "Stable rank of each t-layer and test accuracy under FGSM against gradient-flow time, for adversarial and for "
+        f"standard training, the control. {WINDOW} {BAND}",
+        "srank(W) = ‖W‖_F² / ‖W‖_sp²",
+        "Four panels over gradient-flow time: stable ranks of three layers and accuracy under attack, two trainings.",
+        ("tnn_implicit_rank",),
+        ("vary_training", "optimizer_lr", "test_fgsm_accuracy", "srank_1"),
+        control,
+    ),
+    Plot(
+        "F8",
+        "Other transforms",
+        "Stable rank of each t-layer over its value at the start, during adversarial training under several transforms "
+        f"of the tubes. {WINDOW} {BAND}",
+        "A *_M B = M⁻¹(M(A)·M(B)), slice by slice",
+        "Three panels, one per layer, of the relative stable rank over gradient-flow time, one line per transform.",
+        ("tnn_transforms",),
+        ("model_transform", "optimizer_lr", "srank_1"),
+        transforms,
+    ),
+)

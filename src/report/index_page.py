@@ -1,0 +1,78 @@
+"""The front page of all reports: which claims hold, paper by paper, and what was computed last. No torch here."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from src.claims import schema
+from src.errors import ConfigError
+from src.report import html, paper_page
+from src.results import store
+
+
+def write(outputs: Path) -> Path:
+    """Write ``<outputs>/reports/index.html`` from the reports beside it; the path.
+
+    Raises:
+        ConfigError: when there are no outputs.
+    """
+    if not outputs.is_dir():
+        raise ConfigError("outputs", outputs, "no such folder; a run makes it")
+    folder = outputs / "reports"
+    folder.mkdir(exist_ok=True)
+    reports = _readable(_report, sorted(folder.glob("*/claims.json")))
+    reports.sort(key=lambda found: found["newest"], reverse=True)
+    papers = _readable(lambda number: _paper(number, reports), schema.papers())
+    judged = [record for paper in papers if paper["report"] for record in paper["report"]["judged"]]
+    verdicts = Counter(record["verdict"] for record in judged)
+    written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    page = folder / "index.html"
+    html.write_page(page, "index", {"papers": papers, "reports": reports, "verdicts": verdicts, "written": written})
+    return page
+
+
+def _readable(read: Callable[[Any], dict[str, Any]], wanted: Iterable[Any]) -> list[dict[str, Any]]:
+    """What ``read`` makes of each; one line names what it cannot read, and the others stand on the page."""
+    found = []
+    for one in wanted:
+        try:
+            found.append(read(one))
+        except ConfigError as error:
+            logging.getLogger(__name__).warning("left out of the index: %s", error)
+    return found
+
+
+def _paper(number: int, reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """A paper with the report that stands for it: the one of profile default, or else the newest."""
+    own = [found for found in reports if found["name"].partition("-")[0] == f"paper{number}"]
+    chosen = next((found for found in own if found["name"] == f"paper{number}"), own[0] if own else None)
+    title = chosen["title"] if chosen else paper_page.of_paper(number)[0]
+    return {"number": number, "title": title, "claims": len(schema.load(number)), "report": chosen}
+
+
+def _report(file: Path) -> dict[str, Any]:
+    judged = store.read_json(file, mend=paper_page.REMOVE)
+    inputs = store.read_json(file.parent / "inputs.json", mend=paper_page.REMOVE) or {}
+    outputs = file.parents[2]
+    cells = sorted({cell for record in judged for cell in record["cells"]})
+    provenance = [store.read_json(outputs / cell / "provenance.json") or {} for cell in cells]
+    ended = [str((store.read_json(outputs / cell / "status.json") or {}).get("ended", "")) for cell in cells]
+    days = sorted({facts["date"][:10] for facts in provenance if "date" in facts})
+    commits = sorted({facts["git"]["sha"][:7] for facts in provenance if (facts.get("git") or {}).get("sha")})
+    when = f"Measured {' to '.join(dict.fromkeys((days[0], days[-1])))}" if days else "No cell has been run"
+    at = f" at {', '.join(commits[:3])}" if commits else ""
+    return {
+        "name": file.parent.name,
+        "page": f"{file.parent.name}/report.html",
+        "title": inputs.get("title", file.parent.name),
+        "judged": judged,
+        "verdicts": Counter(record["verdict"] for record in judged),
+        "cells": len(cells),
+        "measured": f"{when}{at}; {file.parent.name}, {len(cells)} cells.",
+        "newest": max(ended, default="")[:16].replace("T", " ") or (days[-1] if days else ""),
+    }

@@ -1,0 +1,213 @@
+"""The page, figures and tables of one paper, rebuilt only when what they rest on has changed. No torch here.
+
+``python -m src.report`` rebuilds the index of all reports, ``compare=A,B`` shows what moved between two.
+Its folder holds ``report.html`` (self-contained), ``claims.json`` and ``claims.csv``, ``ledger.json``, ``figures/``
+(per figure PNG, PDF, the plotted data as CSV and a JSON sidecar with its cells and commands) and ``tables/``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas
+
+from src.errors import ConfigError
+from src.report import exhibits
+from src.report.html import PAGES, measured, percent, write_page
+from src.results import store
+
+HERE = Path(__file__).resolve().parent
+REMOVE = "remove the folder of this report; the command that wrote it writes it again"
+"""What to do about a damaged file of a report."""
+NUMBER = ["criterion", "estimate", "low", "high", "n", "converged", "verdict", "reason"]
+CLAIM_COLUMNS = ["id", "says", "statistic", *NUMBER, "paper", "statement", "formula", "source", "experiment"]
+CLAIM_COLUMNS += ["published"]
+PART_COLUMNS = ["id", "says", "group", *NUMBER, "experiment", "statistic", "value", "beside", "where"]
+
+
+class Report(NamedTuple):
+    """A report on disk, and whether this call wrote it."""
+
+    page: Path
+    changed: bool
+
+
+def build(
+    paper: int,
+    folder: Path,
+    frames: Mapping[str, pandas.DataFrame],
+    cells: Mapping[str, Sequence[Path]],
+    commands: Mapping[str, str],
+    judged: Sequence[Mapping[str, Any]],
+    ledger: Sequence[Mapping[str, Any]] = (),
+    *,
+    note_absent: bool = True,
+) -> Report:
+    """Write the report of a paper, or of some of its experiments, unless it is there and nothing has changed.
+
+    Args:
+        paper: its number.
+        folder: where the report goes; its ``figures`` and ``tables`` are emptied first.
+        frames: experiment → frame of ``records.frame`` over its ``cells``.
+        cells: experiment → folders of its finished cells.
+        commands: experiment → what a person types to run it.
+        judged: records of ``claims.judge``.
+        ledger: records of ``ledger.measure``.
+        note_absent: note figures and tables whose experiments have no cell; otherwise leave them out.
+    """
+    page, inputs = folder / "report.html", folder / "inputs.json"
+    digest = _digest(cells, commands, judged, ledger, note_absent)
+    if _is_current(folder, inputs, digest):
+        return Report(page, changed=False)
+    inputs.unlink(missing_ok=True)  # what breaks off in the middle is begun again
+    for name in ("figures", "tables"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for stale in (folder / name).iterdir():
+            stale.unlink()
+
+    store.write_json(folder / "claims.json", exhibits.finite(list(judged)))
+    store.write_json(folder / "ledger.json", exhibits.finite(list(ledger)))
+    pandas.DataFrame(judged, columns=CLAIM_COLUMNS).to_csv(folder / "claims.csv", index=False)
+    title, plots, tables = of_paper(paper)
+    if not note_absent:
+        plots, tables = ([one for one in some if exhibits.there(one, frames)] for some in (plots, tables))
+    drawn = [exhibits.draw(plot, frames, cells, commands, folder / "figures") for plot in plots]
+    made = [_claims_table(judged, folder / "tables")]
+    made += [exhibits.make(table, frames, folder / "tables") for table in tables]
+    facts = _provenance([cell for some in cells.values() for cell in some])
+    store.write_json(folder / "provenance.json", dict(facts))
+    context = {
+        "paper": paper,
+        "title": title,
+        "judged": judged,
+        "verdicts": Counter(record["verdict"] for record in judged),
+        "commands": commands,
+        "figures": drawn,
+        "tables": made,
+        "ledger": ledger,
+        "experiments": _experiments(frames, cells, commands),
+        "shown_by": lambda record: _shown_by(record, drawn),
+        "provenance": facts,
+    }
+    context["index"] = "../index.html" if folder.parent.name == "reports" else None
+    write_page(page, "report", context)
+    files = [str(file.relative_to(folder)) for file in sorted(folder.rglob("*")) if file.is_file() and file != inputs]
+    store.write_json(inputs, {"paper": paper, "title": title, "digest": digest, "files": files})
+    return Report(page, changed=True)
+
+
+def _is_current(folder: Path, inputs: Path, digest: str) -> bool:
+    """Whether the report of this digest is there, whole; one whose list of files is damaged is not."""
+    try:
+        before = store.read_json(inputs)
+        return bool(before) and before["digest"] == digest and all((folder / name).exists() for name in before["files"])
+    except (ConfigError, KeyError, TypeError):
+        return False
+
+
+def terminal_table(judged: Sequence[Mapping[str, Any]]) -> str:
+    """The verdicts as lines of text, and below each that is not ``reproduced`` why not."""
+    lines = []
+    for record in judged:
+        numbers = (measured(record), record["criterion"], f"n={record['n']}", percent(record["converged"]))
+        cells = [f"{record['id']:<7}", f"{record['verdict']:<12}"]
+        cells += [f"{text:<{width}}" for text, width in zip(numbers, (30, 15, 6, 6), strict=True)]
+        lines.append("  ".join([*cells, record["says"]]).rstrip())
+        if record["reason"]:
+            lines.append(f"{'':9}{record['reason']}")
+    header = f"{'claim':<7}  {'verdict':<12}  {'measured [95 %]':<30}  {'criterion':<15}  {'':<6}  {'conv.':<6}  number"
+    counts = Counter(record["verdict"] for record in judged)
+    return "\n".join([header, *lines, " · ".join(f"{count} {verdict}" for verdict, count in counts.items())])
+
+
+def _digest(cells: Mapping[str, Sequence[Path]], *told: Any) -> str:
+    """Hash of everything a report rests on: what the cells hold, how claims were judged, the code that draws."""
+    found = hashlib.sha256(json.dumps(exhibits.finite(told), sort_keys=True, default=str).encode())
+    for cell in (cell for name in sorted(cells) for cell in cells[name]):
+        for file in ("status.json", "summary.json", "provenance.json", "config.yaml"):
+            found.update(f"{cell.parent.name}/{cell.name}/{file}".encode())
+            found.update((cell / file).read_bytes() if (cell / file).exists() else b"-")
+    code = [HERE / "report.py", HERE / "exhibits.py", HERE / "html.py", *PAGES.iterdir()]
+    for source in sorted([*code, *(HERE / "figures").glob("*.py")]):
+        found.update(source.read_bytes())
+    return found.hexdigest()
+
+
+def of_paper(paper: int) -> tuple[str, Sequence[Any], Sequence[Any]]:
+    """Title, plots and tables of ``src/report/figures/paperN.py``; imported only now, since that takes a second."""
+    name = f"src.report.figures.paper{paper}"
+    if importlib.util.find_spec(name) is None:
+        return f"Paper {paper}", (), ()
+    module = importlib.import_module(name)
+    return module.TITLE, module.PLOTS, module.TABLES
+
+
+def folder_of(outputs: Path, title: str, profile: str, mark: str | None = None) -> Path:
+    """Where a report lies: what it is on, the profile unless default, and a mark of what else was overridden."""
+    return outputs / "reports" / "-".join(filter(None, [title, profile if profile != "default" else None, mark]))
+
+
+def _shown_by(record: Mapping[str, Any], drawn: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The figures that are drawn from an experiment of a claim."""
+    names = set(record["experiment"].split(", "))
+    return [figure for figure in drawn if not figure["note"] and names & set(figure["plot"].experiments)]
+
+
+def _claims_table(judged: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, Any]:
+    rows = [
+        {"id": record["id"], **part, **group}
+        for record in judged
+        for part in record["parts"]
+        for group in (part["groups"] or [{}])
+    ]
+    caption = (
+        "Every number behind the verdicts, one line per group. Intervals: 95 %, bootstrap over seeds, each drawn in "
+        "all cells at once and stretched for few seeds; exact bounds (95 % each) for rates of the networks at hand, "
+        "and for shares of networks, where a seed counts once. The worst network is a fact about those at hand, with "
+        "the range over seeds of the worst of each: another seed is no worse with probability n/(n + 1) for n seeds."
+    )
+    return exhibits.saved("T1", "All numbers", caption, pandas.DataFrame(rows, columns=PART_COLUMNS), folder)
+
+
+def _experiments(
+    frames: Mapping[str, pandas.DataFrame], cells: Mapping[str, Sequence[Path]], commands: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    rows = []
+    for name in sorted({*commands, *frames}):
+        frame = frames.get(name)
+        there = frame is not None and not frame.empty
+        rows.append({
+            "experiment": name,
+            "command": commands.get(name, ""),
+            "cells": [cell.name for cell in cells.get(name, ())],
+            "seeds": sorted({int(seed) for seed in frame["seed"]}) if there else [],
+            "converged": percent(frame.loc[frame["final"], "converged"].mean()) if there else "–",
+        })  # fmt: skip
+    return rows
+
+
+def _provenance(cells: Iterable[Path]) -> list[tuple[str, str]]:
+    """Every recorded fact of the cells: its value, or how many cells have which; of dates, the first and the last."""
+    found: dict[str, Counter[str]] = {}
+    for cell in cells:
+        for key, value in store.flatten(store.read_json(cell / "provenance.json") or {}).items():
+            if key not in ("command", "resumed") and not key.startswith("code_"):
+                text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+                found.setdefault(key, Counter())[text] += 1
+    facts = []
+    for key, values in found.items():
+        if len(values) == 1:
+            told = next(iter(values))
+        elif "date" in key:
+            told = f"{min(values)} to {max(values)}"
+        else:
+            told = "; ".join(f"{value} ({count} cells)" for value, count in values.most_common(6))
+        facts.append((key.replace("_", " "), told))
+    return facts

@@ -1,0 +1,1 @@
+"""The files of cells, where they come from, and their copy at W&B."""

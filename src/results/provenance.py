@@ -1,0 +1,157 @@
+"""Where a cell's numbers come from: code, command, software, hardware. No host, user or folder is named."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def collect(
+    command: str, seeds: Sequence[int], dtype: str, device: str, threads: int, data_files: Mapping[str, str]
+) -> dict[str, Any]:
+    """Everything ``provenance.json`` records, as plain JSON values; what cannot be found out is None.
+
+    ``threads`` is the thread count the cell computes with (sums depend on it), ``data_files`` maps the names of the
+    data files read to their sha256. Imports no torch: its build and the GPU are told if the caller has it loaded.
+    """
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": without_folders(command),
+        "git": git(ROOT),
+        "seeds": list(seeds),
+        "dtype": dtype,
+        "device": device,
+        "gpu": _gpu(device),
+        "cpu": _cpu(),
+        "dispatch": _dispatch(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "torch": _torch_build(),
+        "packages": dict(_packages()),
+        "data": dict(data_files),
+        "code": {name: _content_hash(ROOT / name) for name in _loaded_sources()},
+    }
+
+
+def changed_since(code: Mapping[str, str]) -> list[str]:
+    """The files of ``collect(…)["code"]`` whose content is in no file any more: other numbers may come out of them."""
+    present = {_content_hash(path) for path in SOURCES.rglob("*.py")}
+    return [name for name, known in code.items() if known not in present]
+
+
+SOURCES = ROOT / "src"
+NUMBERS_COME_FROM = re.compile(
+    r"src\.(data|models|optimizers|attacks|measurements|oracles|tensors|randomness|training(?!\.(checkpoint|microbatching)))\b"
+)
+IMPORTS = re.compile(rb"^[ \t]*(from [\w.]+ import (\([^)]*\)|[^\n(]*)|import [^\n]*)\n", re.MULTILINE)
+
+
+def _loaded_sources() -> list[str]:
+    """The source files numbers come from, of those this process has loaded."""
+    loaded = [module for name, module in sys.modules.items() if NUMBERS_COME_FROM.match(name)]
+    files = {Path(module.__file__) for module in loaded if getattr(module, "__file__", None)}
+    return sorted(str(file.relative_to(ROOT)) for file in files if file.stat().st_size)
+
+
+@cache
+def _content_hash(path: Path) -> str:
+    """Of what a module contains, but not of what it imports from where: a file that moved is still the same."""
+    return hashlib.sha256(IMPORTS.sub(b"", path.read_bytes())).hexdigest()[:12]
+
+
+def git(root: Path) -> dict[str, Any] | None:
+    """``{"sha", "dirty"}`` of the checkout whose root is ``root``; None if it is none, or git gives no answer.
+
+    Dirty means that a tracked file differs from the commit or that there is a file git neither tracks nor ignores.
+    """
+    if not (root / ".git").exists():
+        return None
+    # No optional locks: cells running side by side must not fight over the index. A checkout of another user may be
+    # read, as long as git starts no program its config names. GIT_DIR and its like (set in git hooks) would name
+    # another repository.
+    settings = ["-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
+    command = ["git", "--no-optional-locks", *settings, "status", "--porcelain=v2", "--branch"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        status = subprocess.run(
+            command, cwd=root, env=environment, capture_output=True, text=True, timeout=10, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    head = re.search(r"^# branch.oid ([0-9a-f]+)$", status, re.MULTILINE)  # "(initial)" before the first commit
+    return {"sha": head[1] if head else None, "dirty": any(line[0] != "#" for line in status.splitlines())}
+
+
+def commit_unknown(root: Path = ROOT) -> bool:
+    """Whether ``root`` is a checkout of which git gives no commit: it is missing, too old or refuses."""
+    return (root / ".git").exists() and (git(root) or {}).get("sha") is None
+
+
+def without_folders(command: str) -> str:
+    """The command with absolute folders cut down to the last part, which is enough to tell what was meant.
+
+    >>> without_folders("python -m src.run hydra/launcher=ray outputs=/home/me/results data.d=8")
+    'python -m src.run hydra/launcher=ray outputs=…/results data.d=8'
+    >>> without_folders("python -m src.run 'outputs=/home/jane doe/my results/out'")
+    'python -m src.run outputs=…/out'
+    """
+    words = [re.sub(r"(?<![\w.…/-])~?(?:/[^/'\",\]]+)*/(?=[^/'\",\]])", "…/", word) for word in shlex.split(command)]
+    return " ".join(word if re.fullmatch(r"[\w.…/=+~:,@%-]+", word) else shlex.quote(word) for word in words)
+
+
+@cache
+def _packages() -> dict[str, str | None]:
+    """Installed versions of the dependencies that pyproject.toml declares."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    return {name: _version(name) for name in (re.match(r"[\w.-]+", line)[0] for line in declared)}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@cache
+def _cpu() -> str | None:
+    try:
+        model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    except OSError:  # not Linux
+        model = None
+    return model[1] if model else platform.processor() or None
+
+
+def _dispatch() -> str:
+    """Which kernels compute: they round differently, by brand of CPU and by these variables, e.g. ``AVX2``."""
+    torch = sys.modules.get("torch")
+    variables = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "OPENBLAS_CORETYPE")
+    chosen = [f"{name}={os.environ[name]}" for name in variables if os.environ.get(name)]
+    return " ".join([torch.backends.cpu.get_cpu_capability() if torch else "no torch", *chosen])
+
+
+def _gpu(device: str) -> str | None:
+    torch = sys.modules.get("torch")
+    return torch.cuda.get_device_name(device) if torch and device.startswith("cuda") else None
+
+
+def _torch_build() -> dict[str, str | None] | None:
+    torch = sys.modules.get("torch")
+    return {"version": torch.__version__, "cuda": torch.version.cuda} if torch else None

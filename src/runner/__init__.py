@@ -1,0 +1,1 @@
+"""Build, launch and run cells."""

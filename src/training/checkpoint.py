@@ -1,0 +1,38 @@
+"""A training ``Progress`` on disk, with the length of the record it belongs to."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+
+import torch
+
+from src.errors import ANEW, ConfigError, reason
+from src.training.loop import Progress
+
+
+def content(progress: Progress, record_bytes: int) -> memoryview:
+    """Return the bytes of a checkpoint. The caller writes them: torch hides what the disk says behind its own error."""
+    file = io.BytesIO()
+    torch.save({"progress": progress._asdict(), "record_bytes": record_bytes}, file)
+    return file.getbuffer()
+
+
+def load(path: Path, device: torch.device) -> tuple[Progress, int] | None:
+    """The progress and the number of bytes of ``metrics.jsonl`` it goes with; None when there is no checkpoint.
+
+    Raises:
+        ConfigError: when the file is there but cannot be read, or is damaged.
+    """
+    try:
+        saved = torch.load(path, map_location=device, weights_only=True)
+        return Progress(**saved["progress"]), int(saved["record_bytes"])
+    except FileNotFoundError:
+        return None
+    except torch.OutOfMemoryError:
+        raise
+    except OSError as error:
+        raise ConfigError("checkpoint", path, f"cannot be read: {reason(error)}") from error
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError("checkpoint", path, f"is damaged; {ANEW}") from error

@@ -1,0 +1,143 @@
+"""The one training loop of the suite.
+
+It holds no files and prints nothing: it yields its ``Progress`` after every step, and ``cell.py`` decides what to
+measure, to write and to save. All there is to resume a run is one ``Progress``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from src.training.stopping import StopRule
+from src.types import Batch, Objective, Params, Snapshot, State, UpdateRule
+
+
+class Progress(NamedTuple):
+    """Everything that determines the rest of a run.
+
+    ``converged`` and ``diverged`` are ``[M]``; ``matched_at`` ``[M]`` is the first step at the loss at which runs are
+    compared, −1 before it. ``epoch_risk`` ``[M]`` is the mean over the epoch so far of each step's risk on its own
+    batch, at the weights it was taken from; not a number without batches.
+    """
+
+    step: int
+    params: Params
+    rule_state: State
+    stop_state: State
+    converged: Tensor
+    diverged: Tensor
+    matched_at: Tensor
+    epoch_risk: Tensor
+
+    @property
+    def ended(self) -> Tensor:
+        """``[M]``: members that train no more."""
+        return self.converged | self.diverged
+
+
+Batches = Callable[[int], Batch]
+"""``step -> batch``: a function of the step alone, so that a resumed run sees the same examples."""
+
+
+def start(params: Params, rule: UpdateRule, stop: StopRule) -> Progress:
+    """Step 0."""
+    members = len(next(iter(params.values())))
+    device = next(iter(params.values())).device
+    no = torch.zeros(members, dtype=torch.bool, device=device)
+    never = torch.full((members,), -1, device=device)
+    none = torch.full((members,), torch.nan, dtype=torch.float64, device=device)
+    return Progress(0, params, rule.init(params), stop.init(members), no, no, matched_at=never, epoch_risk=none)
+
+
+def train(
+    progress: Progress,
+    objective: Objective,
+    rule: UpdateRule,
+    batches: Batches,
+    stop: StopRule,
+    steps: int,
+    matched_log_risk: float = -math.inf,
+    epoch: int | None = None,
+) -> Iterator[Progress]:
+    """Yield ``progress`` itself, then the progress after every step until ``steps`` or until all members have ended.
+
+    A member that has ended stays where it is, so its numbers do not depend on its company. A member is matched at
+    the first step whose log-risk is at or below ``matched_log_risk``. An ``epoch`` is so many steps,
+    None when every step sees all examples: then there is no ``epoch_risk``.
+    """
+    yield progress
+    if over(progress, steps):
+        return
+    log_risk, grad = objective(progress.params, batches(progress.step))
+    while not over(progress, steps):
+        epoch_risk = progress.epoch_risk
+        if epoch is not None:
+            epoch_risk = _averaged(epoch_risk, log_risk.double().exp(), progress.step % epoch)
+        moved = rule.update(progress.params, progress.rule_state, log_risk, grad)
+        if bool(progress.ended.any()):
+            moved = keep_where(progress.ended, (progress.params, progress.rule_state), moved)
+        progress = progress._replace(
+            step=progress.step + 1, params=moved[0], rule_state=moved[1], epoch_risk=epoch_risk
+        )
+        log_risk, grad = objective(progress.params, batches(progress.step))
+        newly = (progress.matched_at < 0) & (log_risk <= matched_log_risk)
+        progress = progress._replace(matched_at=torch.where(newly, progress.step, progress.matched_at))
+        if progress.step % stop.every == 0 or progress.step == steps:
+            view = snapshot(progress, objective, rule, batches)
+            progress = progress._replace(diverged=progress.diverged | ~view.log_risk.isfinite())
+            if progress.step % stop.every == 0:  # not at the end: rules compare with their last asking
+                converged, stop_state = stop.update(view, progress.stop_state)
+                converged = progress.converged | converged & ~progress.diverged
+                progress = progress._replace(converged=converged, stop_state=stop_state)
+        yield progress
+
+
+def _averaged(mean: Tensor, new: Tensor, count: int) -> Tensor:
+    """The mean of ``count`` numbers and a new one."""
+    return mean + (new - mean) / (count + 1) if count else new
+
+
+def over(progress: Progress, steps: int) -> bool:
+    """Whether the budget is spent or every member has ended."""
+    return progress.step >= steps or bool(progress.ended.all())
+
+
+def snapshot(progress: Progress, objective: Objective, rule: UpdateRule, batches: Batches) -> Snapshot:
+    """What measurements see: the point the rule stands by, and the log-risk there."""
+    params = rule.settled(progress.params, progress.rule_state)
+    log_risk, _ = objective(params, batches(progress.step))
+    return Snapshot(progress.step, params, log_risk)
+
+
+def keep_where(mask: Tensor, old: Any, new: Any) -> Any:
+    """``old`` for the members in ``mask`` ``[M]`` and ``new`` for the others, leaf by leaf through a tree.
+
+    Leaves lead with the members axis; scalars (a step counter) are shared and taken from ``new``.
+    """
+    return _leaf_by_leaf(lambda b, a: torch.where(mask.reshape(-1, *[1] * (b.ndim - 1)), a, b), new, old)
+
+
+def of_members(members: slice, tree: Any) -> Any:
+    """A copy of what some members have of a tree."""
+    return _leaf_by_leaf(lambda leaf: leaf[members].clone(), tree)
+
+
+def joined(trees: Sequence[Any]) -> Any:
+    """The members of several trees in one; scalars, which must be equal, from the first."""
+    return _leaf_by_leaf(lambda *leaves: torch.cat(leaves), *trees)
+
+
+def _leaf_by_leaf(of: Callable[..., Tensor], *trees: Any) -> Any:
+    """``of`` the leaves at every place of trees of one form; what has no members axis is that of the first tree."""
+    first = trees[0]
+    if isinstance(first, dict):
+        return {key: _leaf_by_leaf(of, *(tree[key] for tree in trees)) for key in first}
+    if isinstance(first, tuple):
+        parts = [_leaf_by_leaf(of, *leaves) for leaves in zip(*trees, strict=True)]
+        return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+    return of(*trees) if isinstance(first, Tensor) and first.ndim > 0 else first

@@ -1,0 +1,219 @@
+"""The risks, as their logarithm: log L and ∇ log L never underflow, where L and ∇L are exactly zero long before.
+
+An objective maps ``(params, batch)`` to ``(log_risk [M], ScaledGrad)`` with ∇L = e^{log L}·∇ log L. The risk is the
+mean over the batch. q_i = y_i N(x_i; θ) is the margin of example i, ``[M, N]``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy, softplus
+
+from src.attacks.fgsm import fgsm
+from src.constraints import Count, NonNegative, Positive, Share
+from src.errors import ConfigError
+from src.tensors import spectra
+from src.tensors.network import TensorNetwork, prepared
+from src.types import Batch, Model, Objective, Params, ScaledGrad, Task
+
+_EXACT_TAIL = 30.0  # log(softplus(−q)) = −q to 1e-13 relative for q beyond this
+
+Forward = Callable[[Params, Tensor], Tensor]
+LogLosses = Callable[[Forward, Params, Batch], Tensor]
+"""The logarithm of every example's loss, ``[M, N]``."""
+
+
+def log_logistic_loss(q: Tensor) -> Tensor:
+    """log log(1 + e^{−q}), finite for every q: beyond q = 30 it is −q to the last digit of float64."""
+    return _log_logistic(q)[0]
+
+
+def log_logistic_and_slope(q: Tensor) -> tuple[Tensor, Tensor]:
+    """log ℓ and its derivative −σ(−q)/ℓ for ℓ = log(1 + e^{−q}), where σ(−q) = 1 − e^{−ℓ}."""
+    log_loss, loss = _log_logistic(q)
+    return log_loss, torch.expm1(-loss).div_(loss)
+
+
+def _log_logistic(q: Tensor) -> tuple[Tensor, Tensor]:
+    """log ℓ, and ℓ itself up to q = 30."""
+    loss = softplus(-q.clamp(max=_EXACT_TAIL))
+    return torch.where(q > _EXACT_TAIL, -q, loss.log()), loss
+
+
+def log_saturating_loss(outputs: Tensor, y: Tensor) -> Tensor:
+    """The logistic loss of a sigmoid rounded to single precision, as the released code of Wang et al. (2023) has it.
+
+    Beyond an output of about 17 the sigmoid is exactly 1: the loss is 0 for y = 1 and 100 for y = −1, and both
+    gradients are exactly 0. A loss of 0 becomes the smallest positive number.
+    """
+    sigmoid = torch.sigmoid(outputs.float())
+    loss = binary_cross_entropy(sigmoid, ((y.float() + 1) / 2).expand_as(sigmoid), reduction="none")
+    return loss.clamp(min=torch.finfo(torch.float32).tiny).to(outputs).log()
+
+
+def exponential(task: Task, model: Model) -> Objective:
+    """L = (1/N) Σ e^{−q_i}; −∇ log L = Σ p_i y_i ∇N(x_i) with p = softmax(−q)."""
+    return _risk_of_margins(model, lambda q: (-q, -1.0))
+
+
+def logistic(task: Task, model: Model) -> Objective:
+    """L = (1/N) Σ log(1 + e^{−q_i})."""
+    return _risk_of_margins(model, log_logistic_and_slope)
+
+
+def adversarial(
+    task: Task,
+    model: Model,
+    *,
+    eps: Share = 16 / 255,
+    norm: Literal["linf", "l2"] = "linf",
+    steps: Count = 1,
+    step: Positive = 1.0,
+    box: list[float] | None = [0.0, 1.0],  # noqa: B006 (read only)
+    clean: NonNegative = 0.0,
+    saturating: bool = False,
+    tubal_nuclear: NonNegative = 0.0,
+) -> Objective:
+    """L = (1/N) Σ [ℓ(y_i N(x_i')) + clean·ℓ(y_i N(x_i))] + λ Σ_l ‖M(W^l)‖_*, logistic ℓ, at attacked inputs x'.
+
+    Args:
+        task: its inputs must lie in the box.
+        model: any network; a ``TensorNetwork`` for a penalty.
+        eps: radius of the ball of attacks.
+        norm: of the ball.
+        steps: of the attack, from x: one of length ε is FGSM.
+        step: their length, in units of eps.
+        box: lowest and highest value of an input, or null.
+        clean: weight of the clean risk; the released code of experiment A.1 has 1.
+        saturating: the released code's loss, a sigmoid rounded to single precision, in training and attack.
+        tubal_nuclear: λ, the weight of the layers' tubal nuclear norms, of which a subgradient is taken.
+    """
+    box = _checked_box(task, box)
+
+    def log_loss(outputs: Tensor, y: Tensor) -> Tensor:
+        return log_saturating_loss(outputs, y) if saturating else log_logistic_loss(y * outputs)
+
+    def log_losses(forward: Forward, params: Params, batch: Batch) -> Tensor:
+        x, y = _of_members(params, batch)
+
+        def attacked_outputs(params: Params, inputs: Tensor) -> Tensor:
+            outputs = forward(params, inputs)
+            # y·(−y·loss) = −loss: an attack that sees the saturating loss loses its gradient where that does.
+            return -y * log_saturating_loss(outputs, y).exp() if saturating else outputs
+
+        attacked = fgsm(attacked_outputs, _detached(params), x, y, eps, norm=norm, steps=steps, step=step, box=box)
+        losses = log_loss(forward(params, attacked), y)
+        if clean > 0:
+            losses = torch.logaddexp(losses, math.log(clean) + log_loss(forward(params, x), y))
+        return losses
+
+    return _mean_risk(model, log_losses, tubal_nuclear)
+
+
+def trades(
+    task: Task,
+    model: Model,
+    *,
+    eps: Share = 16 / 255,
+    norm: Literal["linf", "l2"] = "linf",
+    steps: Count = 10,
+    step: Positive = 0.25,
+    box: list[float] | None = [0.0, 1.0],  # noqa: B006 (read only)
+    beta: Positive = 6.0,
+) -> Objective:
+    """L = (1/N) Σ ℓ(y_i N(x_i)) + β·KL(p(x_i) ‖ p(x_i')), p the sigmoid (Zhang et al., 2019, for two classes).
+
+    The attack moves the output across 0, away from what the network says at x; that raises the divergence too, whose
+    gradient is zero at x. ``eps`` … ``box`` are those of ``adversarial``.
+    """
+    box = _checked_box(task, box)
+
+    def log_losses(forward: Forward, params: Params, batch: Batch) -> Tensor:
+        x, y = _of_members(params, batch)
+        outputs = forward(params, x)
+        said = torch.where(outputs.detach() < 0, -1.0, 1.0).to(y)
+        attacked = forward(
+            params, fgsm(forward, _detached(params), x, said, eps, norm=norm, steps=steps, step=step, box=box)
+        )
+        # KL(p ‖ p') = A(−q') − A(−q) − A'(−q)(q − q') with A = softplus; exchanging the classes changes nothing
+        q, q_attacked = said * outputs, said * attacked
+        divergence = softplus(-q_attacked) - softplus(-q) - torch.sigmoid(-q) * (q - q_attacked)
+        log_divergence = divergence.clamp(min=torch.finfo(q.dtype).tiny).log()
+        return torch.logaddexp(log_logistic_loss(y * outputs), math.log(beta) + log_divergence)
+
+    return _mean_risk(model, log_losses)
+
+
+def _risk_of_margins(model: Model, log_loss_and_slope: Callable[[Tensor], tuple[Tensor, Tensor | float]]) -> Objective:
+    """The risk of a loss of the margins alone: ∂ log L/∂q_i = p_i ∂ log ℓ(q_i)/∂q_i, with p_i = ℓ(q_i)/Σ ℓ(q_j).
+
+    ``_mean_risk`` gives the same and costs small networks more: here autograd sees the network alone.
+    """
+
+    def objective(params: Params, batch: Batch) -> tuple[Tensor, ScaledGrad]:
+        leaves = {name: leaf.detach().requires_grad_() for name, leaf in params.items()}
+        with torch.enable_grad():
+            forward, hat = prepared(model, leaves)
+            q = batch.y * forward(hat, batch.x)
+        log_losses, slopes = log_loss_and_slope(q.detach())
+        total = log_losses.logsumexp(-1, keepdim=True)
+        shares = (log_losses - total).exp_()
+        grads = torch.autograd.grad(q, tuple(leaves.values()), shares.mul_(slopes))
+        log_risk = total.squeeze(-1) - math.log(q.shape[-1])
+        return log_risk, ScaledGrad(dict(zip(leaves, grads, strict=True)), log_scale=log_risk)
+
+    return objective
+
+
+def _mean_risk(model: Model, log_losses: LogLosses, tubal_nuclear: float = 0.0) -> Objective:
+    if tubal_nuclear > 0 and not isinstance(model, TensorNetwork):
+        raise ConfigError("objective.tubal_nuclear", tubal_nuclear, "needs a network of tensors: model=tnn")
+
+    def objective(params: Params, batch: Batch) -> tuple[Tensor, ScaledGrad]:
+        leaves = {name: leaf.detach().requires_grad_() for name, leaf in params.items()}
+        with torch.enable_grad():
+            forward, hat = prepared(model, leaves)
+            losses = log_losses(forward, hat, batch)
+            log_risk = losses.logsumexp(-1) - math.log(losses.shape[-1])
+            if tubal_nuclear > 0:
+                log_risk = torch.logaddexp(log_risk, (tubal_nuclear * tubal_nuclear_norm(model, hat)).log())
+            # The members share no parameter: the gradient of the sum is every member's own gradient.
+            grads = torch.autograd.grad(log_risk.sum(), tuple(leaves.values()))
+        log_risk = log_risk.detach()
+        return log_risk, ScaledGrad(dict(zip(leaves, grads, strict=True)), log_scale=log_risk)
+
+    return objective
+
+
+def tubal_nuclear_norm(network: TensorNetwork, hat: Params) -> Tensor:
+    """Σ_l ‖M(W^l)‖_* over the t-layers, ``[M]``, of parameters in the transform domain: s·‖Ŵ‖_* with M = s·O."""
+    multiplicity, layers = network.transform.multiplicity, network.layers(hat).values()
+    return network.scale * sum(spectra.tubal_nuclear(spectra.singular_values(w), multiplicity) for w in layers)
+
+
+def _of_members(params: Params, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Inputs ``[M, N, ...]`` and labels ``[M, N]``: an attack is on one member."""
+    members = len(next(iter(params.values())))
+    if batch.y.ndim == 2:
+        return batch.x, batch.y
+    return batch.x.expand(members, *batch.x.shape), batch.y.expand(members, -1)
+
+
+def _detached(params: Params) -> Params:
+    """For an attack, which asks for no gradient of the parameters."""
+    return {name: leaf.detach() for name, leaf in params.items()}
+
+
+def _checked_box(task: Task, box: list[float] | None) -> list[float] | None:
+    if box is None:
+        return None
+    if len(box) != 2 or not box[0] < box[1]:
+        raise ConfigError("objective.box", box, "must be a lower and a higher number, or null")
+    if task.x.min() < box[0] or task.x.max() > box[1]:
+        raise ConfigError("objective.box", box, f"must hold all inputs, {task.x.min():g} to {task.x.max():g}")
+    return box

@@ -1,0 +1,95 @@
+import re
+
+import pandas
+import pytest
+import yaml
+
+from src.claims import deviations
+from src.config import sweep
+from src.errors import ConfigError
+
+GOOD = {
+    "id": "P9-L1",
+    "subject": "the step",
+    "paper": "s = 1",
+    "code": "s = 2",
+    "switch": {"paper": "optimizer=muon optimizer.scaling=none", "code": "optimizer.scaling=original"},
+    "effect": {
+        "experiment": "steps",
+        "says": "width at s = 2 over that at s = 1",
+        "value": "width",
+        "statistic": "ratio",
+        "where": "s == 2",
+        "versus": "s == 1",
+    },
+    "note": "Wider.",
+}
+OWN = [entry for paper in (1, 2, 3) for entry in deviations.load(paper)]
+
+
+def load(tmp_path, *entries):
+    (tmp_path / "paper9.yaml").write_text(yaml.safe_dump(list(entries)))
+    return deviations.load(9, tmp_path)
+
+
+def test_an_effect_is_a_number_told_with_its_interval_and_no_verdict(tmp_path):
+    rows = [
+        {"experiment": "steps", "cell": f"s{s}", "member": m, "seed": m, "step": 9, "final": True, "converged": True}
+        | {"s": s, "width": s * (3 + m)}
+        for s in (1, 2)
+        for m in range(5)
+    ]
+    (record,) = deviations.measure(load(tmp_path, GOOD), {"steps": pandas.DataFrame(rows)})
+    effect = record["effect"]
+    assert (record["id"], record["switch"]["code"]) == ("P9-L1", "optimizer.scaling=original")
+    assert effect["estimate"] == 2
+    assert effect["low"] <= 2 <= effect["high"]
+    assert (effect["n"], effect["verdict"], effect["cells"]) == (10, "told", ["steps/s1", "steps/s2"])
+
+
+def test_an_effect_that_no_cell_shows_says_so(tmp_path):
+    (record,) = deviations.measure(load(tmp_path, GOOD), {})
+    assert record["effect"]["estimate"] is None
+    assert record["effect"]["reason"] == "steps has no finished cell"
+    (record,) = deviations.measure(load(tmp_path, GOOD | {"effect": None}), {})
+    assert (record["effect"], record["says"]) == (None, "not measured")
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        (GOOD | {"nots": "x"}, ("P9-L1.nots", "did you mean 'note'?")),
+        ({key: GOOD[key] for key in GOOD if key != "effect"}, ("P9-L1.effect", "missing")),
+        (GOOD | {"paper": " "}, ("P9-L1.paper", "must be text")),
+        (GOOD | {"switch": {"paper": "a=1"}}, ("P9-L1.switch.code", "missing")),
+        (GOOD | {"switch": {"paper": "a=1", "code": "b = 2"}}, ("P9-L1.switch.code", "must be key=value")),
+        (GOOD | {"effect": "large"}, ("P9-L1.effect", "must be null, or a mapping")),
+        (GOOD | {"effect": {"says": "x", "value": "x"}}, ("P9-L1.effect", "keys experiment")),
+        (GOOD | {"effect": GOOD["effect"] | {"criterion": {"at_most": 1}}}, ("P9-L1.effect.criterion", "not judged")),
+        (GOOD | {"effect": GOOD["effect"] | {"vs": "x"}}, ("P9-L1.effect.vs", "unknown key")),
+    ],
+)
+def test_a_damaged_entry_is_refused_with_what_is_allowed(tmp_path, entry, says):
+    with pytest.raises(ConfigError) as refusal:
+        load(tmp_path, entry)
+    for words in says:
+        assert words in str(refusal.value)
+
+
+def test_entries_do_not_share_an_id_and_a_paper_may_have_none(tmp_path):
+    assert deviations.load(9, tmp_path) == []
+    with pytest.raises(ConfigError, match="stands twice"):
+        load(tmp_path, GOOD, GOOD)
+
+
+@pytest.mark.parametrize("switch", sorted({entry.switch[side] for entry in OWN for side in deviations.SIDES}))
+def test_every_switch_of_the_suites_ledgers_is_a_command_that_composes(switch):
+    assert sweep.expand(switch.split())
+
+
+@pytest.mark.parametrize("entry", [e for e in OWN if not e.effect], ids=lambda entry: entry.id)
+def test_an_effect_that_is_not_measured_comes_with_the_command_that_would(entry):
+    commands = re.findall(r"`python -m src\.run ([^`]+)`", entry.note)
+    assert commands
+    for command in commands:
+        assert sweep.expand(command.split())

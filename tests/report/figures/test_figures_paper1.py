@@ -1,0 +1,226 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas
+import pytest
+from scipy.stats import norm
+
+from src.report.figures import paper1, style
+from tests import fabricated
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory):
+    return fabricated.frames(fabricated.paper1(tmp_path_factory.mktemp("outputs")))
+
+
+def rows_of(plot, frames):
+    return pandas.concat([frames[name] for name in plot.experiments], ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def drawn(frames):
+    with style.look():
+        return {plot.id: plot.draw(rows_of(plot, frames)) for plot in paper1.PLOTS}
+
+
+def test_every_figure_of_the_paper_is_there_once():
+    assert [plot.id for plot in paper1.PLOTS] == [f"F{i}" for i in range(1, 11)]
+
+
+@pytest.mark.parametrize("plot", paper1.PLOTS, ids=lambda plot: plot.id)
+def test_a_figure_says_what_it_shows_and_hands_back_finite_data(plot, drawn):
+    figure, data = drawn[plot.id]
+    assert plot.caption.endswith(".")
+    assert plot.alt.endswith(".")
+    assert plot.formula
+    assert all(axes.get_ylabel() for axes in figure.axes)
+    assert len(data)
+    assert np.isfinite(data.select_dtypes("number")).all(axis=None)
+
+
+@pytest.mark.parametrize(("name", "swept"), [("F1", "data_k"), ("F2", "data_d")])
+def test_radii_are_those_of_the_rows(name, swept, drawn, frames):
+    experiment = {"F1": "cluster_k_scaling", "F2": "cluster_d_scaling"}[name]
+    final = frames[experiment].query("final")
+    data = drawn[name][1]
+    for series, column in (("universal z, half flipped", "z_r50"), ("certified", "certificate_median")):
+        part = data[data["series"] == series].set_index("x")
+        radius = final.groupby(swept)[column]
+        pandas.testing.assert_series_equal(part["y"], radius.median(), check_names=False)
+        pandas.testing.assert_series_equal(part["low"], radius.min(), check_names=False)
+        pandas.testing.assert_series_equal(part["high"], radius.max(), check_names=False)
+        assert (part["n"] == 3).all()
+    closed = data[data["series"] == "√(d/k)"]
+    assert (closed["n"] == 0).all()
+    measured = data[data["series"] == "universal z, half flipped"]
+    np.testing.assert_allclose(closed["y"], measured["y"], rtol=0.01)
+
+
+def test_the_lines_on_the_canvas_are_the_data(drawn):
+    figure, data = drawn["F1"]
+    lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
+    for series, part in data.groupby("series"):
+        np.testing.assert_array_equal(lines[series].get_ydata(), part["y"])
+
+
+def test_flip_curves_are_one_per_configuration(drawn, frames):
+    data = drawn["F3"][1]
+    configurations = {cell for name in frames for cell in frames[name]["experiment"] + frames[name]["cell"]}
+    left_out = ("cluster_trajectory", "cluster_robust_start", "cluster_full_space", "cluster_trainers")
+    wanted = {name for name in configurations if not name.startswith(left_out)}
+    assert set(data["panel"] + data["series"]) == wanted
+    row = frames["cluster_attacks"].query("final").iloc[0]
+    curve = data[data["panel"] == "cluster_attacks"]
+    np.testing.assert_allclose(curve["y"], row["curve_flip"])
+    np.testing.assert_allclose(curve["x"], row["curve_radius"])
+
+
+def test_trajectories_have_one_line_per_initialisation(drawn, frames):
+    data = drawn["F4"][1]
+    assert set(data["series"]) == {"1e-06", "0.001"}
+    end = data[(data["x"] == 2000) & (data["panel"] == "slackness") & (data["series"] == "1e-06")]
+    rows = frames["cluster_trajectory"].query("final and model_init_scale == 1e-6")
+    assert end["y"].item() == rows["slackness"].median()
+
+
+def test_error_map_pools_errors_and_stands_beside_o7(drawn):
+    data = drawn["F5"][1].set_index(["n", "sigma"])
+    assert data.loc[(16, 8.0), "measured"] == pytest.approx(120 / 3000)
+    spread = 8 * np.sqrt(1 + 64 * 8 / 16)
+    assert data.loc[(16, 8.0), "closed_form"] == pytest.approx(norm.sf(np.sqrt(4096 / 8) / spread))
+
+
+def test_weights_per_point_count_w_b_and_v(drawn):
+    data = drawn["F6"][1]
+    radius = data[data["series"] == "universal z"]
+    np.testing.assert_allclose(radius["x"], np.array([4, 16, 64, 1024]) * (8 + 128 + 2) / 128)
+
+
+def test_balance_is_the_share_of_the_rarer_label(drawn):
+    data = drawn["F7"][1]
+    allowed = data[data["series"].str.startswith("1/c")]
+    np.testing.assert_allclose(allowed["x"], [1 / 32, 4 / 32, 16 / 32])
+    np.testing.assert_allclose(allowed["y"], [32, 8, 2])
+
+
+def test_robust_start_begins_at_one_and_knows_o8(drawn):
+    data = drawn["F8"][1]
+    radius = data[data["panel"].str.startswith("attack")]
+    assert (radius.loc[(radius["x"] == 0) & (radius["n"] > 0), "y"] == 1).all()
+    o8 = radius[radius["series"] == "O8, k = 8"]["y"]
+    np.testing.assert_allclose(o8, np.sqrt(4096 / (1 + 8 / 2)) / np.sqrt(4096 / 2))
+
+
+def test_cosines_are_neuron_by_mean(drawn, frames):
+    data = drawn["F9"][1]
+    row = frames["cluster_trajectory"].query("final and model_init_scale == 1e-6").iloc[0]
+    third = data[data["neuron"] == 3].sort_values("mean")
+    np.testing.assert_array_equal(third["cosine"], row["neuron_mean_cosine"][16:24])
+    assert third["contribution"].unique() == [row["neuron_contribution"][2]]
+
+
+def test_robust_accuracy_is_what_is_not_flipped_and_certificates_are_counted(drawn, frames):
+    data = drawn["F10"][1]
+    rows = frames["cluster_attacks"].query("final")
+    pgd = data[data["series"] == "PGD-40, one start"]
+    np.testing.assert_allclose(pgd["y"], 1 - np.array(rows["pgd40_curve"].iloc[0]))
+    certified = data[data["series"] == "certified"].set_index("x")
+    radii = [np.array(r) / np.sqrt(4096 / 8) for r in rows["certificate_radii"]]
+    assert certified.loc[1.0, "low"] == min((r > 1).mean() for r in radii)
+
+
+def test_hollow_markers_where_a_seed_has_not_converged(frames):
+    rows = frames["cluster_k_scaling"].copy()
+    rows.loc[(rows["data_k"] == 32) & (rows["member"] == 0), "converged"] = False
+    with style.look():
+        figure, data = paper1.PLOTS[0].draw(rows)
+    measured = data[data["n"] > 0]
+    assert set(measured.loc[measured["converged"] < 1, "x"]) == {32}
+    hollow = [line for line in figure.axes[0].get_lines() if line.get_markerfacecolor() == "white"]
+    assert hollow
+    assert all(list(line.get_xdata()) == [32] for line in hollow)
+
+
+def test_the_same_figure_gives_the_same_bytes(tmp_path, frames):
+    plot = paper1.PLOTS[0]
+    for name in ("a", "b"):
+        with style.look():
+            style.save(plot.draw(rows_of(plot, frames))[0], tmp_path / name)
+    for suffix in (".png", ".pdf"):
+        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+
+
+PERSONAL = {"text.usetex": True, "savefig.bbox": "tight", "savefig.facecolor": "black", "axes.facecolor": "pink"}
+PERSONAL |= {"font.size": 20, "lines.linewidth": 9, "axes.formatter.use_locale": True, "axes.unicode_minus": False}
+PERSONAL |= {"figure.constrained_layout.h_pad": 1, "image.cmap": "jet", "path.simplify": False, "pdf.compression": 0}
+
+
+def test_personal_settings_of_matplotlib_do_not_reach_a_figure(tmp_path, frames):
+    plot = paper1.PLOTS[4]  # a heat map, with text
+    for name, personal in (("ours", {}), ("personal", PERSONAL)):
+        with mpl.rc_context(personal):
+            with style.look():
+                style.save(plot.draw(rows_of(plot, frames))[0], tmp_path / name)
+            assert not personal or mpl.rcParams["lines.linewidth"] == 9, "and they are kept for others"
+    for suffix in (".png", ".pdf"):
+        assert (tmp_path / f"ours{suffix}").read_bytes() == (tmp_path / f"personal{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nonsense", "qtagg", ""])
+def test_neither_a_backend_nor_a_file_of_settings_stops_the_import(backend, tmp_path):
+    (tmp_path / "matplotlibrc").write_bytes("text.usetex: True\nfont.family: caf\xe9\n".encode("latin-1"))
+    program = (
+        "import os, src.report.figures.style, matplotlib; print(os.environ['MPLBACKEND'], matplotlib.get_backend())"
+    )
+    environment = os.environ | {"MPLBACKEND": backend, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == (f"{backend} agg".strip(), "")
+
+
+def test_values_that_are_not_finite_are_left_out_of_spreads():
+    frame = pandas.DataFrame({"x": [1, 1, 1], "y": [1.0, np.inf, 3.0], "converged": True})
+    row = style.spread(frame, "x", "y", "it").iloc[0]
+    assert (row["y"], row["low"], row["high"], row["n"]) == (2.0, 1.0, 3.0, 2)
+
+
+def test_words_for_those_who_do_not_see_the_lines():
+    frame = pandas.DataFrame({"x": [1, 2], "y": [5.0, 7.0], "converged": True})
+    assert style.in_words(style.spread(frame, "x", "y", "radius")) == "radius: 5 at 1, 7 at 2."
+
+
+def test_attack_table(frames):
+    table = paper1.attack_table(frames["cluster_attacks"]).set_index("quantity")
+    assert table.loc["PGD-40, one start, 1.06·√(d/k)", "median"] == 0.7
+    assert table.loc["certificate / √(d/k)", "median"] == pytest.approx(0.98, abs=0.01)
+    assert (table["networks"] == 3).all()
+
+
+def test_assumption_table_has_every_configuration_and_says_whether_it_is_met(frames):
+    table = paper1.assumption_table(pandas.concat(frames.values(), ignore_index=True))
+    literal = table[table["experiment"] == "cluster_literal"]
+    assert literal["met"].tolist() == ["yes"] * 3
+    noisy = table[(table["experiment"] == "cluster_noise") & (table["sigma"] == 8)]
+    assert set(noisy["met"]) == {"no"}
+    assert ((table["left"] <= table["right"]) == (table["met"] == "yes")).all()
+
+
+def test_half_finished_sweeps_are_drawn(frames):
+    fabricated.draw_every_cell_alone(paper1.PLOTS, frames)
+
+
+@pytest.mark.parametrize("what", ["NaN", "-inf", "no curve", "empty curve"])
+def test_panels_without_a_finite_value_say_so(what, frames):
+    fabricated.draw_without_values(paper1.PLOTS, frames, what)
+
+
+def test_panels_with_values_say_nothing(drawn):
+    assert not [text for figure, _ in drawn.values() for axes in figure.axes for text in axes.texts
+                if text.get_text() == style.NO_VALUE]  # fmt: skip

@@ -1,0 +1,113 @@
+"""What moved between two results, and an index of all."""
+
+import pytest
+
+from src.claims import schema
+from src.report import compare, index_page, paper_page
+from src.results import store
+
+
+def part(estimate, low=None, high=None, **more):
+    number = {"says": "radius", "statistic": "median", "criterion": "≤ 1", "group": "", "groups": [], "n": 3}
+    return number | {"estimate": estimate, "low": low, "high": high, "converged": 1.0} | more
+
+
+def claim(name, verdict, *parts):
+    return {"id": name, "verdict": verdict, "statement": f"What {name} states.", "parts": list(parts), "cells": []} | {
+        key: parts[0][key] for key in ("says", "criterion", "estimate", "low", "high", "n", "converged", "statistic")
+    } | {"reason": "", "paper": 1, "experiment": "x"}  # fmt: skip
+
+
+@pytest.fixture
+def pair(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    here = [claim("C1", "reproduced", part(0.5, 0.4, 0.6)), claim("C2", "reproduced", part(0.5, 0.4, 0.6))]
+    there = [claim("C1", "reproduced", part(0.55, 0.5, 0.7)), claim("C2", "contradicted", part(2.0, 1.5, 2.5))]
+    for outputs, judged in ((a, here), (b, [*there, claim("C3", "undecided", part(None))])):
+        (outputs / "reports" / "paper1").mkdir(parents=True)
+        store.write_json(outputs / "reports" / "paper1" / "claims.json", judged)
+    return a, b
+
+
+def test_what_moved_is_told_and_what_is_noise_is_not(pair):
+    a, b = pair
+    text = compare.write(f"{a},{b}")
+    assert "C2       reproduced → contradicted" in text
+    assert "C2       0.5 [0.4, 0.6] → 2 [1.5, 2.5]  beyond noise: radius" in text
+    assert "C1 " not in text
+    assert "C3       not there → undecided" in text
+    assert "2 of 3 verdicts moved; numbers: 1 beyond noise, 1 within noise, 1 on one side only" in text
+    page = next((b / "reports").glob("compared-*.html")).read_text()
+    assert all(word in page for word in ("What C1 states.", "0.55 [0.5, 0.7]", "within noise", str(a)))
+
+
+def test_the_cpus_and_their_kernels_are_shown(pair):
+    a, b = pair
+    for outputs, dispatch in ((a, "AVX2"), (b, "AVX512")):
+        facts = {"cpu": "some CPU", "dispatch": dispatch, "python": "3.11"}
+        store.write_json(outputs / "reports" / "paper1" / "provenance.json", facts)
+    text = compare.write(f"{a},{b}")
+    assert "cpu: some CPU\n" in text and "dispatch: AVX2 → AVX512" in text and "python" not in text
+    assert "AVX512" in next((b / "reports").glob("compared-*.html")).read_text()
+
+
+def test_reports_are_taken_as_folders_too(pair, tmp_path):
+    a, b = (outputs / "reports" / "paper1" for outputs in pair)
+    b = b.rename(b.with_name("paper1-smoke"))
+    assert "2 of 3 verdicts moved" in compare.write(f"{a},{b}", tmp_path / "page.html")
+    assert (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize(
+    "numbers, how",
+    [
+        ((part(1.0), part(1.0)), "same"),
+        ((part(1.0), part(1.1)), "moved, noise unknown"),
+        ((part(1.0, 0.9, 1.1), part(1.2)), "moved, noise unknown"),
+        ((part(1.0, 0.9, 1.1), part(1.1)), "within noise"),
+        ((part(1.0, 0.9, 1.1), part(1.11, 1.11, 1.2)), "beyond noise"),
+        ((part(None), part(None)), "same"),
+        ((part(1.0), part(None)), "on one side only"),
+    ],
+)
+def test_noise_is_what_intervals_have_in_common(numbers, how):
+    assert compare.moved(*numbers) == how
+
+
+@pytest.mark.parametrize("words", ["{a}", "{a},{a}x", "{a},{empty}", "{a},{b},{b}"])
+def test_a_mistake_is_one_line(pair, tmp_path, words, capsys):
+    (tmp_path / "empty").mkdir()
+    given = words.format(a=pair[0], b=pair[1], empty=tmp_path / "empty")
+    assert paper_page.main([f"compare={given}"]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("word", ["outputs=nowhere", "comprae=a,b", "--index"])
+def test_a_wrong_word_is_one_line(word, capsys):
+    assert paper_page.main([word]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_the_index_has_every_paper_and_the_newest_report_first(pair):
+    outputs = pair[1]
+    cell = outputs / "x" / "cell"
+    cell.mkdir(parents=True)
+    store.write_json(cell / "status.json", {"state": "done", "ended": "2026-05-06T07:08:09.000"})
+    store.write_json(cell / "provenance.json", {"date": "2026-05-06T07:00:00", "git": {"sha": "0123456789"}})
+    newer = outputs / "reports" / "x"
+    newer.mkdir()
+    judged = claim("C2", "reproduced", part(0.5, 0.4, 0.6)) | {"cells": ["x/cell"]}
+    store.write_json(newer / "claims.json", [judged])
+    text = index_page.write(outputs).read_text()
+    for number in schema.papers():
+        assert f"{number}. " in text
+    assert "make reproduce-paper3" in text and "make reproduce-paper1" not in text
+    assert 'href="paper1/report.html#C2"' in text
+    newest = text[text.index('id="newest"') :]
+    assert newest.index("x/report.html") < newest.index("paper1/report.html")
+    assert "2026-05-06 07:08" in newest
+
+
+def test_an_index_of_nothing_says_how_to_begin(tmp_path):
+    assert paper_page.main([f"outputs={tmp_path}"]) == 0
+    assert "No report yet" in (tmp_path / "reports" / "index.html").read_text()

@@ -1,0 +1,157 @@
+"""What a conclusion makes of a sweep of which some cells are not there."""
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from src.report import finalize
+from tests import fabricated
+
+
+@pytest.fixture
+def widths(tmp_path, monkeypatch):
+    """Configs of a finished sweep over the width, each with the folder of its cell."""
+    cells = fabricated.sweep(tmp_path, "cluster_width", {"model.width": [4, 16, 64, 256, 1024]})
+    monkeypatch.setattr(finalize.schema, "folder", lambda config: config["cell"])
+    shared = {"name": "cluster_width", "paper": 1, "profile": "default", "outputs": str(tmp_path), "report": True}
+    shared |= {"tracking": {"mode": "disabled", "project": "none"}}
+    return [shared | {"cell": cell} for cell in cells]
+
+
+def concluded(configs):
+    said = []
+    code = finalize.experiment(configs, [], said.append)
+    (claim,) = json.loads((Path(configs[0]["outputs"]) / "reports/cluster_width/claims.json").read_text())
+    return code, claim, "\n".join(said)
+
+
+def test_a_claim_is_not_reproduced_by_what_is_left_of_a_sweep(widths):
+    code, claim, said = concluded(widths)
+    assert (code, claim["id"], claim["verdict"]) == (0, "P1-C10", "reproduced")
+    (widths[2]["cell"] / "status.json").write_text('{"state": "failed", "reason": "out of memory"}')
+    code, claim, said = concluded(widths)
+    assert (code, claim["verdict"]) == (1, "undecided")
+    assert claim["reason"] == "1 of 5 cells of cluster_width is missing"
+    assert claim["reason"] in said
+
+
+def test_a_cell_that_a_sweep_names_twice_is_missed_once_or_not_at_all(widths):
+    assert concluded([*widths, widths[0]])[1]["verdict"] == "reproduced"
+
+
+def test_a_sweep_of_ones_own_is_whole_when_its_own_cells_are_there(widths):
+    assert concluded(widths[:4])[1]["verdict"] == "reproduced"
+
+
+def test_commands_of_a_report_run_anywhere_and_compute_nothing_again():
+    words = ["profile=smoke", "outputs=/home/jane doe/out", "force=true", "launcher=submitit", "data.k=4"]
+    words += ["hydra.launcher.partition=lab", "tracking.mode=online"]
+    command = finalize._commands(["cluster_width"], words)["cluster_width"]
+    assert command == "python -m src.run +experiment=cluster_width profile=smoke outputs=…/out data.k=4"
+
+
+@pytest.mark.parametrize(
+    ("word", "other_report"),
+    [
+        ("profile=smoke", False),
+        ("profiles.smoke.d=256", True),
+        ("tracking.mode=online", False),
+        ("hydra.launcher.n_jobs=2", False),
+        ("launcher=basic", False),
+        ("hydra/launcher=basic", False),
+        ("forced.by=me", True),
+        ("report=false", False),
+        ("data.folder=there", False),
+        ("data.d=256", True),
+        ("+experiment=cluster_width", False),
+        ("~data.rho", True),
+    ],
+)
+def test_only_overrides_that_change_no_number_share_the_genuine_report(word, other_report):
+    assert (finalize._mark([word]) is not None) == other_report
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["optimizer=muon", "data.d=512"], {"optimizer": "optimizer=margin_flow, not for muon"}),
+        (["optimizer=ngd,margin_flow"], {"optimizer": "optimizer=margin_flow, not for ngd"}),
+        (["objective=logistic"], {"objective": "objective=exponential, not for logistic"}),
+        (["data.d=512", "seeds=[7]"], {}),
+        (["optimizer.alpha=0.1"], {}),
+    ],
+)
+def test_a_protocol_is_what_an_experiment_names(words, reason):
+    words = ["+experiment=cluster_k_scaling", "profile=smoke", "data.k=2", *words]
+    assert finalize.sweep.other_protocol(finalize.sweep.expand(words), words) == reason
+
+
+def test_options_that_an_experiment_sweeps_are_its_protocol():
+    for words in (["+experiment=muon_margin", "optimizer=adam"], ["+experiment=cluster_trainers", "trainer=gd"]):
+        assert not finalize.sweep.other_protocol(finalize.sweep.expand([*words, "profile=smoke"]), words)
+    words = ["+experiment=tnn_generalization_gap", "profile=smoke", "protocol=authors"]
+    reasons = finalize.sweep.other_protocol(finalize.sweep.expand(words), words)
+    assert reasons == {"protocol": "protocol=clean, not for authors"}
+
+
+def test_claims_are_not_judged_on_another_protocol(widths, monkeypatch):
+    monkeypatch.setattr(finalize.sweep, "other_protocol", lambda configs, overrides: {"model": "model=A, not for B"})
+    code, claim, _ = concluded(widths)
+    assert (code, claim["verdict"], claim["reason"]) == (0, "not run", "made for model=A, not for B")
+    assert claim["estimate"] is not None
+    assert {part["verdict"] for part in claim["parts"]} == {"not run"}
+
+
+FAILURES = [
+    (RuntimeError("Failed to process string with tex\nlatex was not found"), 2, "report: RuntimeError: Failed to"),
+    (OSError(errno.ENOSPC, "No space left on device"), 2, "reports/cluster_width: cannot be written or read: no space"),
+    (PermissionError(errno.EACCES, "Permission denied", "page"), 0, "report=page: cannot be written or read"),
+    (OSError(errno.EROFS, "Read-only file system", "page"), 0, "cannot be written or read: read-only file system"),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "line"), FAILURES, ids=lambda value: type(value).__name__)
+def test_verdicts_come_first_and_a_report_that_cannot_be_made_is_one_line(error, code, line, widths, monkeypatch):
+    monkeypatch.setattr(finalize.paper_page, "build", _raising(error))
+    said = []
+    assert finalize.experiment(widths, [], said.append) == code
+    assert "P1-C10   reproduced" in said[0]
+    assert [line in text and "\n" not in text for text in said] == [False, True, False]
+
+
+@pytest.mark.parametrize("call", ["mirrors.tell_report", "mirrors.tell_verdicts", "index.write"])
+def test_a_mirror_that_fails_holds_nothing_back(call, widths, monkeypatch):
+    module, name = call.split(".")
+    monkeypatch.setattr(getattr(finalize, module), name, _raising(ValueError("out of order")))
+    code, claim, said = concluded(widths)
+    assert (code, claim["verdict"]) == (2 if module == "index" else 0, "reproduced")
+    assert said.index("P1-C10") < said.index("out of order") and said.count("out of order") == 1
+
+
+def test_cells_of_somebody_else_are_judged_and_what_cannot_be_noted_is_one_line(widths, monkeypatch):
+    widths = [config | {"tracking": {"mode": "offline", "project": "none"}} for config in widths]
+    monkeypatch.setattr(finalize.wandb_mirror, "tell_report", lambda *_: None)
+    monkeypatch.setattr(finalize.wandb_mirror, "open_cell", pytest.fail)
+    monkeypatch.setattr(finalize.wandb_mirror.os, "access", lambda path, how: False)
+    code, claim, said = concluded(widths)
+    assert (code, claim["verdict"]) == (0, "reproduced")
+    assert said.count("permission denied") == 1 and "verdicts of 5 cell(s) are not mirrored" in said
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"digest": 1}'])
+def test_a_report_whose_list_of_files_is_damaged_is_made_anew(text, widths, tmp_path):
+    concluded(widths)
+    inputs = tmp_path / "reports" / "cluster_width" / "inputs.json"
+    before = inputs.read_text()
+    inputs.write_text(text)
+    assert concluded(widths)[0] == 0
+    assert inputs.read_text() == before
+
+
+def _raising(error):
+    def fail(*args, **settings):
+        raise error
+
+    return fail

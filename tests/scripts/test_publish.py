@@ -1,0 +1,176 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from scripts import publish
+from src.claims import deviations, verdicts
+from src.results import store
+from tests import fabricated
+
+ROOT = Path(__file__).parents[2]
+README = "# Suite\n\n<!-- results:paper1 -->\nold\n<!-- /results -->\n\nafter\n"
+PAGE = README + "![radii](figures/paper1/F1.png)\n<!-- ledger:paper1 -->\n<!-- /ledger -->\nend\n"
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A repository with texts and the report of one experiment."""
+    name = "cluster_trainers"
+    grid = dict(fabricated.SMALL)[name]
+    cells = fabricated.sweep(tmp_path / "outputs", name, grid)
+    frames = fabricated.frames({name: cells})
+    report = tmp_path / "outputs" / "reports" / "paper1"
+    (report / "figures").mkdir(parents=True)
+    (report / "figures" / "F1.png").write_bytes(b"picture")
+    store.write_json(report / "claims.json", verdicts.judge(verdicts.load(1), frames))
+    store.write_json(report / "ledger.json", deviations.measure(deviations.load(1), frames))
+    (tmp_path / "README.md").write_text(README)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "paper1.md").write_text(PAGE)
+    return tmp_path
+
+
+def texts(root):
+    return {path: path.read_bytes() for path in [root / "README.md", *sorted((root / "docs").rglob("*.*"))]}
+
+
+def rows(text):
+    """The first table of a text: first cell → cells."""
+    lines = [line for line in text.splitlines() if line.startswith("| P1-")]
+    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
+    return {cell[0].strip(): [c.strip() for c in cell] for cell in reversed(cells)}
+
+
+def change(root, claim, **entries):
+    path = root / "outputs" / "reports" / "paper1" / "claims.json"
+    judged = json.loads(path.read_text())
+    next(record for record in judged if record["id"] == claim).update(entries)
+    store.write_json(path, judged)
+
+
+def test_the_texts_hold_the_numbers_of_the_report_and_nothing_else_changes(root):
+    change(root, "P1-C16", estimate=0.5, low=0.25, high=0.75, verdict="contradicted")
+    assert publish.main([], root) == 0
+    readme, page = ((root / name).read_text() for name in ("README.md", "docs/paper1.md"))
+    table = rows(readme)
+    assert sorted(table) == sorted(claim.id for claim in verdicts.load(1))
+    assert table["P1-C16"][2].endswith("0.5 [0.25, 0.75]")
+    assert table["P1-C16"][-1] == "**contradicted**"
+    assert "cluster_literal has no finished cell" in table["P1-C1"][1]
+    assert table["P1-C1"][-1] == "**not run**"
+    assert "2026-01-01 to 2026-01-03 at `0123abc`; profile default, 3 cells." in readme
+    assert readme.startswith(README[: README.index("old")])
+    assert readme.endswith("<!-- /results -->\n\nafter\n")
+    assert "\nold\n" not in readme
+    assert "P1-L5" in page[page.index("<!-- ledger:paper1 -->") : page.index("<!-- /ledger -->")]
+    assert (root / "docs/figures/paper1/F1.png").read_bytes() == b"picture"
+
+
+def test_every_row_has_as_many_cells_as_its_header(root):
+    publish.main([], root)
+    for table in re.findall(r"(?:^\|.*\n)+", (root / "docs/paper1.md").read_text(), re.MULTILINE):
+        assert len({len(re.split(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+def test_the_same_report_gives_the_same_texts(root, capsys):
+    publish.main([], root)
+    before = texts(root)
+    assert "3 of 3 files changed" in capsys.readouterr().out
+    assert publish.main(["1"], root) == 0
+    assert "0 of 3 files changed" in capsys.readouterr().out
+    assert texts(root) == before
+
+
+def test_papers_share_the_readme(root):
+    two = README.replace("paper1", "paper2")
+    (root / "README.md").write_text(README + two)
+    (root / "docs/paper2.md").write_text(two + "<!-- ledger:paper2 -->\n<!-- /ledger -->\n")
+    (root / "outputs/reports/paper2").mkdir()
+    store.write_json(root / "outputs/reports/paper2/claims.json", [])
+    assert publish.main([], root) == 0
+    readme = (root / "README.md").read_text()
+    assert readme.index("P1-C16") < readme.index("results:paper2") < readme.index("No cell has been run.")
+
+
+def test_a_paper_without_a_report_is_left_as_it_is_unless_it_is_asked_for(root, capsys):
+    (root / "docs/paper2.md").write_text("none")
+    assert publish.main([], root) == 0
+    assert publish.main(["2"], root) == 2
+    assert "make reproduce-paper2" in capsys.readouterr().err
+    assert (root / "docs/paper2.md").read_text() == "none"
+
+
+@pytest.mark.parametrize(
+    ("broken", "arguments", "says"),
+    [
+        (lambda root: (root / "outputs/reports/paper1/claims.json").unlink(), [], "make reproduce-paper1"),
+        (lambda root: (root / "README.md").write_text("none"), [], "README.md: needs the lines <!-- results:"),
+        (lambda root: (root / "README.md").write_text(README + README), [], "and <!-- /results -->, once"),
+        (lambda root: (root / "docs/paper1.md").write_text(README), [], "needs the lines <!-- ledger:paper1 -->"),
+        (lambda root: (root / "outputs/reports/paper1/figures/F1.png").unlink(), [], "F1.png: is shown by paper1.md"),
+        (lambda root: (root / "outputs/reports/paper1/claims.json").write_text("{"), [], "is damaged"),
+        (lambda root: None, ["4"], "paper=4: has no page; papers that have: 1"),
+        (lambda root: None, ["outputs=nowhere"], "is missing"),
+    ],
+)
+def test_what_cannot_be_published_is_told_in_one_line_and_nothing_is_written(root, capsys, broken, arguments, says):
+    broken(root)
+    before = texts(root)
+    assert publish.main(arguments, root) == 2
+    said = capsys.readouterr()
+    assert says in said.err
+    assert said.err.count("\n") == 1
+    assert texts(root) == before
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("paper*.md")), ids=lambda page: page.stem)
+def test_the_repositorys_own_texts_have_their_markers(page):
+    paper = int(page.stem.removeprefix("paper"))
+    for path, kinds in ((ROOT / "README.md", ["results"]), (page, ["results", "ledger"])):
+        for kind in kinds:
+            assert publish.fill(path.read_text(encoding="utf-8"), kind, paper, "", path.name)
+
+
+def test_closed_forms_the_code_refers_to_are_derived_on_the_page():
+    page = (ROOT / "docs/paper1.md").read_text(encoding="utf-8")
+    derived = set(re.findall(r"^\*\*(O\d),", page, re.MULTILINE))
+    sources = [*(ROOT / "src").rglob("*.py"), *(ROOT / "conf").rglob("*1.yaml")]
+    named = {name for file in sources for name in re.findall(r"\bO[1-9]\b", file.read_text(encoding="utf-8"))}
+    assert named
+    assert named <= derived
+
+
+def test_the_overview_counts_the_verdicts_of_every_paper_in_the_text(root):
+    section = "### 1. One theorem\n\ntext\n\n" + README.removeprefix("# Suite\n\n")
+    other = "### 2. Another: theorem\n" + "<!-- results:paper2 -->\n| P2 | **not run** |\n<!-- /results -->\n"
+    (root / "README.md").write_text(f"# Suite\n<!-- overview -->\nold\n<!-- /overview -->\n{section}{other}")
+    assert publish.main([], root) == 0
+    overview = (root / "README.md").read_text().split("<!-- /overview -->")[0]
+    counts = [record["verdict"] for record in json.loads((root / "outputs/reports/paper1/claims.json").read_text())]
+    (first,) = [line for line in overview.splitlines() if line.startswith("| [1. One theorem](#1-one-theorem)")]
+    told = [cell.strip() for cell in first.split("|")[2:-1]]
+    expected = [len(counts), *(counts.count(verdict) or "–" for verdict in publish.VERDICTS)]
+    assert told == [str(count) for count in expected]
+    assert "| [2. Another: theorem](#2-another-theorem) | 1 | – | – | – | 1 |" in overview
+    assert "old" not in overview
+
+
+def test_benchmarks_fill_their_page_and_only_if_there_are_any(root):
+    page = root / "docs" / "scaling.md"
+    page.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
+    assert publish.main([], root) == 0
+    assert "old" in page.read_text()
+    about = {"name": "paper1", "date": "2026-11-24T01:02:03+00:00", "git": None, "cpu": "CPU", "cores": 2, "load": 0.5}
+    (root / "outputs" / "bench").mkdir()
+    table = {"header": ["part", "what", "measured"], "table": [["(c)", "all | reduced", "507 ×"]]}
+    for name in ("costs", "paper1"):
+        store.write_json(root / "outputs" / "bench" / f"{name}.json", {**about, **table, "name": name})
+    assert publish.main([], root) == 0
+    text = page.read_text()
+    assert "| (c) | all \\| reduced | 507 × |" in text
+    assert "| 507 × |\n\n`paper1` of 2026-11-24, at no commit" in text
+    assert text.startswith("before\n")
+    assert text.endswith("<!-- /bench -->\nafter\n")
+    assert "old" not in text
