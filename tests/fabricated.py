@@ -165,11 +165,15 @@ def draw_without_values(plots, frames, what):
     with style.look():
         for plot in plots:
             rows = pandas.concat([frames[name] for name in plot.experiments], ignore_index=True)
+            curves = any(isinstance(entry, list) for column in rows for entry in rows[column])
+            if not curves and not isinstance(NOTHING[what], float):
+                continue
             try:
                 figure, _ = plot.draw(without_values(rows, what))
             except style.NotYetError:
                 continue
-            figure.draw_without_rendering()
+            if what == "NaN":
+                figure.draw_without_rendering()
             if isinstance(NOTHING[what], float):
                 noted = [axes for axes in figure.axes if style.NO_VALUE in [text.get_text() for text in axes.texts]]
                 panels = [axes for axes in figure.axes if not hasattr(axes, "_colorbar")]

@@ -74,7 +74,8 @@ def smallest_flip(w, b, v, x, y):
     for size in (1, 2, 3)[: len(x)]:
         for tight in map(list, itertools.combinations(range(len(b) + 1), size)):
             delta = -(torch.linalg.pinv(normals[:, tight]) @ offsets[:, tight, None])
-            inside = (normals @ delta).squeeze(-1) + offsets <= 1e-13 * (1 + offsets.abs())
+            rounding = 1e-12 * (offsets.abs() + normals.norm(dim=-1) * delta.norm(dim=1))
+            inside = (normals @ delta).squeeze(-1) + offsets <= rounding
             norms = delta.squeeze(-1).norm(dim=-1)[inside.all(-1)]
             best = min([best, *norms.tolist()])
     return best

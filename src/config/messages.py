@@ -53,8 +53,9 @@ def _explained(error: Exception, overrides: Sequence[str]) -> str:
 
 
 def _written(key: str, overrides: Sequence[str]) -> str:
-    """The override of a key as it was last written, less its plus."""
-    return next((o.lstrip("+~") for o in reversed(overrides) if o.lstrip("+~").split("=")[0] == key), key)
+    """The override of a key as it was last written, less its plus; ``key=?`` for a deletion without a value."""
+    same = [o.lstrip("+~") for o in overrides if o.lstrip("+~").split("=")[0] == key]
+    return same[-1] if same and "=" in same[-1] else f"{key}=?"
 
 
 def _unknown_key(typed: str, key: str, overrides: Sequence[str]) -> str:

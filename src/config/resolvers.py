@@ -1,4 +1,4 @@
-"""Functions of the YAML files, as in ``${times:16,${data.k}}``. Registered when this module is imported."""
+"""Functions of the YAML files, as in ``${times:16,${data.k}}``."""
 
 from __future__ import annotations
 
@@ -50,5 +50,7 @@ def wandb_mode(variable: str) -> str:
     return meant.get(mode, mode)
 
 
-for resolver in (wandb_mode, within, steps_in, epochs, times, root):
-    OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
+def register() -> None:
+    """Make the functions above known to OmegaConf, under their names."""
+    for resolver in (wandb_mode, within, steps_in, epochs, times, root):
+        OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)

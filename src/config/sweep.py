@@ -15,11 +15,13 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from omegaconf import DictConfig, OmegaConf
 
-from src.config import schema, yaml_files
+from src.config import resolvers, schema, yaml_files
 from src.errors import ConfigError
+
+resolvers.register()
 
 CHOOSING = ("launcher=", "hydra/launcher=", "hydra.launcher.")
 """How overrides that choose a launcher begin."""
@@ -177,7 +179,8 @@ def _refuse_several_for_one(overrides: Sequence[str]) -> None:
         name, value = override.key_or_group, override.input_line.partition("=")[2]
         if name in ("experiment", "profile") and (override.is_sweep_override() or override.package):
             raise ConfigError(name, value, "one at a time; a shell loop runs several")
-        choices = override.value().list if override.is_choice_sweep() else [override.value()]
+        given = override.value()
+        choices = given.list if isinstance(given, ChoiceSweep) else [given]
         if name in groups and any(isinstance(choice, list) for choice in choices):
             swept = "" if name == "experiment" else f"; {name}=A,B runs one cell with each"
             raise ConfigError(name, value, f"must be one name, not a list{swept}")
@@ -206,8 +209,9 @@ def _refuse_what_is_no_option(overrides: Sequence[str]) -> None:
         key, value = override.key_or_group, override.value()
         if not key:
             raise ConfigError(key, value, "must be key=value")
-        is_group = (schema.CONF / key).is_dir()
-        if is_group and not override.is_delete() and not isinstance(value, str | dict | list):
+        if override.is_delete() or isinstance(value, dict) or not (schema.CONF / key).is_dir():
+            continue
+        if not all(isinstance(option, str) for option in (value if isinstance(value, list) else [value])):
             raise ConfigError(key, value, "must be a string, the name of one option")
 
 

@@ -35,7 +35,7 @@ def test_finds_the_truth_of_small_networks(width, seed):
     truth = torch.tensor([
         [smallest_flip(*(params[name][i] for name in "wbv"), x[i, j], y[i, j]) for j in range(points)]
         for i in range(members)
-    ])  # fmt: skip
+    ], dtype=torch.float64)  # fmt: skip
     exists = (y != 0) & truth.isfinite()
     assert exists.sum() > 10
     for turn in (turned(3, attempt) for attempt in range(6)):

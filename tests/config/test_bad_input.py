@@ -78,6 +78,7 @@ WRONG = {
     "a key of the launcher": ("hydra={launcher:{n_job:2}}", "did you mean 'n_jobs'"),
     "a plus before a key that is there": ("+data.sigma=3", "write it without the plus"),
     "a list of numbers for an option": ("data=[1]", "must be one name, not a list"),
+    "a list of numbers for a set of measurements": ("measurements=[1]", "the name of one option"),
     "no key": ("=3", "must be key=value"),
     "no value": ("cluster_width", "an experiment is chosen with +experiment=cluster_width"),
     "a key with other letters": ("séeds=[1]", "did you mean 'seeds'"),

@@ -1,4 +1,4 @@
-"""``python -m tests.faults [seed=N] [only=PART or PART-CASE]``: make every fault; one line of counts at the end.
+"""``python -m tests.faults``: make every fault; one line of counts at the end.
 
 Exit code 1 if anything is wrong after a fault; the seed and the case that are named then make the same fault again.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-os.environ |= {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "MPLBACKEND": "agg"}
+os.environ |= {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
 
 import multiprocessing
 import random
@@ -20,9 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from src import cli
-from src.runner import cell  # noqa: F401  imported here, so that forks need not
+from src.report import finalize  # noqa: F401  imported here, so that forks need not
+from src.runner import cell  # noqa: F401
+from src.runner.launch import say
 from tests.faults import disk, inputs, kills, runs, sharing, wandb
 
 PARTS = {"kills": kills, "inputs": inputs, "disk": disk, "sharing": sharing, "wandb": wandb}
@@ -55,15 +58,18 @@ def main() -> int:
         for name, index, arguments in chosen:
             folder = Path(root) / f"{name}-{index}"
             jobs[pool.submit(_case, name, seed, index, arguments, folder, references)] = name, index, arguments
-        for job in as_completed(jobs):
+        for job in tqdm(as_completed(jobs), total=len(jobs), unit="case", leave=False, disable=None):
             name, index, arguments = jobs[job]
             count, wrong, taken = job.result()
             counts[name] += count
             seconds[name] += taken
             for line in wrong:
-                failures.append(line)
-                print(f"{name}-{index} {arguments} (SEED={seed} ARGS=only={name}-{index}): {line}", flush=True)
-    told = ", ".join(f"{counts[name]} {module.COUNTED}" for name, module in PARTS.items() if counts[name])
+                failures.append(f"{name}-{index} {arguments} (SEED={seed} ARGS=only={name}-{index}): {line}")
+                say(failures[-1])
+    if not part:
+        few = [name for name, module in PARTS.items() if counts[name] < module.LEAST]
+        failures += [f"{counts[name]} {PARTS[name].COUNTED} are too few" for name in few]
+    told = ", ".join(f"{counts[name]} {PARTS[name].COUNTED}" for name in PARTS if part in ("", name))
     print(f"faults: {told}: {len(failures)} failures (seed {seed})")
     print("processor: " + ", ".join(f"{name} {taken:.0f} s" for name, taken in seconds.items()), file=sys.stderr)
     return 1 if failures else 0

@@ -14,6 +14,7 @@ from tests.faults import runs
 from tests.faults.runs import Reference
 
 COUNTED = "full disks"
+LEAST = 20
 TIMES = {"false": 8, "true": 1}
 """How often a disk is full in an experiment without its report, and with it."""
 SIZE = 16 * 2**20

@@ -28,6 +28,7 @@ from src.constraints import Range
 from tests.faults import runs
 
 COUNTED = "wrong inputs"
+LEAST = 300
 EXAMPLES = 10
 """Of every experiment; the first of them in a process of its own, too."""
 ODD = "'\"`,;:#$~%&|<>()[]{}*?!@^\\/ \n\té漢🙂\udcff"
@@ -186,10 +187,12 @@ def unknown_keys(keys: Mapping[str, tuple[Any, bool]]) -> st.SearchStrategy[str]
 
 
 def wrong_names() -> st.SearchStrategy[str]:
-    """A name that would be no plain folder, and outputs that are none."""
-    odd = st.text(ODD.replace(",", ""), min_size=1, max_size=8) | st.sampled_from(["../x", "/", ".", "..", "a" * 300])
+    """A name that would be no plain folder, and outputs and a project that are none."""
+    odd = st.text(ODD.replace(",", ""), min_size=1, max_size=8).filter(lambda text: set(text) & set("/:;#$%&|<>*?!\n"))
+    odd |= st.sampled_from(["../x", "/", ".", "..", "-x"])
     names = st.builds(lambda key, text: f"{key}={written(text)}", st.sampled_from(["name", "label"]), odd)
-    return names | st.sampled_from(["outputs=''", "outputs='  '", "outputs=" + "a" * 5000])
+    rest = ["outputs=''", "outputs='  '", "outputs=" + "a" * 5000, "outputs=~nobody-here/x", "name=" + "a" * 300]
+    return names | st.sampled_from([*rest, "tracking.project=a/b", "tracking.project=''", "tracking.mode=onlin"])
 
 
 def deletions(keys: Mapping[str, tuple[Any, bool]]) -> st.SearchStrategy[str]:

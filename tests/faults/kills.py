@@ -13,6 +13,7 @@ from tests.faults import runs
 from tests.faults.runs import Reference, Run
 
 COUNTED = "kills"
+LEAST = 100
 TIMES = {"warm": 10, "cold": 2, "joblib": 2}
 """How often an experiment is killed until it is done, by the way it is started."""
 MOST = 40

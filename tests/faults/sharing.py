@@ -13,6 +13,7 @@ from tests.faults import runs
 from tests.faults.runs import Reference
 
 COUNTED = "shared sweeps"
+LEAST = 6
 PAIRS = [("warm", "warm"), ("joblib", "cold")]
 
 

@@ -18,6 +18,7 @@ from tests.faults import runs
 from tests.faults.runs import Reference
 
 COUNTED = "broken W&B"
+LEAST = 9
 CALLS = list(itertools.product(("init", "log", "finish"), ("raises", "hangs", "is slow")))
 SERVERS = ["refuse", "error", "hang", "slow", "dead", "refuse later", "hang later", "dies later"]
 LIMIT = 45
