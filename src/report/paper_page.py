@@ -134,8 +134,8 @@ def _digest(cells: Mapping[str, Sequence[Path]], *told: Any) -> str:
         for file in ("status.json", "summary.json", "provenance.json", "config.yaml"):
             found.update(f"{cell.parent.name}/{cell.name}/{file}".encode())
             found.update((cell / file).read_bytes() if (cell / file).exists() else b"-")
-    code = [HERE / "report.py", HERE / "exhibits.py", HERE / "html.py", *PAGES.iterdir()]
-    for source in sorted([*code, *(HERE / "figures").glob("*.py")]):
+    code = [*HERE.glob("*.py"), *PAGES.iterdir(), *(HERE / "figures").glob("*.py")]
+    for source in sorted(code):
         found.update(source.read_bytes())
     return found.hexdigest()
 

@@ -49,7 +49,7 @@ class Running(NamedTuple):
 
 
 def run(config: Mapping[str, Any], command: str, claims: Sequence[str] = (), say: Say = print) -> Path:
-    """Run the cell of a checked config (``configuration.plain``) unless it is finished; returns its folder.
+    """Run the cell of a checked config (``schema.plain``) unless it is finished; returns its folder.
 
     Raises:
         ConfigError: for a config that cannot be run, or damaged or unwritable files. Nothing is lost.

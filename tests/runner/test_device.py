@@ -5,7 +5,6 @@ The second device is made of the CPU (``tests/elsewhere.py``): it knows where te
 
 import pytest
 import torch
-from tests.runner.test_cell import Killed, mortal
 from torch.utils._pytree import tree_map
 
 from src.config import schema, sweep
@@ -13,6 +12,7 @@ from src.runner import build
 from src.runner import cell as cells
 from src.training import checkpoint
 from tests.elsewhere import elsewhere
+from tests.runner.test_cell import Killed, mortal
 
 QUIET = ["profile=smoke", "tracking.mode=disabled", "report=false"]
 BETWEEN_THEM = (  # every component, measurement and attack

@@ -1,13 +1,13 @@
 """Cells that train in one batch write what they write alone, however they end and wherever they are killed."""
 
 import pytest
-from tests.runner.test_cell import Killed, bytes_of, mortal
 
 from src.config import schema, sweep
 from src.errors import ConfigError
 from src.results import store
 from src.runner import cell as cells
 from src.runner import launch, teams
+from tests.runner.test_cell import Killed, bytes_of, mortal
 
 RATES = ["+experiment=base_rate_margin", "profile=smoke", "optimizer=nmd", "vary.factor=0.7,1,1.4", "steps=80"]
 RATES += ["together=null", "tracking.mode=disabled", "report=false"]
