@@ -200,11 +200,11 @@ def _drain(calls: SimpleQueue, mode: Mode, about: dict[str, Any], patience: floa
 def _start(mode: Mode, about: dict[str, Any], patience: float) -> tuple[Any, Any]:
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # or a dead server holds up the exit of the process
     _stage_in(Path(about["dir"]) / "wandb")
-    for folder in (Path(about["dir"]) / "wandb", *(Path(os.environ[name]) for name in _STAGED)):
-        _refuse_unwritable(folder)
     _drop_unknown_mode()
     import wandb
 
+    for folder in (Path(about["dir"]) / "wandb", *(Path(os.environ[name]) for name in _STAGED)):
+        _refuse_unwritable(folder)
     settings = wandb.Settings(
         mode=mode, silent=True, reinit="create_new",  # create_new: a run never merges with one still open
         init_timeout=patience, finish_timeout=patience, finish_timeout_raises=True, x_service_wait=patience,

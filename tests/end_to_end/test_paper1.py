@@ -31,7 +31,7 @@ def outputs(tmp_path_factory):
     environment = os.environ | {"WANDB_MODE": "disabled"}
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command(folder), cwd=ROOT, env=environment, start_new_session=True, **silent)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while len(list(folder.glob("*/*/summary.json"))) < 4 and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
