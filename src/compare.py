@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from src import cli, html, records, report
-from src.allowed import ConfigError, nearest
+from src.allowed import ConfigError, nearest, reason
 
 BEYOND, WITHIN, SAME = "beyond noise", "within noise", "same"
 UNKNOWN, ONE_SIDED = "moved, noise unknown", "on one side only"
@@ -47,7 +47,7 @@ def write(pair: str, page: Path | None = None) -> str:
         page.parent.mkdir(parents=True, exist_ok=True)
         html.write_page(page, "compare", context)
     except OSError as error:
-        raise ConfigError("out", page, f"cannot be written: {error.strerror}") from error
+        raise ConfigError("out", page, f"cannot be written: {reason(error)}") from error
     computed = "".join(f"{fact}: {a}{f' → {b}' if b != a else ''}\n" for fact, a, b in facts)
     return f"{told(claims)}\n{computed}{summary}\npage: {page}"
 
