@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from src.errors import ConfigError, nearest
+from src.errors import ConfigError, nearest, reason
 
 
 class Key(NamedTuple):
@@ -159,7 +159,7 @@ def exit_code(action: Callable[[], int], interrupted: str = "interrupted") -> in
     except ConfigError as error:
         line, code = str(error), 2
     except OSError as error:
-        line, code = f"{error.filename or 'output'}: cannot be written or read: {error.strerror}", 2
+        line, code = f"{error.filename or 'output'}: cannot be written or read: {reason(error)}", 2
     except KeyboardInterrupt:
         line, code = interrupted, 130
     with contextlib.suppress(OSError):

@@ -10,12 +10,12 @@ import pytest
 
 from scripts import offline_runs, publish, reproduce
 from src import cli, status
-from src.dashboards import workspaces
+from src.dashboards import __main__ as dashboards
 from src.errors import ConfigError
-from src.report import paper_page
+from src.report import __main__ as report
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = [status, paper_page, workspaces, offline_runs, publish, reproduce]
+COMMANDS = [status, report, dashboards, offline_runs, publish, reproduce]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
@@ -45,10 +45,10 @@ def test_every_benchmark_has_a_page_of_help(path, capsys, monkeypatch):
         (status, "--watch=3", "--watch"),
         (status, "outputs=", "outputs=FOLDER"),
         (status, "-x", "known: outputs, --watch"),
-        (paper_page, "compere=a,b", "did you mean 'compare'"),
-        (paper_page, "outputs", "outputs=FOLDER"),
-        (workspaces, "profile=smal", "must be one of smoke, default, paper"),
-        (workspaces, "project=a/b", "without / "),
+        (report, "compere=a,b", "did you mean 'compare'"),
+        (report, "outputs", "outputs=FOLDER"),
+        (dashboards, "profile=smal", "must be one of smoke, default, paper"),
+        (dashboards, "project=a/b", "without / "),
         (offline_runs, "uplaod", "did you mean 'upload'"),
         (offline_runs, "outptus=x", "did you mean 'outputs'"),
         (publish, "9", "has no page"),
@@ -74,7 +74,7 @@ def test_a_home_is_found_in_every_path(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "here").mkdir()
     assert status.main(["outputs=~/here"]) == 0
-    assert paper_page.main(["compare=~/a,~/b"]) == 2
+    assert report.main(["compare=~/a,~/b"]) == 2
     assert f"compare={tmp_path / 'a'}: no such folder" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="no such user"):
         cli.path("~nobody-here/a", "outputs")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from src import cli
-from src.errors import ConfigError, nearest
+from src.errors import ConfigError, nearest, reason
 from src.report import html, paper_page
 from src.results import store
 
@@ -49,7 +49,7 @@ def write(pair: str, page: Path | None = None) -> str:
         page.parent.mkdir(parents=True, exist_ok=True)
         html.write_page(page, "compare", context)
     except OSError as error:
-        raise ConfigError("out", page, f"cannot be written: {error.strerror}") from error
+        raise ConfigError("out", page, f"cannot be written: {reason(error)}") from error
     computed = "".join(f"{fact}: {a}{f' → {b}' if b != a else ''}\n" for fact, a, b in facts)
     return f"{told(claims)}\n{computed}{summary}\npage: {page}"
 

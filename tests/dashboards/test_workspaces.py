@@ -8,6 +8,7 @@ import wandb
 
 from src.claims import schema
 from src.config import sweep
+from src.dashboards import __main__ as command
 from src.dashboards import workspaces
 from src.results import store, wandb_mirror, wandb_run
 from tests import fabricated, fake_wandb
@@ -104,7 +105,7 @@ def test_without_a_key_specifications_are_written_and_one_line_says_how_to_push(
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     wandb.teardown()
-    assert workspaces.main(["profile=smoke", f"outputs={tmp_path}"]) == 0
+    assert command.main(["profile=smoke", f"outputs={tmp_path}"]) == 0
     told = capsys.readouterr().err.strip()
     assert "\n" not in told and "wandb login" in told
     written = sorted(path.name for path in (tmp_path / "dashboards").iterdir())
@@ -133,5 +134,5 @@ def test_a_key_pushes_one_view_per_paper_and_again_the_same(specs, monkeypatch, 
 
 @pytest.mark.parametrize("word", ["profil=smoke", "--push", "profile=large"])
 def test_a_mistake_is_one_line(word, tmp_path, capsys):
-    assert workspaces.main([word, f"outputs={tmp_path}"]) == 2
+    assert command.main([word, f"outputs={tmp_path}"]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1

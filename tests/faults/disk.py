@@ -33,7 +33,7 @@ def disturb(rng: random.Random, folder: Path, reference: Reference, report: str)
         room = rng.randrange(reference.size[report])
         with room_for(room, outputs):
             run = runs.start(folder, line, "warm")
-            code = run.wait(60)
+            code = run.wait(600)
             wrong = list(_told(run.said.read_text(), code))
         wrong += runs.finish(runs.start(folder, line, "warm"))
         wrong += runs.differences(outputs, reference)

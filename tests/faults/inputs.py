@@ -105,7 +105,7 @@ def in_its_own(line: list[str], folder: Path) -> tuple[int | None, str]:
     """The same of a process."""
     (place := folder.with_name(f"{folder.name}-cold")).mkdir()
     run = runs.start(place, line, "cold")
-    code, said = run.wait(60), run.said.read_text()
+    code, said = run.wait(600), run.said.read_text()
     run.said.unlink()
     return (code, said) if not list(place.iterdir()) else (f"{code}, with files written", said)
 

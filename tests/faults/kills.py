@@ -48,13 +48,13 @@ def kill(run: Run, rng: random.Random) -> None:
     victim = rng.choice(["all", "first", "worker"])
     if victim == "worker" and workers:
         os.kill(rng.choice(workers), signal.SIGKILL)
-        if run.wait(30) is not None:
+        if run.wait(300) is not None:
             return
     if victim == "first":
         os.kill(run.pid, signal.SIGKILL)  # the workers have to end by themselves
     else:
         os.killpg(run.pid, signal.SIGKILL)
-    run.wait(30)
+    run.wait(300)
 
 
 def _workers(group: int) -> list[int]:

@@ -115,7 +115,7 @@ def _become(folder: Path, line: list[str], said: Path, environment: Mapping[str,
     entry.main()
 
 
-def finish(run: Run, seconds: float = 120) -> Iterator[str]:
+def finish(run: Run, seconds: float = 600) -> Iterator[str]:
     """What is wrong with how a command ends that nothing should disturb."""
     code = run.wait(seconds)
     if code != 0:

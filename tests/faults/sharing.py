@@ -34,7 +34,7 @@ def disturb(
         os.killpg(first.pid, signal.SIGKILL)
     wrong = list(runs.finish(second))
     wrong += [] if killed else runs.finish(first)
-    first.wait(60)
+    first.wait(600)
     return 1, [*wrong, *runs.differences(folder / "outputs", reference), *_computed_twice(folder, killed)]
 
 

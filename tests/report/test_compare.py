@@ -3,7 +3,8 @@
 import pytest
 
 from src.claims import schema
-from src.report import compare, index_page, paper_page
+from src.report import __main__ as command
+from src.report import compare, index_page
 from src.results import store
 
 
@@ -78,13 +79,13 @@ def test_noise_is_what_intervals_have_in_common(numbers, how):
 def test_a_mistake_is_one_line(pair, tmp_path, words, capsys):
     (tmp_path / "empty").mkdir()
     given = words.format(a=pair[0], b=pair[1], empty=tmp_path / "empty")
-    assert paper_page.main([f"compare={given}"]) == 2
+    assert command.main([f"compare={given}"]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize("word", ["outputs=nowhere", "comprae=a,b", "--index"])
 def test_a_wrong_word_is_one_line(word, capsys):
-    assert paper_page.main([word]) == 2
+    assert command.main([word]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
@@ -109,5 +110,5 @@ def test_the_index_has_every_paper_and_the_newest_report_first(pair):
 
 
 def test_an_index_of_nothing_says_how_to_begin(tmp_path):
-    assert paper_page.main([f"outputs={tmp_path}"]) == 0
+    assert command.main([f"outputs={tmp_path}"]) == 0
     assert "No report yet" in (tmp_path / "reports" / "index.html").read_text()

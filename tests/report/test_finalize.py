@@ -121,12 +121,12 @@ def test_verdicts_come_first_and_a_report_that_cannot_be_made_is_one_line(error,
     assert [line in text and "\n" not in text for text in said] == [False, True, False]
 
 
-@pytest.mark.parametrize("call", ["mirrors.tell_report", "mirrors.tell_verdicts", "index.write"])
+@pytest.mark.parametrize("call", ["wandb_mirror.tell_report", "wandb_mirror.tell_verdicts", "index_page.write"])
 def test_a_mirror_that_fails_holds_nothing_back(call, widths, monkeypatch):
     module, name = call.split(".")
     monkeypatch.setattr(getattr(finalize, module), name, _raising(ValueError("out of order")))
     code, claim, said = concluded(widths)
-    assert (code, claim["verdict"]) == (2 if module == "index" else 0, "reproduced")
+    assert (code, claim["verdict"]) == (2 if module == "index_page" else 0, "reproduced")
     assert said.index("P1-C10") < said.index("out of order") and said.count("out of order") == 1
 
 
