@@ -41,6 +41,10 @@ LOCATIONS = (("data", "folder"),)
 """Keys of groups that say where something is, not what: left out of the identity and of what is recorded."""
 
 
+LONGEST_NAME = 200
+"""Bytes. File systems end at 255, and temporary files beside a folder have a longer name."""
+
+
 Profile = Literal["smoke", "default", "paper"]
 
 
@@ -152,6 +156,8 @@ def _one_word(label: str | None) -> str | None:
 
 def _check_names(config: Mapping[str, Any]) -> None:
     """The parts of a cell's path are plain names: nothing is written outside ``outputs``."""
+    if len(config["name"].encode()) > LONGEST_NAME:
+        raise ConfigError("name", config["name"], f"must be at most {LONGEST_NAME} bytes long: it names a folder")
     for key in ("name", "label"):
         if config[key] is not None and not re.fullmatch(r"\w[\w.=+,-]*", config[key]):
             raise ConfigError(key, config[key], "must be a name of letters, digits and _ . = + -")

@@ -50,6 +50,7 @@ WRONG = {
     "a component without a name": ("~data.name", "choose with data=OPTION"),
     "a missing group": ("~data", "missing"),
     "a name that leaves the outputs": ("name=../elsewhere", "must be a name"),
+    "a name that no folder can have": (f"name={'a' * 300}", "must be at most 200 bytes long"),
     "a label that is a path": ("label=a/b", "must be a name"),
     "a seed that stands twice": ("seeds=[3,3]", "copies, not replicates"),
     "a seed beyond all": ("seeds=[99999999999999999999999]", "must be an integer >= 0"),
