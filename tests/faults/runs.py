@@ -137,9 +137,10 @@ def files(outputs: Path, experiment: str) -> dict[str, bytes]:
 
 
 def report(outputs: Path) -> dict[str, bytes]:
-    """The files of the report that hold no clock."""
-    names = ("claims.json", "claims.csv", "ledger.json", "inputs.json")
-    return {file.name: file.read_bytes() for name in names for file in outputs.glob(f"reports/*/{name}")}
+    """The numbers of the report: its verdicts, and the rows of its tables and figures."""
+    named = [file for pattern in ("*/claims.json", "*/ledger.json", "*/*.csv", "*/*/*.csv")
+             for file in (outputs / "reports").glob(pattern)]  # fmt: skip
+    return {str(file.relative_to(outputs)): file.read_bytes() for file in named}
 
 
 def undisturbed(experiment: str, folder: Path) -> Reference:
