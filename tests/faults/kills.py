@@ -48,8 +48,8 @@ def kill(run: Run, rng: random.Random) -> None:
     victim = rng.choice(["all", "first", "worker"])
     if victim == "worker" and workers:
         os.kill(rng.choice(workers), signal.SIGKILL)
-        if run.wait(300) is not None:
-            return
+        assert run.wait(300) is not None, "the command waits for ever for a worker that was killed"
+        return
     if victim == "first":
         os.kill(run.pid, signal.SIGKILL)  # the workers have to end by themselves
     else:

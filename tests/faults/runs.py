@@ -35,6 +35,12 @@ EXPERIMENTS = {
 RECORDS = ("metrics.jsonl", "summary.json", "checkpoint.pt")
 """The files of a cell that hold no clock."""
 
+BOOKKEEPING = (".verdicts-told.json",)
+"""What a cell's folder keeps of W&B."""
+
+NO_NUMBERS = {"tracking": None, "checkpoint_every": None}
+"""Keys of a config in which the runs differ."""
+
 WAYS = {"warm": ["launcher=basic"], "cold": ["launcher=basic"], "joblib": ["launcher=joblib"]}
 """How a command is started: in a fork that has torch, so that it begins at once, or in a Python of its own."""
 
@@ -126,10 +132,10 @@ def files(outputs: Path, experiment: str) -> dict[str, bytes]:
     """Of every cell the names of its files, the content of those that hold no clock, and how it ended."""
     found = {}
     for cell in sorted((outputs / experiment).glob("*-*")):
-        found |= {f"{cell.name}/{file.name}": b"" for file in cell.iterdir()}
+        found |= {f"{cell.name}/{file.name}": b"" for file in cell.iterdir() if file.name not in BOOKKEEPING}
         found |= {f"{cell.name}/{name}": (cell / name).read_bytes() for name in RECORDS if (cell / name).exists()}
         config = yaml.safe_load((cell / "config.yaml").read_text())
-        found[f"{cell.name}/config.yaml"] = json.dumps(config | {"tracking": None}).encode()  # W&B is no part of it
+        found[f"{cell.name}/config.yaml"] = json.dumps(config | NO_NUMBERS).encode()
         status = json.loads((cell / "status.json").read_text())
         status = {key: status.get(key) for key in ("state", "converged", "diverged", "members", "record")}
         found[f"{cell.name}/status.json"] = json.dumps(status).encode()
@@ -137,9 +143,10 @@ def files(outputs: Path, experiment: str) -> dict[str, bytes]:
 
 
 def report(outputs: Path) -> dict[str, bytes]:
-    """The files of the report that hold no clock."""
-    names = ("claims.json", "claims.csv", "ledger.json", "inputs.json")
-    return {file.name: file.read_bytes() for name in names for file in outputs.glob(f"reports/*/{name}")}
+    """The numbers of the report: its verdicts, and the rows of its tables and figures."""
+    named = [file for pattern in ("*/claims.json", "*/ledger.json", "*/*.csv", "*/*/*.csv")
+             for file in (outputs / "reports").glob(pattern)]  # fmt: skip
+    return {str(file.relative_to(outputs)): file.read_bytes() for file in named}
 
 
 def undisturbed(experiment: str, folder: Path) -> Reference:
