@@ -37,6 +37,7 @@ test-faults: setup  ## break small runs on purpose, on two cores in 10 minutes; 
 
 lint: setup  ## check the style
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
 
 smoke: PROFILE := smoke
 smoke: reproduce  ## every experiment at its smallest, in seconds
