@@ -1,7 +1,7 @@
 """What profiles cost: ``default`` as measured in the results there are, ``paper`` estimated from it: ``make bench``.
 
 A cell of profile ``paper`` is taken to cost what those of ``default`` do, times the ratio of their work
-(``grid.cost``) and of the rates of matrix products, and no cell to stop before its budget. On a GPU it is taken to be
+(``sweep.cost``) and of the rates of matrix products, and no cell to stop before its budget. On a GPU it is taken to be
 as much faster as those rates are, but no step to take less than ``STEP``. Experiments without results are left out.
 Beside what ``default`` took stand the shares of it that measuring and recording took: only the end may need much.
 """

@@ -18,10 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from src import cli
 from src import run as entry
-from src.config import (
-    schema,
-    sweep,
-)
+from src.config import schema, sweep
 from src.errors import ConfigError
 from src.report import finalize, index_page
 from src.results import store

@@ -80,7 +80,7 @@ def _cell(folder: Path, cost: float | None) -> Cell:
 
 
 def _is_held(folder: Path) -> bool:
-    """Whether a process holds the cell, as ``records.held`` does."""
+    """Whether a process holds the cell, as ``store.held`` does."""
     try:
         with (folder / ".lock").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

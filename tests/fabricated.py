@@ -175,10 +175,15 @@ def draw_without_values(plots, frames, what):
             if what == "NaN":
                 figure.draw_without_rendering()
             if isinstance(NOTHING[what], float):
-                noted = [axes for axes in figure.axes if style.NO_VALUE in [text.get_text() for text in axes.texts]]
+                noted = panels_without_a_value(figure)
                 panels = [axes for axes in figure.axes if not hasattr(axes, "_colorbar")]
                 formulas = 1 if plot.title == "Test error under noise" else 0  # a panel of a closed form alone
                 assert len(noted) == len(panels) - formulas, plot.id
+
+
+def panels_without_a_value(figure):
+    """The panels of a figure that say so."""
+    return [axes for axes in figure.axes if style.NO_VALUE in [text.get_text() for text in axes.texts]]
 
 
 def without_values(frame: pandas.DataFrame, what: str, only: str = "") -> pandas.DataFrame:

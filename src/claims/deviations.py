@@ -59,12 +59,12 @@ def load(paper: int, folder: Path = FOLDER) -> list[Entry]:
 
 
 def measure(entries: Sequence[Entry], frames: Mapping[str, pandas.DataFrame]) -> list[dict[str, Any]]:
-    """Every entry with its effect on the rows of ``frames`` (experiment → frame of ``records.frame``).
+    """Every entry with its effect on the rows of ``frames`` (experiment → frame of ``store.frame``).
 
     Returns:
         Per entry ``{id, subject, paper, code, switch, note, says, effect}``; ``effect`` is a record of
-        ``claims.told``, whose ``estimate`` is None, with a ``reason``, where it could not be measured, and None for an
-        entry that names no effect.
+        ``verdicts.told``, whose ``estimate`` is None, with a ``reason``, where it could not be measured, and None for
+        an entry that names no effect.
     """
     return [
         {

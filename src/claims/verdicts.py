@@ -40,7 +40,7 @@ def judge(
 
     Args:
         claims: from :func:`load`.
-        frames: experiment → frame of ``records.frame``; experiments that have not been run may be missing.
+        frames: experiment → frame of ``store.frame``; experiments that have not been run may be missing.
         planned: experiment → how many cells it has when all are finished; without it, as many as there are.
 
     Returns:

@@ -101,8 +101,8 @@ def _unreadable(word: str, text: str) -> str:
     key, equals, value = word.partition("=")
     name = key.lstrip("+~")
     if not equals:
-        known = {name: f"; an experiment is chosen with +experiment={name}" for name in sweep.all_experiments()}
-        return f"{word}: must be key=value{known.get(word, '')}"
+        hint = f"; an experiment is chosen with +experiment={word}" if word in sweep.all_experiments() else ""
+        return f"{word}: must be key=value{hint}"
     if not re.fullmatch(r"[\w.$/@:-]+", name, re.ASCII):
         known = _known_keys("", []) or []
         return f"{word}: unknown key{nearest(name, known)}; known: {', '.join(known)}"

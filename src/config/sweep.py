@@ -73,14 +73,15 @@ def expand(overrides: Sequence[str]) -> list[dict[str, Any]]:
 
 def jobs(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:
     """Of every cell, the overrides that alone compose it, and its checked config."""
-    _refuse_several_for_one(overrides)
-    _check_files(overrides)
+    parsed = _parsed(overrides)
+    _refuse_several_for_one(parsed)
+    _check_file(parsed)
     GlobalHydra.instance().clear()
-    start = first_of_sweeps(overrides)
+    start = _laid_out(parsed)[0]
     _refuse_what_is_no_option(start)
     with initialize_config_dir(str(schema.CONF), version_base="1.3"):
         whole = compose("config", overrides=start, return_hydra_config=True)
-        laid_out = _laid_out(_parsed(_own_sweep(whole) + list(overrides)))
+        laid_out = _laid_out([*_parsed(_own_sweep(whole)), *parsed])
         return [(job, schema.plain(compose("config", overrides=job))) for job in laid_out]
 
 
@@ -113,7 +114,8 @@ def other_protocol(configs: Sequence[Mapping[str, Any]], overrides: Sequence[str
     """
     name, profile = configs[0]["name"], configs[0]["profile"]
     chosen = {word.key_or_group.removesuffix(".name"): word for word in _parsed(overrides) if not word.is_delete()}
-    chosen = {group: chosen[group] for group in sorted(_protocol_groups() & set(chosen))}
+    apart = {"experiment", "launcher", "measurements", "claims", "ledger"}  # say nothing of how a network comes about
+    chosen = {group: chosen[group] for group in sorted((_groups() - apart) & set(chosen))}
     if not chosen:
         return {}
     GlobalHydra.instance().clear()
@@ -133,10 +135,9 @@ def other_protocol(configs: Sequence[Mapping[str, Any]], overrides: Sequence[str
     return reasons
 
 
-def _protocol_groups() -> set[str]:
-    """The groups of ``conf/`` that say how a network comes about."""
-    apart = {"experiment", "launcher", "measurements", "claims", "ledger"}
-    return {path.name for path in schema.CONF.iterdir() if path.is_dir()} - apart
+def _groups() -> set[str]:
+    """The groups of ``conf/``."""
+    return {path.name for path in schema.CONF.iterdir() if path.is_dir()}
 
 
 def _own_sweep(whole: DictConfig) -> list[str]:
@@ -164,14 +165,13 @@ def cost(config: Mapping[str, Any]) -> float:
     return config["steps"] * (OVERHEAD + len(config["seeds"]) * examples * inputs * layers)
 
 
-def _refuse_several_for_one(overrides: Sequence[str]) -> None:
+def _refuse_several_for_one(parsed: Sequence[Override]) -> None:
     """Refuse several values where one is meant.
 
     The grid is laid out by one experiment in one size, so these are not swept; and Hydra merges the options of a list,
     ``optimizer=[adam,muon]``, into one that is neither. Sets of measurements may be merged.
     """
-    groups = {path.name for path in schema.CONF.iterdir() if path.is_dir()} - {"measurements"}
-    parsed = _parsed(overrides)
+    groups = _groups() - {"measurements"}
     if len(named := [override for override in parsed if override.key_or_group == "experiment"]) > 1:
         names = ",".join(override.input_line.partition("=")[2] for override in named)
         raise ConfigError("experiment", names, "one at a time; a shell loop runs several")
@@ -186,9 +186,9 @@ def _refuse_several_for_one(overrides: Sequence[str]) -> None:
             raise ConfigError(name, value, f"must be one name, not a list{swept}")
 
 
-def _check_files(overrides: Sequence[str]) -> None:
+def _check_file(parsed: Sequence[Override]) -> None:
     """Of an empty file of an experiment, or of a list, Hydra makes something that names no file."""
-    for override in _parsed(overrides):
+    for override in parsed:
         if override.key_or_group == "experiment" and str(override.value()) in all_experiments():
             _experiment(schema.CONF / "experiment" / f"{override.value()}.yaml")
 

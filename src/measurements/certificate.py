@@ -15,10 +15,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from src.models.two_layer_relu import largest_output
 from src.types import Params
 
 _ROUNDING = 1e-12  # by which a radius is shortened, so that rounding cannot lift it over the truth
-_SUM = 1e-14  # rounding of an output, in units of the largest it could be: Σ_j |v_j|(‖w_j‖‖x‖ + |b_j|)
+_SUM = 1e-14  # rounding of an output, in units of the largest it could be
 
 
 def certified_radius(params: Params, x: Tensor, y: Tensor) -> Tensor:
@@ -29,14 +30,12 @@ def certified_radius(params: Params, x: Tensor, y: Tensor) -> Tensor:
         x: ``[M, P, r]``.
         y: ±1, ``[M, P]``.
     """
-    w, b, v = (params[name].double() for name in ("w", "b", "v"))
-    pre = x.double() @ w.mT + b[:, None]
-    length = torch.linalg.vector_norm(w, dim=-1)
-    terms = torch.linalg.vector_norm(x.double(), dim=-1) * (v.abs() * length).sum(-1)[:, None]
-    terms = terms + (v * b).abs().sum(-1)[:, None]
-    margin = y * (pre.relu() @ v[..., None]).squeeze(-1) - _SUM * terms
+    params, x = {name: leaf.double() for name, leaf in params.items()}, x.double()
+    w, b, v = params["w"], params["b"], params["v"]
+    pre = x @ w.mT + b[:, None]
+    margin = y * (pre.relu() @ v[..., None]).squeeze(-1) - _SUM * largest_output(params, x)
     gram = (v[..., None] * w) @ (v[..., None] * w).mT
-    kink = torch.where(pre == 0, 0.0, pre.abs() / length[:, None])
+    kink = torch.where(pre == 0, 0.0, pre.abs() / torch.linalg.vector_norm(w, dim=-1)[:, None])
     on = (pre > 0).to(pre)
     squared = ((on @ gram) * on).sum(-1)
     unsure = _ROUNDING * gram.diagonal(dim1=-2, dim2=-1).sqrt().sum(-1).square()

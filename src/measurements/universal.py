@@ -16,6 +16,7 @@ from src.attacks.ray import first_flip
 from src.constraints import Count
 from src.data import clusters
 from src.errors import ConfigError
+from src.models.two_layer_relu import largest_output, steepness
 from src.randomness import permutation
 from src.types import Measurement, Model, Params, Snapshot, Task
 
@@ -87,10 +88,7 @@ def flip_shares(params: Params, x: Tensor, y: Tensor, right: Tensor, vectors: Te
     """
     w, b, v = params["w"], params["b"], params["v"]
     members, width = b.shape
-    # Σ_j |v_j|(‖w_j‖‖x‖ + |b_j|) of a point and Σ_j |v_j|‖w_j‖‖u‖ of a vector
-    steepness = (v.abs() * torch.linalg.vector_norm(w, dim=-1)).sum(-1)[:, None]
-    size = steepness * torch.linalg.vector_norm(x, dim=-1) + (v * b).abs().sum(-1)[:, None]
-    reach = steepness * torch.linalg.vector_norm(vectors, dim=-1)
+    size, reach = largest_output(params, x), steepness(params) * torch.linalg.vector_norm(vectors, dim=-1)
     flipped = torch.zeros(vectors.shape[:2], dtype=torch.int64, device=x.device)
     for part in torch.arange(y.shape[1], device=x.device).split(max(1, _ELEMENTS // (members * width))):
         pre, sign = x[:, part] @ w.mT + b[:, None], y[:, part]

@@ -61,6 +61,17 @@ def neurons(params: Params, reader: str = "neurons") -> tuple[Tensor, Tensor]:
     return torch.cat([params["w"], params["b"].unsqueeze(-1)], -1), params["v"]
 
 
+def steepness(params: Params) -> Tensor:
+    """Σⱼ |vⱼ|‖wⱼ‖ ``[M, 1]``: no output changes faster than that with the input."""
+    return (params["v"].abs() * torch.linalg.vector_norm(params["w"], dim=-1)).sum(-1)[:, None]
+
+
+def largest_output(params: Params, x: Tensor) -> Tensor:
+    """Σⱼ |vⱼ|(‖wⱼ‖‖x‖ + |bⱼ|) ``[M, P]`` at ``x [M, P, r]``: a bound on |N(x)|, and the scale of its rounding."""
+    offset = (params["v"] * params["b"]).abs().sum(-1)[:, None]
+    return steepness(params) * torch.linalg.vector_norm(x, dim=-1) + offset
+
+
 def balanced(params: Params) -> Params:
     """The same function with |vⱼ| = ‖(wⱼ, bⱼ)‖, by positive homogeneity: (w, b, v) → (c·w, c·b, v/c) per neuron."""
     incoming, v = neurons(params)

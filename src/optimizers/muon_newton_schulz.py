@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
 from src.constraints import Count, Fraction, NonNegative, Positive
 from src.optimizers import polar
 from src.optimizers.muon import Scaling, spectral
+from src.optimizers.muon import commutes_with_rotations as commutes_with_rotations
 from src.optimizers.schedule import Rate, power_law
 from src.optimizers.steepest import steepest_descent
 from src.types import Model, Task, UpdateRule
-
-
-def commutes_with_rotations(optimizer: Mapping[str, Any], layers: int) -> bool:
-    """Unless steps are scaled by the number of columns."""
-    return optimizer.get("scaling") == "none"
 
 
 def build(

@@ -115,7 +115,7 @@ def _judged(
 ) -> list[dict[str, Any]]:
     """The verdicts; a claim that rests on cells of another protocol has its numbers, and none.
 
-    ``others`` are, by experiment, what ``grid.other_protocol`` gives. A claim that selects rows by the name of an
+    ``others`` are, by experiment, what ``sweep.other_protocol`` gives. A claim that selects rows by the name of an
     optimizer (or of data, a model, an objective) is made for that one.
     """
     judged = []

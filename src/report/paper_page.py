@@ -55,11 +55,11 @@ def build(
     Args:
         paper: its number.
         folder: where the report goes; its ``figures`` and ``tables`` are emptied first.
-        frames: experiment → frame of ``records.frame`` over its ``cells``.
+        frames: experiment → frame of ``store.frame`` over its ``cells``.
         cells: experiment → folders of its finished cells.
         commands: experiment → what a person types to run it.
-        judged: records of ``claims.judge``.
-        ledger: records of ``ledger.measure``.
+        judged: records of ``verdicts.judge``.
+        ledger: records of ``deviations.measure``.
         note_absent: note figures and tables whose experiments have no cell; otherwise leave them out.
     """
     page, inputs = folder / "report.html", folder / "inputs.json"

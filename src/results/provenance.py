@@ -52,7 +52,7 @@ def collect(
 
 def changed_since(code: Mapping[str, str]) -> list[str]:
     """The files of ``collect(…)["code"]`` whose content is in no file any more: other numbers may come out of them."""
-    present = {_content_hash(path) for path in SOURCES.rglob("*.py")}
+    present = _contents(SOURCES)
     return [name for name, known in code.items() if known not in present]
 
 
@@ -68,6 +68,12 @@ def _loaded_sources() -> list[str]:
     loaded = [module for name, module in sys.modules.items() if NUMBERS_COME_FROM.match(name)]
     files = {Path(module.__file__) for module in loaded if getattr(module, "__file__", None)}
     return sorted(str(file.relative_to(ROOT)) for file in files if file.stat().st_size)
+
+
+@cache
+def _contents(folder: Path) -> frozenset[str]:
+    """The hashes of all modules in a folder: taken once, since a report asks for every one of its cells."""
+    return frozenset(map(_content_hash, folder.rglob("*.py")))
 
 
 @cache

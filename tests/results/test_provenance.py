@@ -126,15 +126,18 @@ def test_code_that_changed_since_is_named():
 
 
 def test_a_file_that_moved_with_what_it_imports_is_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(provenance, "SOURCES", tmp_path)
-    before, after, other = (tmp_path / name for name in ("before.py", "after.py", "other.py"))
-    before.write_text('"""A."""\n\nimport torch\nfrom src.a import b\n\nx = 1\n')
-    code = {"src/before.py": provenance._content_hash(before)}
-    before.unlink()
-    after.write_text('"""A."""\n\nimport torch\nfrom src.c.a import (\n    b,\n)\n\nx = 1\n')
+    texts = {
+        "before": '"""A."""\n\nimport torch\nfrom src.a import b\n\nx = 1\n',
+        "after": '"""A."""\n\nimport torch\nfrom src.c.a import (\n    b,\n)\n\nx = 1\n',
+        "other": '"""A."""\n\nimport torch\nfrom src.a import b\n\nx = 2\n',
+    }
+    for name, text in texts.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.py").write_text(text)
+    code = {"src/before.py": provenance._content_hash(tmp_path / "before" / "before.py")}
+    monkeypatch.setattr(provenance, "SOURCES", tmp_path / "after")
     assert not provenance.changed_since(code)
-    after.unlink()
-    other.write_text('"""A."""\n\nimport torch\nfrom src.a import b\n\nx = 2\n')
+    monkeypatch.setattr(provenance, "SOURCES", tmp_path / "other")
     assert provenance.changed_since(code) == ["src/before.py"]
 
 
