@@ -192,8 +192,8 @@ def test_successive_runs_do_not_merge(tmp_path):
 def test_config_is_on_disk_though_the_process_is_killed(tmp_path):
     code = f"""
         import time
-        from src import tracking
-        mirror = tracking.open_run("offline", {str(tmp_path)!r}, config={CONFIG!r}, **{ABOUT!r})
+        from src.results import wandb_run
+        mirror = wandb_run.open_run("offline", {str(tmp_path)!r}, config={CONFIG!r}, **{ABOUT!r})
         mirror.log([{{"step": 1, "member": 0, "seed": 0, "margin": 1.0}}])
         time.sleep(60)
     """
@@ -300,8 +300,8 @@ def test_a_bad_call_spoils_nothing_else(tmp_path, caplog):
 
 def test_a_hung_server_does_not_hold_up_the_exit(tmp_path):
     code = f"""
-        from src import tracking
-        mirror = tracking.open_run("online", {str(tmp_path)!r}, patience=1.0, **{ABOUT!r})
+        from src.results import wandb_run
+        mirror = wandb_run.open_run("online", {str(tmp_path)!r}, patience=1.0, **{ABOUT!r})
         mirror.log([{{"step": 1, "member": 0, "seed": 0, "margin": 1.0}}])
         mirror.finish()
     """
