@@ -18,7 +18,8 @@ sys.path.insert(0, str(ROOT))
 
 from src import cli
 from src import run as entry
-from src.config import schema, sweep
+from src.config import sweep
+from src.config.schema import Config
 from src.errors import ConfigError
 from src.report import finalize, index_page
 from src.results import store
@@ -58,13 +59,13 @@ def reproduce(given: argparse.Namespace) -> int:
     there = {name: cells for name, cells in configs.items() if not left_out(cells)}
     code = finalize.paper(paper, there, overrides, launch.say)
     if given.only_report:
-        index_page.write(Path(next(iter(configs.values()))[0]["outputs"]))
+        index_page.write(Path(next(iter(configs.values()))[0].outputs))
     return 2 if mistakes and code else code  # an optional experiment whose data are not there is no mistake
 
 
-def left_out(configs: Sequence[dict]) -> bool:
+def left_out(configs: Sequence[Config]) -> bool:
     """Whether it is optional and has no finished cell: its data cannot be had here, and claims on it are not run."""
-    return configs[0]["optional"] and not store.count_finished(map(schema.folder, configs))
+    return configs[0].optional and not store.count_finished(config.folder for config in configs)
 
 
 if __name__ == "__main__":

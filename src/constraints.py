@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from pydantic_core import CoreSchema, core_schema
 
 
 class Range(NamedTuple):
-    """Closed or open interval a configured number must lie in; ``str()`` is how it is told to the user."""
+    """Closed or open interval that a configured number must lie in; pydantic checks it, ``str()`` describes it."""
 
     low: float | None = None
     high: float | None = None
@@ -22,6 +24,14 @@ class Range(NamedTuple):
         low = f"{'>' if self.open_low else '>='} {self.low:g}" if self.low is not None else ""
         high = f"{'<' if self.open_high else '<='} {self.high:g}" if self.high is not None else ""
         return " and ".join(part for part in (low, high) if part)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def _checked(self, value: float) -> float:
+        if value not in self:
+            raise ValueError(f"must be {self}")
+        return value
 
 
 Count = Annotated[int, Range(1)]

@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from src import cli
-from src.config import schema, sweep
+from src.config import components, sweep
 from src.config.messages import explain
 from src.errors import ConfigError, nearest, unwritable
 from src.results import provenance, store
@@ -89,7 +89,7 @@ def _inspect(flags: Sequence[tuple[str, str | None]], overrides: Sequence[str]) 
     shown = [word for flag in flags for word in flag if word]
     sys.argv[1:] = [*shown, *overrides]  # where Hydra reads them
     try:
-        hydra.main(config_path=str(schema.CONF), config_name="config", version_base="1.3")(launch.run_cell)()
+        hydra.main(config_path=str(components.CONF), config_name="config", version_base="1.3")(launch.run_cell)()
     except ValueError as error:
         raise ConfigError("flags", " ".join(shown), str(error)) from error
     return 0
@@ -124,9 +124,9 @@ def _sweep(overrides: Sequence[str]) -> int:
     jobs = sweep.jobs(overrides)
     configs = [config for _, config in jobs]
     unfinished = launch.unfinished(jobs)
-    say(f"{configs[0]['name']}: {len(configs)} cell(s), {len(configs) - len(unfinished)} finished before")
+    say(f"{configs[0].name}: {len(configs)} cell(s), {len(configs) - len(unfinished)} finished before")
     mistakes = checked_and_run(jobs, unfinished, overrides)
-    if mistakes and not store.count_finished(map(schema.folder, configs)):
+    if mistakes and not store.count_finished(config.folder for config in configs):
         return 2
     from src.report import finalize  # pandas and SciPy take their time to import, too
 
@@ -153,7 +153,7 @@ def checked_and_run(
         build.check(config)
     if provenance.commit_unknown():
         say("note: git gives no commit of this checkout, so the cells record none")
-    cells = [schema.folder(config) for _, config in jobs]
+    cells = [config.folder for _, config in jobs]
     try:
         store.write_plan(dict(zip(cells, (sweep.cost(config) for _, config in jobs), strict=True)))
         mistakes = launch.run(unfinished, overrides)
@@ -161,7 +161,7 @@ def checked_and_run(
         store.drop_refused(cells)
         raise
     except OSError as error:  # what is finished can be shown all the same
-        mistakes = [unwritable("outputs", jobs[0][1]["outputs"], error)]
+        mistakes = [unwritable("outputs", jobs[0][1].outputs, error)]
         say(str(mistakes[0]))
     if mistakes:
         store.drop_refused(cells)

@@ -1,7 +1,7 @@
-"""How a sweep stands, from its files alone: ``python -m src.status [outputs=outputs] [--watch]``.
+"""Show the state of all sweeps from their files alone: ``python -m src.status [outputs=outputs] [--watch]``.
 
-Works from any shell, while cells run here or on a cluster, and touches nothing. A cell is done, running, failed, dead
-(its status says running, but no process holds it: it was killed) or waiting (a sweep set out to run it). No torch here.
+Works from any shell, while cells run here or on a cluster, and changes nothing. A cell is done, running, failed, stale
+(its status says running, but no process has its lock: it was killed) or waiting (a sweep planned it). No torch here.
 """
 
 from __future__ import annotations
@@ -17,21 +17,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 from src import cli
 from src.errors import ConfigError, reason
 from src.results import store
 
-STATES = ("done", "running", "failed", "dead", "waiting")
+STATES = {"done": "green", "running": "cyan", "failed": "bold red", "stale": "yellow", "waiting": "dim"}
+"""The states of a cell, each with its colour on a terminal."""
 REFRESH = 2.0
-"""Seconds between looks of ``--watch``."""
+"""Seconds between two pictures of ``--watch``."""
 
 
 class Cell(NamedTuple):
-    """One cell as it stands: ``told`` is its status file, ``cost`` its relative work if a sweep planned it."""
+    """One cell: ``status`` is its status file, ``cost`` its relative work if a sweep planned it."""
 
     folder: Path
     state: str
-    told: Mapping[str, Any]
+    status: Mapping[str, Any]
     cost: float | None
 
     @property
@@ -40,8 +45,8 @@ class Cell(NamedTuple):
         return f"{self.folder.parent.name}/{self.folder.name}"
 
 
-def look(outputs: Path) -> list[Cell]:
-    """Every cell there is or is to be under ``outputs``, by experiment and name.
+def scan(outputs: Path) -> list[Cell]:
+    """Return every cell that is begun or planned under ``outputs``, by experiment and name.
 
     Raises:
         ConfigError: when there is no such folder, or it or an experiment's folder in it cannot be read.
@@ -70,17 +75,17 @@ def _is_begun(cell: Path) -> bool:
 
 def _cell(folder: Path, cost: float | None) -> Cell:
     try:
-        told = store.status(folder)
+        status = store.status(folder)
     except ConfigError as error:
-        told = {"state": "failed", "reason": error.allowed}
-    state = {"missing": "waiting"}.get(told["state"], told["state"])
-    if state == "running" and not _is_held(folder):
-        state = "dead"
-    return Cell(folder, state, told, cost)
+        status = {"state": "failed", "reason": error.allowed}
+    state = {"missing": "waiting"}.get(status["state"], status["state"])
+    if state == "running" and not _is_locked(folder):
+        state = "stale"
+    return Cell(folder, state, status, cost)
 
 
-def _is_held(folder: Path) -> bool:
-    """Whether a process holds the cell, as ``store.held`` does."""
+def _is_locked(folder: Path) -> bool:
+    """Whether a process has the cell's lock, see ``store.cell_lock``."""
     try:
         with (folder / ".lock").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -106,13 +111,13 @@ def seconds_left(cells: Sequence[Cell], now: datetime) -> float | None:
 
 def cell_seconds_left(cell: Cell, pace: Mapping[str, float], now: datetime) -> float | None:
     """Until a running cell is at its last step; it may stop earlier, and the last measurements come on top."""
-    told = cell.told
-    done = told.get("step", 0) - told.get("begun_at", 0)
+    status = cell.status
+    done = status.get("step", 0) - status.get("begun_at", 0)
     if done > 0:
-        return _between(told["since"], told["beat"]) / done * (told["steps"] - told["step"])
+        return _between(status["since"], status["beat"]) / done * (status["steps"] - status["step"])
     if (whole := _estimate(cell, pace)) is None:
         return None
-    return max(whole - _between(told["since"], now.isoformat()), 0.0)
+    return max(whole - _between(status["since"], now.isoformat()), 0.0)
 
 
 def _pace(cells: Iterable[Cell]) -> dict[str, float]:
@@ -127,10 +132,10 @@ def _pace(cells: Iterable[Cell]) -> dict[str, float]:
 
 def _whole(cell: Cell) -> float | None:
     """Seconds a cell took, or will take at its pace so far; None while nothing tells."""
-    told = cell.told
-    if cell.state == "running" and (done := told.get("step", 0) - told.get("begun_at", 0)) > 0:
-        return _between(told["since"], told["beat"]) / done * told["steps"]
-    return told.get("seconds") if cell.state == "done" else None
+    status = cell.status
+    if cell.state == "running" and (done := status.get("step", 0) - status.get("begun_at", 0)) > 0:
+        return _between(status["since"], status["beat"]) / done * status["steps"]
+    return status.get("seconds") if cell.state == "done" else None
 
 
 def _estimate(cell: Cell, pace: Mapping[str, float]) -> float | None:
@@ -142,40 +147,48 @@ def _between(earlier: str, later: str) -> float:
     return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
 
 
-def told(cells: Sequence[Cell], now: datetime) -> str:
-    """The whole picture as lines of text: a line per experiment, then what runs, what went wrong, and the sum."""
-    if not cells:
-        return "no cell yet"
-    lines = [f"{'experiment':<24}" + "".join(f"{state:>9}" for state in STATES)]
+def counts_table(cells: Sequence[Cell]) -> Table:
+    """Return a table of how many cells of each experiment are in each state."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("experiment", min_width=24)
+    for state, colour in STATES.items():
+        table.add_column(state, justify="right", style=colour)
     for experiment in dict.fromkeys(cell.folder.parent.name for cell in cells):
         counts = Counter(cell.state for cell in cells if cell.folder.parent.name == experiment)
-        lines.append(f"{experiment:<24}" + "".join(f"{counts[state] or '·':>9}" for state in STATES))
-    pace = _pace(cells)
+        table.add_row(experiment, *(str(counts[state] or "·") for state in STATES))
+    return table
+
+
+def cell_lines(cells: Sequence[Cell], now: datetime) -> list[Text]:
+    """Return a line for each cell that runs or went wrong, and one for the sum with the time left."""
+    lines, pace = [], _pace(cells)
     for cell in cells:
+        status = cell.status
         match cell.state:
             case "running":
                 left = _duration(cell_seconds_left(cell, pace, now))
-                step = f"step {cell.told.get('step', cell.told.get('begun_at', 0))} of {cell.told.get('steps', '?')}"
-                beat = cell.told.get("beat", cell.told["since"])
-                heard = _duration(_between(beat, now.isoformat()))
-                lines.append(f"running  {cell.name}: {step}, at most {left} left, last sign {heard} ago")
+                step = f"step {status.get('step', status.get('begun_at', 0))} of {status.get('steps', '?')}"
+                beat = _duration(_between(status.get("beat", status["since"]), now.isoformat()))
+                line = f"running  {cell.name}: {step}, at most {left} left, last heartbeat {beat} ago"
             case "failed":
-                lines.append(f"FAILED   {cell.name}: {cell.told.get('reason', 'for no known reason')}")
-            case "dead":
-                since = cell.told.get("beat", cell.told.get("since", "an unknown time"))
-                lines.append(f"DEAD     {cell.name}: killed after {since}; the same command resumes it")
+                line = f"FAILED   {cell.name}: {status.get('reason', 'no reason recorded')}"
+            case "stale":
+                since = status.get("beat", status.get("since", "an unknown time"))
+                line = f"STALE    {cell.name}: killed after {since}; run the same command again to resume it"
+            case _:
+                continue
+        lines.append(Text(line, STATES[cell.state]))
     counts = Counter(cell.state for cell in cells)
-    total = f"{counts['done']} of {len(cells)} cells done"
-    others = [f"{counts[state]} {state}" for state in STATES[1:] if counts[state]]
-    lines.append(", ".join([total, *others]) + _outlook(cells, counts, now))
-    return "\n".join(lines)
+    others = [f"{counts[state]} {state}" for state in STATES if counts[state] and state != "done"]
+    total = ", ".join([f"{counts['done']} of {len(cells)} cells done", *others])
+    return [*lines, Text(total + _outlook(cells, counts, now))]
 
 
 def _outlook(cells: Sequence[Cell], counts: Mapping[str, int], now: datetime) -> str:
     if not counts["running"]:
         return "; nothing is running" if counts["done"] < len(cells) else ""
     left = seconds_left(cells, now)
-    return "; time left unknown as yet" if left is None else f"; about {_duration(left)} left"
+    return "; time left not known yet" if left is None else f"; about {_duration(left)} left"
 
 
 def _duration(seconds: float | None) -> str:
@@ -188,9 +201,9 @@ def _duration(seconds: float | None) -> str:
 
 COMMAND = cli.Command(
     "python -m src.status",
-    "Show how a sweep stands, from its files alone: which cells are done, running, failed, killed or waiting.",
+    "Show from the files alone which cells are done, running, failed, stale (killed) or waiting.",
     keys={"outputs": cli.OUTPUTS},
-    flags={"--watch": f"show it again every {REFRESH:g} s while a cell runs or waits; Ctrl-C ends it"},
+    flags={"--watch": f"repeat every {REFRESH:g} s while a cell runs or waits; Ctrl-C ends it"},
     examples=["python -m src.status", "python -m src.status outputs=elsewhere --watch"],
 )
 
@@ -202,11 +215,14 @@ def main(arguments: Sequence[str]) -> int:
 
 def _show(arguments: Sequence[str]) -> int:
     given = COMMAND.read(arguments)
+    console = Console(soft_wrap=True, highlight=False)
     with contextlib.suppress(KeyboardInterrupt):  # the way to end --watch
         while True:
-            cells = look(given.outputs)
-            picture = told(cells, datetime.now(UTC))
-            print(f"\033[2J\033[H{picture}" if given.watch else picture, flush=True)
+            cells = scan(given.outputs)
+            if given.watch:
+                console.clear()
+            parts = [counts_table(cells), *cell_lines(cells, datetime.now(UTC))] if cells else ["no cell yet"]
+            console.print(*parts, sep="\n")
             if not given.watch or not any(cell.state in ("running", "waiting") for cell in cells):
                 break
             time.sleep(REFRESH)

@@ -41,19 +41,23 @@ def sweep(tmp_path):
         yield tmp_path
 
 
-def test_every_state_is_told(sweep):
-    states = {cell.folder.name: cell.state for cell in status.look(sweep)}
-    assert states == {"a": "done", "b": "running", "c": "failed", "d": "dead", "e": "waiting"}
-    text = status.told(status.look(sweep), NOW)
+def text_of(cells):
+    return "\n".join(line.plain for line in status.cell_lines(cells, NOW))
+
+
+def test_every_state_is_shown(sweep):
+    states = {cell.folder.name: cell.state for cell in status.scan(sweep)}
+    assert states == {"a": "done", "b": "running", "c": "failed", "d": "stale", "e": "waiting"}
+    text = text_of(status.scan(sweep))
     assert "FAILED   width/c: MemoryError: too large" in text
-    assert "DEAD     width/d" in text
+    assert "STALE    width/d" in text
     assert "running  width/b: step 500 of 1000, at most 100 min left" not in text
     assert "running  width/b: step 500 of 1000, at most 2 min left" in text
-    assert text.splitlines()[-1].startswith("1 of 5 cells done, 1 running, 1 failed, 1 dead, 1 waiting; about")
+    assert text.splitlines()[-1].startswith("1 of 5 cells done, 1 running, 1 failed, 1 stale, 1 waiting; about")
 
 
 def test_time_left_is_what_runs_and_what_waits(sweep):
-    cells = status.look(sweep)
+    cells = status.scan(sweep)
     assert status.seconds_left(cells, NOW) == pytest.approx(100 + (50 + 200) / 2)
     (running,) = [cell for cell in cells if cell.state == "running"]
     assert status.seconds_left([running], NOW) == pytest.approx(100)
@@ -68,15 +72,15 @@ def test_a_resumed_cell_is_timed_from_where_it_went_on(sweep):
 
 def test_a_look_changes_nothing_and_takes_no_lock_from_others(sweep):
     before = {path: path.stat().st_mtime_ns for path in sweep.rglob("*")}
-    status.look(sweep)
+    status.scan(sweep)
     assert {path: path.stat().st_mtime_ns for path in sweep.rglob("*")} == before
-    with store.held(sweep / "width" / "d", say=pytest.fail):
-        assert [cell.state for cell in status.look(sweep)].count("running") == 2
+    with store.cell_lock(sweep / "width" / "d", log=pytest.fail):
+        assert [cell.state for cell in status.scan(sweep)].count("running") == 2
 
 
 def test_a_damaged_status_is_a_failure_that_is_told(sweep):
     (sweep / "width" / "a" / "status.json").write_text("{")
-    assert "FAILED   width/a: is damaged" in status.told(status.look(sweep), NOW)
+    assert "FAILED   width/a: is damaged" in text_of(status.scan(sweep))
 
 
 def test_nothing_yet(tmp_path, capsys):
@@ -99,7 +103,7 @@ def test_a_folder_that_cannot_be_read_is_one_line(closed, sweep, monkeypatch, ca
 
 def test_a_cell_that_cannot_be_read_is_told_beside_the_others(sweep, monkeypatch):
     refuse_to(monkeypatch, "open", sweep / "width" / "a" / "status.json")
-    text = status.told(status.look(sweep), NOW)
+    text = text_of(status.scan(sweep))
     assert "FAILED   width/a: cannot be read: permission denied" in text and "running  width/b" in text
 
 
@@ -122,7 +126,7 @@ def test_it_starts_at_once():
 
 
 def test_a_cell_says_how_far_it_is(tmp_path, monkeypatch):
-    from src.config import schema, sweep
+    from src.config import sweep
     from src.runner import cell
 
     seen, write = [], store.write_json
@@ -134,9 +138,9 @@ def test_a_cell_says_how_far_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "write_json", watched)
     overrides = ["+experiment=cluster_width", "profile=smoke", "model.width=6", "tracking.mode=disabled"]
     (config,) = sweep.expand([*overrides, f"outputs={tmp_path}", "checkpoint_every=0", "steps=30", "stop.every=10"])
-    cell.run(config, "python", say=lambda line: None)
+    cell.run(config, "python", log=lambda line: None)
     beats = [value for name, value in seen if name == "status.json" and value["state"] == "running"]
     assert {"since", "begun_at", "beat", "steps", "forced"} <= beats[0].keys()
     steps = [beat["step"] for beat in beats[1:]]
     assert steps == sorted(steps) and steps[-1] > 0 and all(beat["since"] == beats[0]["since"] for beat in beats)
-    assert json.loads((schema.folder(config) / "status.json").read_text())["state"] == "done"
+    assert json.loads((config.folder / "status.json").read_text())["state"] == "done"

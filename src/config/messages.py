@@ -12,7 +12,9 @@ from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from src import cli
-from src.config import schema, sweep
+from src.config import components, sweep
+from src.config.overrides import first_of_sweeps
+from src.config.validation import parameters
 from src.errors import nearest, shown
 
 EXTRA = "pip install -c constraints.txt -e '.[{}]' adds it"
@@ -90,9 +92,9 @@ def _addable(parent: str) -> list[str]:
     group, _, name = parent.partition(".")
     if group != "measurements":
         return []
-    known = schema.known_components(group)
+    known = components.names(group)
     if name in known:
-        return [*schema.parameters(schema.component(group, name)), "at"]
+        return [*parameters(components.component(group, name)), "at"]
     return [] if name else known
 
 
@@ -119,8 +121,8 @@ def _known_keys(parent: str, overrides: Sequence[str]) -> list[str] | None:
     """The keys below ``parent`` in the config the other overrides compose to; None if it is a single value."""
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(schema.CONF), version_base="1.3"):
-            cfg = compose("config", overrides=sweep.first_of_sweeps(overrides), return_hydra_config=True)
+        with initialize_config_dir(str(components.CONF), version_base="1.3"):
+            cfg = compose("config", overrides=first_of_sweeps(overrides), return_hydra_config=True)
         node = OmegaConf.select(cfg, parent) if parent else cfg
     except Exception:
         return []

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from src.claims import schema
 from src.config import sweep
+from src.config.schema import Config
 from src.report import html, paper_page
 from src.results import store, wandb_run
 
@@ -25,15 +26,15 @@ AXES = {"decades": "−log₁₀ loss", "flow_time": "gradient-flow time Σ lr",
 class Sweep(NamedTuple):
     """What a panel has to know of an experiment: its first config, and what it sweeps (key of the config → values)."""
 
-    config: Mapping[str, Any]
+    config: Config
     swept: Mapping[str, Sequence[Any]]
 
     @property
     def axis(self) -> str:
         """What its runs are compared at: the loss if matched by it, the flow's time if that sets their steps."""
-        if self.config["matched_loss"] is not None:
+        if self.config.matched_loss is not None:
             return "decades"
-        return "flow_time" if "time" in (self.config["size"] or {}) else "step"
+        return "flow_time" if "time" in (self.config.size or {}) else "step"
 
 
 def specification(paper: int, profile: str, outputs: Path) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def _section(
     panels: list[dict[str, Any]] = [{"kind": "text", "text": text}]
     for name in claim.experiments:
         swept, own = sweeps[name], [part for part in claim.parts if name in part.experiments]
-        columns = store.flatten(swept.config).keys() | BOOKKEEPING
+        columns = store.flatten(swept.config.model_dump()).keys() | BOOKKEEPING
         curves = _curves(outputs / name)
         metrics = dict.fromkeys(metric for part in own for metric in _measured(part, columns))
         for metric in metrics or ["log_risk"]:  # all of a part may be derived from rows that W&B does not have

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from src.claims import deviations, verdicts
 from src.claims import schema as claim_schema
-from src.config import schema, sweep
+from src.config import sweep
+from src.config.schema import Config
 from src.errors import ConfigError, unwritable
 from src.report import index_page, paper_page
 from src.results import provenance, store, wandb_mirror
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 INCIDENTAL = ("experiment", "profile", "outputs", "data.folder", "tracking", "force", "report", "checkpoint_every")
-INCIDENTAL += ("hydra", "launcher", "device", "memory", "together")
+INCIDENTAL += ("hydra", "launcher", "device", "memory_gb")
 """Keys, each with those below it, whose overrides leave an experiment the one its file defines."""
 
 
-def paper(number: int, sweeps: Mapping[str, Sequence[dict[str, Any]]], overrides: Sequence[str], say: Say) -> int:
+def paper(number: int, sweeps: Mapping[str, Sequence[Config]], overrides: Sequence[str], say: Say) -> int:
     """Conclude a paper from all its experiments (name → configs of its cells); returns the exit code.
 
     0: every cell is done; 1: some are missing or failed, and the report says so; 2: the report could not be made.
@@ -36,9 +37,9 @@ def paper(number: int, sweeps: Mapping[str, Sequence[dict[str, Any]]], overrides
     )
 
 
-def experiment(configs: Sequence[dict[str, Any]], overrides: Sequence[str], say: Say) -> int:
+def experiment(configs: Sequence[Config], overrides: Sequence[str], say: Say) -> int:
     """Conclude one experiment, with the claims and effects that rest on it; the exit code as for ``paper``."""
-    name, number = configs[0]["name"], configs[0]["paper"]
+    name, number = configs[0].name, configs[0].paper
     judged = [] if number is None else [claim for claim in claim_schema.load(number) if name in claim.experiments]
     entries = [] if number is None else deviations.load(number)
     shown = [entry for entry in entries if entry.effect and name in entry.effect.experiments]
@@ -47,7 +48,7 @@ def experiment(configs: Sequence[dict[str, Any]], overrides: Sequence[str], say:
 
 def _conclude(
     number: int | None,
-    sweeps: Mapping[str, Sequence[dict[str, Any]]],
+    sweeps: Mapping[str, Sequence[Config]],
     overrides: Sequence[str],
     title: str,
     wanted: Sequence[claim_schema.Claim],
@@ -56,17 +57,17 @@ def _conclude(
     note_absent: bool = True,
 ) -> int:
     config = next(iter(sweeps.values()))[0]
-    done = {name: [cell for cell in map(schema.folder, configs) if store.finished(cell)]
+    done = {name: [cell for cell in (config.folder for config in configs) if store.finished(cell)]
             for name, configs in sweeps.items()}  # fmt: skip
     done = {name: cells for name, cells in done.items() if cells}
     total, finished = sum(map(len, sweeps.values())), sum(map(len, done.values()))
     _tell_failures(sweeps, say)
     _tell_changed_code([cell for cells in done.values() for cell in cells], say)
     whole = True
-    if finished and number is not None and config["report"]:
-        folder = paper_page.folder_of(Path(config["outputs"]), title, config["profile"], _mark(overrides))
+    if finished and number is not None and config.report:
+        folder = paper_page.folder_of(Path(config.outputs), title, config.profile, _mark(overrides))
         frames = {name: store.frame(cells) for name, cells in done.items()}
-        planned = {name: len(set(map(schema.folder, configs))) for name, configs in sweeps.items()}
+        planned = {name: len({config.folder for config in configs}) for name, configs in sweeps.items()}
         others = {name: sweep.other_protocol(configs, overrides) for name, configs in sweeps.items()}
         judged = _judged(wanted, frames, planned, others)
         say(paper_page.terminal_table(judged))  # before anything that can fail and is not needed for it
@@ -80,9 +81,9 @@ def _conclude(
         changed, whole = _attempt("report", folder, show, say)
         if changed:
             _attempt("W&B", folder, lambda: wandb_mirror.tell_report(config, folder, title, judged), say)
-            _, whole = _attempt("index", folder.parent, lambda: index_page.write(Path(config["outputs"])), say)
+            _, whole = _attempt("index", folder.parent, lambda: index_page.write(Path(config.outputs)), say)
         _tell_verdicts(sweeps, wanted, judged, say)
-    where = Path(config["outputs"]) / (next(iter(sweeps)) if len(sweeps) == 1 else "")
+    where = Path(config.outputs) / (next(iter(sweeps)) if len(sweeps) == 1 else "")
     say(f"{finished} of {total} cells done; results in {where}")
     return 1 if finished < total else 0 if whole else 2
 
@@ -127,9 +128,9 @@ def _judged(
     return judged
 
 
-def _tell_failures(sweeps: Mapping[str, Sequence[dict[str, Any]]], say: Say) -> None:
+def _tell_failures(sweeps: Mapping[str, Sequence[Config]], say: Say) -> None:
     for configs in sweeps.values():
-        for cell in map(schema.folder, configs):
+        for cell in (config.folder for config in configs):
             if (status := store.status(cell))["state"] == "failed":
                 say(f"FAILED {cell}: {status['reason']}")
 
@@ -144,7 +145,7 @@ def _tell_changed_code(cells: Sequence[Path], say: Say) -> None:
 
 
 def _tell_verdicts(
-    sweeps: Mapping[str, Sequence[dict[str, Any]]],
+    sweeps: Mapping[str, Sequence[Config]],
     wanted: Sequence[claim_schema.Claim],
     judged: Sequence[Mapping[str, Any]],
     say: Say,
@@ -156,7 +157,7 @@ def _tell_verdicts(
     for name, configs in sweeps.items():
         resting = [claim.id for claim in wanted if name in claim.experiments]
         for config in configs:
-            if not store.finished(cell := schema.folder(config)):
+            if not store.finished(cell := config.folder):
                 continue
             try:
                 wandb_mirror.tell_verdicts(config, resting, own)

@@ -134,20 +134,20 @@ def drop_refused(cells: Iterable[Path]) -> None:
 
 
 @contextlib.contextmanager
-def held(cell: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the cell for this process. If another one has it, say so and wait until that one ends or dies."""
+def cell_lock(cell: Path, log: Callable[[str], None]) -> Iterator[None]:
+    """Hold the cell's lock. If another process has it, log that and wait until that process ends."""
     with (cell / ".lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"{cell.name}: another process is running this cell; waiting for it")
+            log(f"{cell.name}: another process is running this cell; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         for half in cell.glob(".*.*.[0-9]*"):  # whoever was writing it has been killed
             half.unlink(missing_ok=True)
         yield
 
 
-def set_aside(cell: Path) -> Path | None:
+def archive(cell: Path) -> Path | None:
     """Move a cell's files to ``.superseded/<cell>-<time>`` beside it: what was computed is never overwritten."""
     if not cell.exists():
         return None

@@ -7,8 +7,8 @@ measure, to write and to save. All there is to resume a run is one ``Progress``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -80,7 +80,7 @@ def train(
             epoch_risk = _averaged(epoch_risk, log_risk.double().exp(), progress.step % epoch)
         moved = rule.update(progress.params, progress.rule_state, log_risk, grad)
         if bool(progress.ended.any()):
-            moved = keep_where(progress.ended, (progress.params, progress.rule_state), moved)
+            moved = tree_where(progress.ended, (progress.params, progress.rule_state), moved)
         progress = progress._replace(
             step=progress.step + 1, params=moved[0], rule_state=moved[1], epoch_risk=epoch_risk
         )
@@ -114,30 +114,16 @@ def snapshot(progress: Progress, objective: Objective, rule: UpdateRule, batches
     return Snapshot(progress.step, params, log_risk)
 
 
-def keep_where(mask: Tensor, old: Any, new: Any) -> Any:
-    """``old`` for the members in ``mask`` ``[M]`` and ``new`` for the others, leaf by leaf through a tree.
+def tree_where(mask: Tensor, old: State, new: State) -> State:
+    """Return ``old`` for the members in ``mask`` ``[M]`` and ``new`` for the others, for every leaf of a tree.
 
     Leaves lead with the members axis; scalars (a step counter) are shared and taken from ``new``.
     """
-    return _leaf_by_leaf(lambda b, a: torch.where(mask.reshape(-1, *[1] * (b.ndim - 1)), a, b), new, old)
-
-
-def of_members(members: slice, tree: Any) -> Any:
-    """A copy of what some members have of a tree."""
-    return _leaf_by_leaf(lambda leaf: leaf[members].clone(), tree)
-
-
-def joined(trees: Sequence[Any]) -> Any:
-    """The members of several trees in one; scalars, which must be equal, from the first."""
-    return _leaf_by_leaf(lambda *leaves: torch.cat(leaves), *trees)
-
-
-def _leaf_by_leaf(of: Callable[..., Tensor], *trees: Any) -> Any:
-    """``of`` the leaves at every place of trees of one form; what has no members axis is that of the first tree."""
-    first = trees[0]
-    if isinstance(first, dict):
-        return {key: _leaf_by_leaf(of, *(tree[key] for tree in trees)) for key in first}
-    if isinstance(first, tuple):
-        parts = [_leaf_by_leaf(of, *leaves) for leaves in zip(*trees, strict=True)]
-        return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
-    return of(*trees) if isinstance(first, Tensor) and first.ndim > 0 else first
+    if isinstance(new, dict):
+        return {key: tree_where(mask, old[key], new[key]) for key in new}
+    if isinstance(new, tuple):
+        parts = [tree_where(mask, *leaves) for leaves in zip(old, new, strict=True)]
+        return type(new)(*parts) if hasattr(new, "_fields") else tuple(parts)
+    if not isinstance(new, Tensor) or new.ndim == 0:
+        return new
+    return torch.where(mask.reshape(-1, *[1] * (new.ndim - 1)), old, new)

@@ -1,4 +1,4 @@
-"""Members in as many batches as memory asks for: what is kept is counted, not found out by a crash.
+"""Microbatching over members. Memory use is estimated beforehand instead of catching out-of-memory errors.
 
 Members share no parameter, so a risk and its gradient may be taken for some of them at a time. The numbers are the same
 up to the order in which BLAS rounds; only the activations held at once are fewer. Parameters and the optimizer's state
@@ -21,39 +21,29 @@ TRANSIENT = 2.0
 """What a backward pass holds over what the forward pass saved for it: every activation's gradient, for a while."""
 
 
-def fitting(objective: Objective, params: Params, state: State, batch: Batch, memory: float | None) -> Objective:
-    """The objective, evaluated for as many members at a time as fit into ``memory`` (GB).
+def within(memory_gb: float | None, objective: Objective, params: Params, state: State, batch: Batch) -> Objective:
+    """Return the objective, evaluated for as many members at a time as ``memory_gb`` allows.
 
     None is what the device has free; on a CPU that is no bound.
 
     Raises:
         ConfigError: when not even one member at a time fits.
     """
-    there = bound(memory, batch.x.device)
-    if there is None:
+    bound = _bytes_allowed(memory_gb, batch.x.device)
+    if bound is None:
         return objective
     members, held, each = len(next(iter(params.values()))), _held(params, state), activations(objective, params, batch)
-    room = there - held
+    room = bound - held
     if room < each:
-        needed = f"must be >= {(held + each) / GB:.3g} GB, for {members} members and the activations of one"
-        raise ConfigError("memory", f"{there / GB:.3g}", needed)
-    return in_chunks(objective, int(room // each))
+        needed = f"must be >= {(held + each) / GB:.3g}, for {members} members and the activations of one"
+        raise ConfigError("memory_gb", f"{bound / GB:.3g}", needed)
+    return microbatched(objective, int(room // each))
 
 
-def at_once(objective: Objective, params: Params, state: State, batch: Batch, memory: float | None) -> int | None:
-    """How many members like these, with examples of their own, train at once in ``memory``; None for any number."""
-    there = bound(memory, batch.x.device)
-    if there is None:
-        return None
-    own = (_held(params, state) + _bytes(tuple(batch))) / len(next(iter(params.values())))
-    return int(there // (own + activations(objective, params, batch)))
-
-
-def bound(memory: float | None, device: torch.device) -> float | None:
-    """Bytes: ``memory``, or what the device has free; None on a CPU."""
-    if memory is None and device.type == "cuda":
+def _bytes_allowed(memory_gb: float | None, device: torch.device) -> float | None:
+    if memory_gb is None and device.type == "cuda":
         return 0.9 * torch.cuda.mem_get_info(device)[0]
-    return None if memory is None else memory * GB
+    return None if memory_gb is None else memory_gb * GB
 
 
 def _held(params: Params, state: State) -> int:
@@ -89,17 +79,17 @@ def _saved(objective: Objective, params: Params, batch: Batch, examples: int) ->
     return sum(size for where, size in saved.items() if where not in there)
 
 
-def in_chunks(objective: Objective, size: int) -> Objective:
-    """The same objective, of ``size`` members at a time."""
+def microbatched(objective: Objective, size: int) -> Objective:
+    """Return the same objective, evaluated for ``size`` members at a time."""
 
-    def chunked(params: Params, batch: Batch) -> tuple[Tensor, ScaledGrad]:
+    def evaluate(params: Params, batch: Batch) -> tuple[Tensor, ScaledGrad]:
         if size >= len(next(iter(params.values()))):
             return objective(params, batch)
         risks, grads = zip(*(objective(*part) for part in _split(params, batch, size)), strict=True)
         direction = {name: torch.cat([grad.direction[name] for grad in grads]) for name in params}
         return torch.cat(risks), ScaledGrad(direction, torch.cat([grad.log_scale for grad in grads]))
 
-    return chunked
+    return evaluate
 
 
 def _split(params: Params, batch: Batch, size: int) -> Iterator[tuple[Params, Batch]]:

@@ -11,7 +11,8 @@ from src import cli
 from src import run as entry
 from src.claims import deviations
 from src.claims import schema as claim_schema
-from src.config import schema, sweep
+from src.config import components, sweep
+from src.config.components import CONF
 from src.errors import ConfigError
 from src.results import store
 
@@ -52,7 +53,7 @@ WRONG = {
     "a name that leaves the outputs": ("name=../elsewhere", "must be a name"),
     "a name that no folder can have": (f"name={'a' * 300}", "must be at most 200 bytes long"),
     "a label that is a path": ("label=a/b", "must be a name"),
-    "a seed that stands twice": ("seeds=[3,3]", "copies, not replicates"),
+    "a seed that stands twice": ("seeds=[3,3]", "replicates would be identical"),
     "a seed beyond all": ("seeds=[99999999999999999999999]", "must be an integer >= 0"),
     "two experiments": ("+experiment=cluster_width,cluster_noise", "one at a time"),
     "two profiles": ("profile=smoke,default", "one at a time"),
@@ -149,7 +150,7 @@ def test_what_is_read(name, monkeypatch):
     words, key, values = READ[name]
     monkeypatch.setenv("HOME", "/home/somebody")
     words = ["+experiment=cluster_width", "profile=smoke", "model.width=6", *map(cli.quoted, words)]
-    assert [OmegaConf.select(OmegaConf.create(config), key) for config in sweep.expand(words)] == values
+    assert [OmegaConf.select(OmegaConf.create(config.model_dump()), key) for config in sweep.expand(words)] == values
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_what_is_read(name, monkeypatch):
 )
 def test_the_mode_of_wandb_comes_from_its_variable(variable, mode, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", variable)
-    assert sweep.expand(["profile=smoke"])[0]["tracking"]["mode"] == mode
+    assert sweep.expand(["profile=smoke"])[0].tracking.mode == mode
 
 
 def test_an_unknown_mode_of_wandb_is_one_line(capfd, monkeypatch):
@@ -170,14 +171,14 @@ def test_an_unknown_mode_of_wandb_is_one_line(capfd, monkeypatch):
 def test_a_seed_twice_with_other_rates_needs_no_label(tmp_path):
     words = ["+experiment=momentum_margin", "profile=smoke", "optimizer=muon", "optimizer.momentum=0.9"]
     (cell,) = sweep.expand([*words, "vary.rate=half", "seeds=[0,0]", "optimizer.lr=[0.1,0.2]"])
-    assert cell["label"] == "muon_beta=0.9_eta=0.1,0.2"
+    assert cell.label == "muon_beta=0.9_eta=0.1,0.2"
 
 
 def test_a_folder_of_wandb_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "wandb").write_text("in the way")
     words = [*SMALL[:-2], "report=false", "tracking.mode=offline", "steps=2", f"outputs={tmp_path}"]
     command = [sys.executable, "-m", "src.run", *words]
-    done = subprocess.run(command, cwd=schema.CONF.parent, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=CONF.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     (line,) = [line for line in done.stderr.splitlines() if "cell" not in line]
     assert "wandb cannot be written" in line
@@ -292,7 +293,7 @@ def test_a_folder_of_reports_that_is_a_file(tmp_path, capfd, monkeypatch):
 @pytest.mark.parametrize("word", ["data.sigma=-1", "data.sgima=1"])
 def test_a_mistake_stops_the_reproduction_of_a_paper_before_it_starts(word, tmp_path):
     command = [sys.executable, "scripts/reproduce.py", "1", "profile=smoke", f"outputs={tmp_path / 'out'}", word]
-    done = subprocess.run(command, cwd=schema.CONF.parent, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=CONF.parent, capture_output=True, text=True, check=False)
     assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1), done.stderr
     assert not (tmp_path / "out").exists()
 
@@ -324,9 +325,9 @@ DAMAGED = {
 @pytest.fixture(params=DAMAGED)
 def damaged(request, tmp_path, monkeypatch):
     """A copy of the configuration with a damaged experiment in it."""
-    shutil.copytree(schema.CONF, tmp_path / "conf")
+    shutil.copytree(CONF, tmp_path / "conf")
     (tmp_path / "conf" / "experiment" / "broken.yaml").write_bytes(DAMAGED[request.param])
-    monkeypatch.setattr(schema, "CONF", tmp_path / "conf")
+    monkeypatch.setattr(components, "CONF", tmp_path / "conf")
 
 
 def test_a_damaged_experiment_is_one_line_and_other_papers_go_on(damaged, caplog, capfd):
@@ -342,16 +343,16 @@ def test_a_damaged_experiment_is_one_line_and_other_papers_go_on(damaged, caplog
 def test_a_damaged_experiment_of_the_paper_itself_is_refused(tmp_path, monkeypatch):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "broken.yaml").write_bytes(DAMAGED["a tab"])
-    monkeypatch.setattr(schema, "CONF", tmp_path)
+    monkeypatch.setattr(components, "CONF", tmp_path)
     with pytest.raises(ConfigError, match=r"experiment=broken\.yaml: is not YAML"):
         sweep.experiments(9)
 
 
 @pytest.mark.parametrize("damage", ["a tab", "latin-1", "not closed"])
 def test_a_damaged_option_is_one_line(damage, tmp_path, monkeypatch, capfd):
-    shutil.copytree(schema.CONF, tmp_path / "conf")
+    shutil.copytree(CONF, tmp_path / "conf")
     (tmp_path / "conf" / "optimizer" / "adam.yaml").write_bytes(DAMAGED[damage])
-    monkeypatch.setattr(schema, "CONF", tmp_path / "conf")
+    monkeypatch.setattr(components, "CONF", tmp_path / "conf")
     assert entry.run(["+experiment=cluster_width", "optimizer=adam"]) == 2
     (line,) = capfd.readouterr().err.strip().splitlines()
     assert line.startswith("optimizer=adam.yaml: is not YAML")

@@ -8,7 +8,7 @@ import pytest
 
 from src import run as entry
 from src.claims import schema as claim_schema
-from src.config import schema, sweep
+from src.config import sweep
 from src.data import mnist
 from src.results import store
 from src.runner import build
@@ -49,7 +49,7 @@ def test_killed_in_the_middle_of_an_epoch_it_goes_on_bit_for_bit(tmp_path, monke
     """An epoch is three steps: 50, 50 and 30 examples."""
     whole, killed = ([*GAP, "checkpoint_every=0", f"outputs={tmp_path / name}"] for name in ("whole", "killed"))
     ((config,), (other,)) = (sweep.expand(overrides) for overrides in (whole, killed))
-    cells.run(config, "command", say=str)
+    cells.run(config, "command", log=str)
     train = cells.loop.train
 
     def mortal(*args):
@@ -61,20 +61,20 @@ def test_killed_in_the_middle_of_an_epoch_it_goes_on_bit_for_bit(tmp_path, monke
     with monkeypatch.context() as patched:
         patched.setattr(cells.loop, "train", mortal)
         with pytest.raises(Killed):
-            cells.run(other, "command", say=str)
-    cell = cells.run(other, "command", say=str)
+            cells.run(other, "command", log=str)
+    cell = cells.run(other, "command", log=str)
     assert "resumed at step 4" in (cell / "run.log").read_text()
     for name in ("metrics.jsonl", "summary.json"):
-        assert (cell / name).read_bytes() == (schema.folder(config) / name).read_bytes()
+        assert (cell / name).read_bytes() == (config.folder / name).read_bytes()
 
 
 def test_the_risk_of_an_epoch_is_the_mean_over_its_batches_while_weights_moved(tmp_path):
     (config,) = sweep.expand([*GAP, f"outputs={tmp_path}"])
-    rows = store.rows(cells.run(config, "command", say=str))
+    rows = store.rows(cells.run(config, "command", log=str))
     parts = build.assemble(config)
     params = build.start(config, parts).params
-    state, batch, risks = parts.rule.init(params), batches(parts.task, config["seeds"], 50), []
-    for step in range(config["steps"]):
+    state, batch, risks = parts.rule.init(params), batches(parts.task, config.seeds, 50), []
+    for step in range(config.steps):
         assert isinstance(batch(step), Batch)
         log_risk, grad = parts.objective(params, batch(step))
         risks.append(log_risk.double().exp())

@@ -6,7 +6,6 @@ An input is wrong by construction: ``fits`` states again, apart from ``src/confi
 from __future__ import annotations
 
 import contextlib
-import inspect
 import io
 import math
 import os
@@ -14,7 +13,7 @@ import random
 import shutil
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from unittest import mock
@@ -23,7 +22,8 @@ import hypothesis
 from hypothesis import strategies as st
 
 from src import run as entry
-from src.config import schema, sweep
+from src.config import components, schema, sweep
+from src.config.validation import model_of
 from src.constraints import Range
 from tests.faults import runs
 
@@ -122,31 +122,30 @@ def _not_refused(folder: Path, code: int | str | None, said: str) -> Iterator[st
 
 
 @st.composite
-def wrong_inputs(draw: st.DrawFn, config: Mapping[str, Any]) -> list[str]:
+def wrong_inputs(draw: st.DrawFn, config: schema.Config) -> list[str]:
     """One to three wrong words of a command line, for different keys."""
     keys = schema_of(config)
     words = st.one_of(
         wrong_values(keys), wrong_values(keys), odd_values(keys), unknown_keys(keys), wrong_names(),
         deletions(keys), wrong_options(config), st.sampled_from(MALFORMED),
-        st.sampled_from(["seeds=[]", "seeds=[3,3]", *CONTRADICTIONS[config["data"]["name"]]]),
+        st.sampled_from(["seeds=[]", "seeds=[3,3]", *CONTRADICTIONS[config.data.name]]),
     )  # fmt: skip
     return draw(st.lists(words, min_size=1, max_size=3, unique_by=_key))
 
 
-def schema_of(config: Mapping[str, Any]) -> dict[str, tuple[Any, bool]]:
+def schema_of(config: schema.Config) -> dict[str, tuple[Any, bool]]:
     """Of every key a cell may have, its type and whether it is set."""
-    parts: dict[str, tuple[Callable, Mapping[str, Any]]] = {"": (schema.Settings, config)}
-    parts |= {"stop.": (schema.Stop, config["stop"]), "tracking.": (schema.Tracking, config["tracking"])}
-    for group in schema.COMPONENT_GROUPS:
-        parts[f"{group}."] = schema.component(group, config[group]["name"]), config[group]
-    for name, given in config["measurements"].items():
-        parts[f"measurements.{name}."] = schema.component("measurements", name), given or {}
+    parts = {"": (schema.Config, dict(config)), "stop.": (schema.Stop, dict(config.stop))}
+    parts["tracking."] = schema.Tracking, dict(config.tracking)
+    for group in components.GROUPS:
+        node = getattr(config, group)
+        parts[f"{group}."] = model_of(components.component(group, node.name)), node.model_extra
+    for name, given in config.measurements.items():
+        parts[f"measurements.{name}."] = model_of(components.component("measurements", name)), given or {}
     found = {}
-    for prefix, (component, node) in parts.items():
-        hints = typing.get_type_hints(component, include_extras=True)
-        for key, parameter in inspect.signature(component).parameters.items():
-            if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-                found[prefix + key] = hints[key], key in node
+    for prefix, (model, node) in parts.items():
+        hints = typing.get_type_hints(model, include_extras=True)
+        found |= {prefix + key: (hints[key], key in node) for key in model.model_fields}
     return found
 
 
@@ -201,7 +200,7 @@ def deletions(keys: Mapping[str, tuple[Any, bool]]) -> st.SearchStrategy[str]:
     return st.sampled_from(sorted(top)).map(lambda key: f"~{key}")
 
 
-def wrong_options(config: Mapping[str, Any]) -> st.SearchStrategy[str]:
+def wrong_options(config: schema.Config) -> st.SearchStrategy[str]:
     """A group with an option that is none."""
     odd = st.sampled_from(["null", "3", "true", "[a]", "{a:1}", "''", "../x"])
     odd |= st.text("abxyz", min_size=6, max_size=8)

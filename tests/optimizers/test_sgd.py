@@ -7,7 +7,7 @@ from src.errors import ConfigError
 from src.optimizers import gd, sgd
 from src.optimizers.sgd import layer_norms
 from src.tensors import spectra
-from src.training.loop import keep_where
+from src.training.loop import tree_where
 from src.training.objectives import adversarial, logistic
 from src.types import Batch
 from tests.problems import distance, network_problem, train
@@ -95,7 +95,7 @@ def test_a_member_takes_its_proximal_steps_whoever_ended_before():
         for step in range(20):
             ended = torch.tensor([step >= ends_at, False])
             new = rule.update(moved, state, zero.log_scale, zero)
-            moved, state = keep_where(ended, (moved, state), new)
+            moved, state = tree_where(ended, (moved, state), new)
         return moved["w1"][1]
 
     never, early = second_layer_one(20), second_layer_one(5)

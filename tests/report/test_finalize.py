@@ -3,6 +3,7 @@
 import errno
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,26 +12,25 @@ from tests import fabricated
 
 
 @pytest.fixture
-def widths(tmp_path, monkeypatch):
+def widths(tmp_path):
     """Configs of a finished sweep over the width, each with the folder of its cell."""
     cells = fabricated.sweep(tmp_path, "cluster_width", {"model.width": [4, 16, 64, 256, 1024]})
-    monkeypatch.setattr(finalize.schema, "folder", lambda config: config["cell"])
     shared = {"name": "cluster_width", "paper": 1, "profile": "default", "outputs": str(tmp_path), "report": True}
-    shared |= {"tracking": {"mode": "disabled", "project": "none"}}
-    return [shared | {"cell": cell} for cell in cells]
+    shared |= {"tracking": SimpleNamespace(mode="disabled", project="none")}
+    return [SimpleNamespace(**shared, folder=cell) for cell in cells]
 
 
 def concluded(configs):
     said = []
     code = finalize.experiment(configs, [], said.append)
-    (claim,) = json.loads((Path(configs[0]["outputs"]) / "reports/cluster_width/claims.json").read_text())
+    (claim,) = json.loads((Path(configs[0].outputs) / "reports/cluster_width/claims.json").read_text())
     return code, claim, "\n".join(said)
 
 
 def test_a_claim_is_not_reproduced_by_what_is_left_of_a_sweep(widths):
     code, claim, said = concluded(widths)
     assert (code, claim["id"], claim["verdict"]) == (0, "P1-C10", "reproduced")
-    (widths[2]["cell"] / "status.json").write_text('{"state": "failed", "reason": "out of memory"}')
+    (widths[2].folder / "status.json").write_text('{"state": "failed", "reason": "out of memory"}')
     code, claim, said = concluded(widths)
     assert (code, claim["verdict"]) == (1, "undecided")
     assert claim["reason"] == "1 of 5 cells of cluster_width is missing"
@@ -131,7 +131,8 @@ def test_a_mirror_that_fails_holds_nothing_back(call, widths, monkeypatch):
 
 
 def test_cells_of_somebody_else_are_judged_and_what_cannot_be_noted_is_one_line(widths, monkeypatch):
-    widths = [config | {"tracking": {"mode": "offline", "project": "none"}} for config in widths]
+    for config in widths:
+        config.tracking.mode = "offline"
     monkeypatch.setattr(finalize.wandb_mirror, "tell_report", lambda *_: None)
     monkeypatch.setattr(finalize.wandb_mirror, "open_cell", pytest.fail)
     monkeypatch.setattr(finalize.wandb_mirror.os, "access", lambda path, how: False)

@@ -34,7 +34,7 @@ def tiny(outputs, *overrides):
 
 def run(config):
     said = []
-    return cells.run(config, "command", say=said.append), said
+    return cells.run(config, "command", log=said.append), said
 
 
 def bytes_of(cell):
@@ -108,18 +108,18 @@ def test_resume_after_kills_at_random_steps_is_bit_for_bit(tmp_path, monkeypatch
             run(config)
             break
         except Killed:
-            assert store.status(schema.folder(config))["state"] == "running"
+            assert store.status(config.folder)["state"] == "running"
     monkeypatch.setattr(cells.loop, "train", original)
     cell, _ = run(config)
     assert bytes_of(cell) == bytes_of(whole)
-    if config["checkpoint_every"] == 0:
+    if config.checkpoint_every == 0:
         assert "resumed at step" in (cell / "run.log").read_text()
 
 
 def test_sigkill_while_training_then_the_same_command(tmp_path, whole):
     command = [sys.executable, "-m", "src.run", *TINY, f"outputs={tmp_path}", "checkpoint_every=0", "report=false"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    checkpoint = schema.folder(tiny(tmp_path)) / "checkpoint.pt"
+    checkpoint = tiny(tmp_path).folder / "checkpoint.pt"
     deadline = time.monotonic() + 60
     while not checkpoint.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -136,7 +136,7 @@ def test_what_a_killed_write_left_is_removed_when_the_cell_is_next_opened(tmp_pa
         patched.setattr(type(tmp_path), "replace", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             run(config)
-    cell = schema.folder(config)
+    cell = config.folder
     assert list(cell.glob(".*.*.[0-9]*"))
     run(config)
     assert not [path.name for path in cell.iterdir() if path.name.startswith(".") and path.name != ".lock"]
@@ -152,7 +152,7 @@ def test_failed_cell_says_why_and_is_retried(tmp_path, monkeypatch, whole):
         patched.setattr(cells.loop, "train", broken)
         with pytest.raises(cells.CellError, match="no luck today"):
             run(config)
-    cell = schema.folder(config)
+    cell = config.folder
     assert store.status(cell)["state"] == "failed"
     assert "no luck today" in store.status(cell)["reason"]
     assert "Traceback" in (cell / "run.log").read_text()
@@ -182,16 +182,16 @@ def test_force_takes_what_another_process_finished_meanwhile(tmp_path, monkeypat
     status = store.status(cell)
 
     @contextlib.contextmanager
-    def held_after_another(cell, say):
+    def held_after_another(cell, log):
         store.write_json(cell / "status.json", status | {"ended": "1999-01-01T00:00:00.000+00:00"})
         yield
 
-    monkeypatch.setattr(store, "held", held_after_another)
+    monkeypatch.setattr(store, "cell_lock", held_after_another)
     run(tiny(tmp_path, "force=true"))
     assert not (cell.parent / ".superseded").exists()
 
 
-def test_a_kill_while_files_are_set_aside_leaves_an_unstarted_cell(tmp_path, monkeypatch, whole):
+def test_a_kill_while_files_are_archive_leaves_an_unstarted_cell(tmp_path, monkeypatch, whole):
     cell, _ = run(tiny(tmp_path))
     rename, moved = type(cell).rename, []
 
@@ -204,7 +204,7 @@ def test_a_kill_while_files_are_set_aside_leaves_an_unstarted_cell(tmp_path, mon
     with monkeypatch.context() as patched:
         patched.setattr(type(cell), "rename", third_time_killed)
         with pytest.raises(Killed):
-            store.set_aside(cell)
+            store.archive(cell)
     assert store.status(cell)["state"] == "missing"
     run(tiny(tmp_path))
     assert bytes_of(cell) == bytes_of(whole)
@@ -229,7 +229,7 @@ def test_damaged_files_are_told_in_one_line_and_left_alone(tmp_path, name, monke
         patched.setattr(cells.loop, "train", mortal(cells.loop.train, 50))
         with pytest.raises(Killed):
             run(config)
-    cell = schema.folder(config)
+    cell = config.folder
     damaged = (cell / name).read_bytes()[:20]
     (cell / name).write_bytes(damaged)
     with pytest.raises(ConfigError, match="is damaged") as refused:
@@ -292,7 +292,7 @@ def test_what_cannot_be_read_is_not_damaged_and_force_is_no_cure(name, code, who
 
 def _in_process(config, queue):
     said = []
-    cells.run(config, "command", say=said.append)
+    cells.run(config, "command", log=said.append)
     queue.put(said)
 
 
@@ -306,7 +306,7 @@ def test_two_processes_on_one_cell_do_not_damage_it(tmp_path, whole):
     said = [line for _ in both for line in queue.get(timeout=120)]
     for process in both:
         process.join()
-    assert bytes_of(schema.folder(config)) == bytes_of(whole)
+    assert bytes_of(config.folder) == bytes_of(whole)
     assert any("skipped" in line for line in said)
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.utils._pytree import tree_map
 
-from src.config import schema, sweep
+from src.config import sweep
+from src.config.components import GROUPS
 from src.runner import build
 from src.runner import cell as cells
 from src.training import checkpoint
@@ -43,20 +44,20 @@ def kinds(name, outputs):
     """Of an experiment, one cell for each set of components, cut short."""
     found = {}
     for config in sweep.expand([f"+experiment={name}", *QUIET, f"outputs={outputs}"]):
-        components = tuple(config[group]["name"] for group in schema.COMPONENT_GROUPS)
-        found.setdefault(components, config | {"steps": min(config["steps"], 6)})
+        components = tuple(getattr(config, group).name for group in GROUPS)
+        found.setdefault(components, config.model_copy(update={"steps": min(config.steps, 6)}))
     return list(found.values())
 
 
 def rows_of(config):
-    cells.run(config, "command", say=lambda line: None)
-    return (schema.folder(config) / "metrics.jsonl").read_bytes()
+    cells.run(config, "command", log=lambda line: None)
+    return (config.folder / "metrics.jsonl").read_bytes()
 
 
 @pytest.mark.parametrize("name", BETWEEN_THEM)
 def test_every_experiment_measures_elsewhere_what_it_measures_here(name, tmp_path, second_device):
     for config in kinds(name, tmp_path):
-        assert rows_of(config | {"device": "cuda"}) == rows_of(config)
+        assert rows_of(config.model_copy(update={"device": "cuda"})) == rows_of(config)
 
 
 def test_a_killed_cell_goes_on_elsewhere(tmp_path, second_device, monkeypatch):
@@ -64,8 +65,8 @@ def test_a_killed_cell_goes_on_elsewhere(tmp_path, second_device, monkeypatch):
     train = cells.loop.train
     with monkeypatch.context() as patched, pytest.raises(Killed):
         patched.setattr(cells.loop, "train", mortal(train, 12))
-        rows_of(config | {"device": "cuda", "checkpoint_every": 0})
-    assert rows_of(config | {"device": "cuda"}) == rows_of(config)
+        rows_of(config.model_copy(update={"device": "cuda", "checkpoint_every": 0}))
+    assert rows_of(config.model_copy(update={"device": "cuda"})) == rows_of(config)
 
 
 def test_the_second_device_is_not_this_one():

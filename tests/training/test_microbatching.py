@@ -19,19 +19,19 @@ SMALL = ["+experiment=muon_margin", "optimizer=adam", "matched_loss=null", "prof
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, MEMBERS])
-def test_a_risk_in_chunks_is_the_risk(size):
+def test_a_risk_microbatched_is_the_risk(size):
     task, model, risk = network_problem(members=MEMBERS)
     params, batch = model.init(range(MEMBERS)), Batch(task.x, task.y)
-    (whole, grad), (split, split_grad) = risk(params, batch), microbatching.in_chunks(risk, size)(params, batch)
+    (whole, grad), (split, split_grad) = risk(params, batch), microbatching.microbatched(risk, size)(params, batch)
     torch.testing.assert_close(split, whole, rtol=1e-13, atol=0)  # BLAS may round a single matrix in another order
     for name in params:
         torch.testing.assert_close(split_grad.direction[name], grad.direction[name], rtol=1e-10, atol=1e-15)
 
 
 def test_a_cell_writes_the_same_bytes_when_its_members_are_split(tmp_path, monkeypatch):
-    sizes, in_chunks = [], microbatching.in_chunks
+    sizes, microbatched = [], microbatching.microbatched
     monkeypatch.setattr(
-        microbatching, "in_chunks", lambda objective, size: sizes.append(size) or in_chunks(objective, size)
+        microbatching, "microbatched", lambda objective, size: sizes.append(size) or microbatched(objective, size)
     )
     written = []
     for part, bound in (("whole", None), ("split", None)):
@@ -39,7 +39,8 @@ def test_a_cell_writes_the_same_bytes_when_its_members_are_split(tmp_path, monke
         (config,) = sweep.expand(words)
         if part == "split":
             (bound,) = _least(config)
-        written.append((cells.run(config | {"memory": bound}, "command") / "metrics.jsonl").read_bytes())
+        cell = cells.run(config.model_copy(update={"memory_gb": bound}), "command")
+        written.append((cell / "metrics.jsonl").read_bytes())
     assert sizes
     assert sizes[0] < 3
     assert written[0] == written[1]
@@ -48,7 +49,7 @@ def test_a_cell_writes_the_same_bytes_when_its_members_are_split(tmp_path, monke
 def _least(config):
     """The smallest bound that the cell says it can do with, a little rounded up."""
     with pytest.raises(ConfigError) as refused:
-        cells.run(config | {"memory": 1e-9}, "command")
+        cells.run(config.model_copy(update={"memory_gb": 1e-9}), "command")
     return [1.01 * float(str(refused.value).split(">= ")[1].split(" GB")[0])]
 
 
@@ -60,22 +61,16 @@ def test_the_estimate_is_what_is_saved_for_all_examples():
     assert estimate > 400 * 50 * 8, "the hidden layer alone"
 
 
-def test_as_many_members_as_fit_at_once_are_not_split():
-    task, model, risk = network_problem(members=6)
-    params, batch = model.init(range(6)), Batch(task.x, task.y)
-    assert microbatching.at_once(risk, params, {}, batch, None) is None, "a CPU is no bound"
-    one = next(
-        gb for gb in (1e-6 * 1.1**i for i in range(99)) if microbatching.at_once(risk, params, {}, batch, gb) == 1
-    )
-    assert microbatching.at_once(risk, params, {}, batch, 6.1 * one) == 6
-    assert microbatching.fitting(risk, params, {}, batch, 6.1 * one)(params, batch)[0].equal(risk(params, batch)[0])
+def test_a_cpu_is_no_bound():
+    task, model, risk = network_problem(members=2)
+    assert microbatching.within(None, risk, model.init([0, 1]), {}, Batch(task.x, task.y)) is risk
 
 
 def test_too_little_for_one_member_is_told():
     task, model, risk = network_problem(members=2)
     params = model.init([0, 1])
-    with pytest.raises(ConfigError, match=r"memory=1e-06: must be >= .* GB, for 2 members"):
-        microbatching.fitting(risk, params, {}, Batch(task.x, task.y), 1e-6)
+    with pytest.raises(ConfigError, match=r"memory_gb=1e-06: must be >= .*, for 2 members"):
+        microbatching.within(1e-6, risk, params, {}, Batch(task.x, task.y))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -91,7 +86,7 @@ def test_on_a_gpu_the_estimate_bounds_what_is_used_and_the_numbers_are_the_cpus(
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
             before = torch.cuda.memory_allocated()
-            bounded = microbatching.in_chunks(risk, 2)
+            bounded = microbatching.microbatched(risk, 2)
             bounded(params, batch)
             used = torch.cuda.max_memory_allocated() - before
             held = 3 * sum(leaf.nbytes for leaf in params.values())

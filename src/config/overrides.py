@@ -1,0 +1,75 @@
+"""The words of a command line as Hydra reads them, and the refusal of those that would mean something else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hydra.core.override_parser.types import ChoiceSweep, Override
+
+from src.config import components, hydra_internals
+from src.errors import ConfigError
+
+
+def parsed(overrides: Sequence[str]) -> list[Override]:
+    """Return the overrides as Hydra reads them."""
+    return hydra_internals.parsed(overrides, components.CONF)
+
+
+def groups() -> set[str]:
+    """Return the names of the groups of ``conf/``."""
+    return {path.name for path in components.CONF.iterdir() if path.is_dir()}
+
+
+def first_of_sweeps(overrides: Sequence[str]) -> list[str]:
+    """Return overrides for a single composition: of a sweep, its first value."""
+    return grid(parsed(overrides))[0]
+
+
+def grid(overrides: Sequence[Override]) -> list[list[str]]:
+    """Return the overrides of every cell.
+
+    Raises:
+        ConfigError: for a sweep without a value, or over all numbers of an interval.
+    """
+    for override in overrides:
+        key, _, value = override.input_line.partition("=")
+        if not override.is_sweep_override():
+            continue
+        if not override.is_discrete_sweep():
+            raise ConfigError(key, value, "a grid takes single values: a,b,c or range(START,STOP,STEP)")
+        if not any(True for _ in override.sweep_iterator()):
+            raise ConfigError(key, value, "matches no value, so that there is no cell")
+    return hydra_internals.grid(overrides)
+
+
+def refuse_several_for_one(overrides: Sequence[Override]) -> None:
+    """Refuse several values where one is meant.
+
+    The grid is laid out by one experiment in one size, so these are not swept; and Hydra merges the options of a list,
+    ``optimizer=[adam,muon]``, into one that is neither. Sets of measurements may be merged.
+    """
+    single = groups() - {"measurements"}
+    if len(named := [override for override in overrides if override.key_or_group == "experiment"]) > 1:
+        names = ",".join(override.input_line.partition("=")[2] for override in named)
+        raise ConfigError("experiment", names, "one at a time; a shell loop runs several")
+    for override in overrides:
+        name, value = override.key_or_group, override.input_line.partition("=")[2]
+        if name in ("experiment", "profile") and (override.is_sweep_override() or override.package):
+            raise ConfigError(name, value, "one at a time; a shell loop runs several")
+        given = override.value()
+        choices = given.list if isinstance(given, ChoiceSweep) else [given]
+        if name in single and any(isinstance(choice, list) for choice in choices):
+            swept = "" if name == "experiment" else f"; {name}=A,B runs one cell with each"
+            raise ConfigError(name, value, f"must be one name, not a list{swept}")
+
+
+def refuse_what_is_no_option(overrides: Sequence[Override]) -> None:
+    """A group takes the name of an option, or a mapping of keys."""
+    for override in overrides:
+        key, value = override.key_or_group, override.value()
+        if not key:
+            raise ConfigError(key, value, "must be key=value")
+        if override.is_delete() or isinstance(value, dict) or not (components.CONF / key).is_dir():
+            continue
+        if not all(isinstance(option, str) for option in (value if isinstance(value, list) else [value])):
+            raise ConfigError(key, value, "must be a string, the name of one option")
