@@ -23,7 +23,7 @@ from src.training import batches
 CELLS = {
     "two-layer ReLU, reduced coordinates": ["+experiment=cluster_width", "model.width=64"],
     "t-NN": ["+experiment=tnn_generalization_gap", "data.n=750", "model.rank=14"],
-    "linear model": ["+experiment=linear_margin", "linear_data=synthetic", "optimizer=adam"],
+    "linear model": ["+experiment=linear_margin", "variant/linear_margin=synthetic", "optimizer=adam"],
     "squared ReLU, Adam": ["+experiment=muon_margin", "optimizer=adam"],
     "squared ReLU, Muon": ["+experiment=muon_margin", "optimizer=muon"],
 }

@@ -34,7 +34,7 @@ class Sweep(NamedTuple):
         """What its runs are compared at: the loss if matched by it, the flow's time if that sets their steps."""
         if self.config.matched_loss is not None:
             return "decades"
-        return "flow_time" if "time" in (self.config.size or {}) else "step"
+        return "flow_time" if self.config.time is not None else "step"
 
 
 def specification(paper: int, profile: str, outputs: Path) -> dict[str, Any]:

@@ -178,7 +178,7 @@ def _is_incidental(override: str) -> bool:
 
     >>> [_is_incidental(word) for word in ("profile=smoke", "hydra/launcher=ray", "tracking.mode=online")]
     [True, True, True]
-    >>> _is_incidental("profiles.smoke.d=256")
+    >>> _is_incidental("profiles.smoke.data.d=256")
     False
     """
     key = override.lstrip("+~").partition("=")[0]

@@ -41,7 +41,9 @@ def open_cell(cell: Path, config: Config, claims: Sequence[str]) -> wandb_run.Mi
 def described(config: Config) -> dict[str, Any]:
     """The config as it is recorded: what determines the numbers and what the cell is called, no paths."""
     described = schema.without_locations(config.model_dump())
-    return {key: value for key, value in described.items() if key not in ("outputs", "force", "report", "profiles")}
+    return {
+        key: value for key, value in described.items() if key not in ("outputs", "force", "report", "profiles", "sweep")
+    }
 
 
 def _time_per_step(optimizer: Component) -> float | None:

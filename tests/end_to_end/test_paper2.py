@@ -97,7 +97,7 @@ WRONG = {
     "weights kept where they cannot be": (
         ["model.transform=authors", "model.coordinates=transform"], "must be original with model.transform=authors"
     ),
-    "a protocol there is not": ("protocol=author", "did you mean 'authors'"),
+    "a protocol there is not": ("protocol=released_cod", "did you mean 'released_code'"),
     "a batch larger than the data": ("batch_size=101", "batch_size=101: must be <= 100"),
     "images outside the box": (["data.scale=pixels", "objective.box=[0,0.5]"], "must hold all inputs"),
 }  # fmt: skip

@@ -25,7 +25,7 @@ EXPERIMENTS = {
         "stop.slackness": "null", "stop.flatness": "null",
     },
     "tnn_implicit_rank": {
-        "training": "adversarial,standard", "steps": 60, "data.n": 100, "model.width": 4,
+        "variant/tnn_implicit_rank": "adversarial,standard", "steps": 60, "data.n": 100, "model.width": 4,
         "measurements.adversarial.train_points": 20,
     },
     "muon_margin": {"optimizer": "muon,adam", "steps": 100, "model.width": 4, "data.n": 32},

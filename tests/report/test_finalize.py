@@ -56,7 +56,7 @@ def test_commands_of_a_report_run_anywhere_and_compute_nothing_again():
     ("word", "other_report"),
     [
         ("profile=smoke", False),
-        ("profiles.smoke.d=256", True),
+        ("profiles.smoke.data.d=256", True),
         ("tracking.mode=online", False),
         ("hydra.launcher.n_jobs=2", False),
         ("launcher=basic", False),
@@ -89,11 +89,14 @@ def test_a_protocol_is_what_an_experiment_names(words, reason):
 
 
 def test_options_that_an_experiment_sweeps_are_its_protocol():
-    for words in (["+experiment=muon_margin", "optimizer=adam"], ["+experiment=cluster_trainers", "trainer=gd"]):
+    for words in (
+        ["+experiment=muon_margin", "optimizer=adam"],
+        ["+experiment=cluster_trainers", "variant/cluster_trainers=gd"],
+    ):
         assert not finalize.sweep.other_protocol(finalize.sweep.expand([*words, "profile=smoke"]), words)
-    words = ["+experiment=tnn_generalization_gap", "profile=smoke", "protocol=authors"]
+    words = ["+experiment=tnn_generalization_gap", "profile=smoke", "protocol=released_code"]
     reasons = finalize.sweep.other_protocol(finalize.sweep.expand(words), words)
-    assert reasons == {"protocol": "protocol=clean, not for authors"}
+    assert reasons == {"protocol": "protocol=theory, not for released_code"}
 
 
 def test_claims_are_not_judged_on_another_protocol(widths, monkeypatch):
