@@ -1,7 +1,7 @@
 """Entry point: ``python -m src.run +experiment=NAME [key=value …]``.
 
 Hydra composes and launches; each job is a cell. After the sweep, tables, figures and verdicts are rebuilt from files,
-whether or not every cell succeeded. Exit code 0: all cells are done; 1: a cell failed; 2: the command cannot be run.
+also when a cell failed. Exit code 0: all cells are done; 1: a cell failed; 2: the command cannot run.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ INSPECT_WITH_VALUE = {
     "--package": None,
     "--shell-completion": None,
 }
-"""Hydra's flags that show something and run nothing, with the values they take; None: any."""
+"""Hydra's flags that show something and run nothing, with the values that they take; None: any value."""
 SHORT = {"-c": "--cfg", "-i": "--info", "-p": "--package", "-sc": "--shell-completion"}
 
 
 def main() -> None:
-    """Run what ``sys.argv`` says and exit."""
+    """Run the command line and exit."""
     launch.plain_warnings()
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line; returns the exit code."""
+    """Run a command line; return the exit code."""
     flags, words = _split(arguments)
     overrides = [cli.quoted(word) for word in words]
     if flags:
@@ -51,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[tuple[str, str | None]], list[str]]:
-    """Flags, each with its value if it has one, and overrides. ``--multirun`` is what we always do."""
+    """Return flags, each with its value if it has one, and overrides; ``--multirun`` is always on."""
     flags, overrides, words = [], [], list(arguments)
     while words:
         word = words.pop(0)
@@ -69,10 +69,7 @@ def _split(arguments: Sequence[str]) -> tuple[list[tuple[str, str | None]], list
 
 
 def _inspect(flags: Sequence[tuple[str, str | None]], overrides: Sequence[str]) -> int:
-    """``--help``, ``--cfg job``, ``--info …``: Hydra shows, after we have checked what it is to show.
-
-    Of a sweep it shows the first cell: a composition takes one value of every key.
-    """
+    """Let Hydra show ``--help``, ``--cfg job``, ``--info …``, after a check of the words; of a sweep, the first cell."""
     for name, value in flags:
         if name not in INSPECT | INSPECT_WITH_VALUE.keys():
             known = sorted(flag for flag in INSPECT | INSPECT_WITH_VALUE.keys() if flag.startswith("--"))
@@ -96,7 +93,7 @@ def _inspect(flags: Sequence[tuple[str, str | None]], overrides: Sequence[str]) 
 
 
 def guarded(action: Callable[[], int], overrides: Sequence[str]) -> int:
-    """The exit code of ``action``; what a person got wrong in the overrides ends in one line and a 2."""
+    """Return the exit code of ``action``: 2, after one line, for a mistake in the overrides."""
     # Hydra then leaves its errors to us instead of printing them with a hint at this very variable.
     os.environ["HYDRA_FULL_ERROR"] = "1"
 
@@ -137,13 +134,13 @@ def _sweep(overrides: Sequence[str]) -> int:
 def checked_and_run(
     jobs: Sequence[launch.Job], unfinished: Sequence[launch.Job], overrides: Sequence[str]
 ) -> list[ConfigError]:
-    """Check every cell, so that a mistake in the last one is told before the first one trains; then launch them.
+    """Check every cell before the first one trains, then launch them.
 
     Returns:
-        What a person got wrong that showed only in the cells, as ``launch.run``.
+        Mistakes of the user that showed only in the cells, as ``launch.run``.
 
     Raises:
-        ConfigError: for what can be seen before.
+        ConfigError: for mistakes that show before.
     """
     if not unfinished:
         return []
