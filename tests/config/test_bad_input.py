@@ -278,7 +278,7 @@ def test_damage_to_a_finished_cell_is_told_in_one_line(name, tmp_path, capfd, mo
     assert entry.run(command) == 2
     complaint = capfd.readouterr().err.strip().splitlines()[-1]
     assert "is damaged" in complaint
-    assert "force=true runs the cell anew" in complaint
+    assert "force=true recomputes the cell" in complaint
     assert entry.run([*command, "force=true"]) == 0, "and what it advises helps"
 
 
