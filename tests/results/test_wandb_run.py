@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from src.results import wandb_run
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 2.0
-WANDB = shutil.which("wandb", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+WANDB = Path(sys.executable).parent / "wandb"
 ABOUT = {
     "id": "cell0", "project": "suite", "name": "k=4", "group": "cluster_margin", "job_type": "cell",
     "tags": ["paper1", "smoke", "claim 1.1", "x" * 70],
