@@ -106,10 +106,11 @@ def workspace(spec: Mapping[str, Any], entity: str, project: str) -> Any:
         workspaces.Section(name=section["name"], panels=[panel(**one) for one in section["panels"]], is_open=not index)
         for index, section in enumerate(spec["sections"])
     ]
-    runs = workspaces.RunsetSettings(
-        filters=expr.And(*(expr.Config(key).isin(values) for key, values in spec["filters"].items())),
-        groupby=[expr.Config(key) for key in spec["group_by"]],
-    )
+    filters = [
+        expr.Config(key).isin(value) if isinstance(value, list) else expr.Config(key) == value
+        for key, value in spec["filters"].items()
+    ]
+    runs = workspaces.RunsetSettings(filters=expr.And(*filters), groupby=list(map(expr.Config, spec["group_by"])))
     about = {"entity": entity, "project": project, "name": spec["name"]}
     return workspaces.Workspace(**about, sections=sections, runset_settings=runs)
 

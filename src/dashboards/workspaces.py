@@ -53,7 +53,7 @@ def specification(paper: int, profile: str, outputs: Path) -> dict[str, Any]:
     ]
     return {
         "name": f"Paper {paper}, profile {profile}",
-        "filters": {"paper": [paper], "profile": [profile], "name": [*names, f"paper{paper}"]},
+        "filters": {"paper": paper, "profile": profile, "name": [*names, f"paper{paper}"]},
         "group_by": ["name", "label"],
         "sections": [{"name": "Verdicts", "panels": verdicts}, *sections],
     }

@@ -28,6 +28,8 @@ from src.errors import ConfigError, writing_in
 
 Mode = Literal["online", "offline", "disabled"]
 MODES = get_args(Mode)
+PATIENCE = 10.0
+"""Seconds to wait for the server, at the start and at the end of a run."""
 _logger = logging.getLogger(__name__)
 _failed: set[Mode] = set()
 _problems: list[str] = []
@@ -42,7 +44,7 @@ class Mirror(NamedTuple):
     """One W&B run; only ``finish`` waits for W&B, and nothing raises for what W&B does.
 
     ``send(call)`` calls ``call(wandb, run)`` in the run's thread. ``finish(exit_code=0)`` ends the run, as failed
-    unless the code is 0, and returns within ``patience`` + 2 s even if W&B hangs.
+    unless the code is 0, and returns within ``PATIENCE`` + 2 s even if W&B hangs.
     """
 
     send: Callable[[Callable[[Any, Any], Any]], None]
@@ -62,16 +64,13 @@ SILENT = Mirror(send=lambda call: None, finish=lambda exit_code=0: None)
 """The disabled run."""
 
 
-def open_run(
-    mode: Mode, directory: str | Path, *, time_per_step: float | None = None, patience: float = 10.0, **about: Any
-) -> Mirror:
+def open_run(mode: Mode, directory: str | Path, *, time_per_step: float | None = None, **about: Any) -> Mirror:
     """Open a W&B run, kept under ``directory/wandb/``.
 
     Args:
         mode: ``online`` takes the key from WANDB_API_KEY or netrc and the server from WANDB_BASE_URL.
         directory: the folder of all results.
         time_per_step: see ``history_entry``.
-        patience: seconds to wait for the server, at the start and at the end.
         about: arguments of ``wandb.init``, with an ``id``. A run *replaces* an earlier one with the same id, so the
             earlier rows of a resumed cell must be logged again.
     """
@@ -79,15 +78,15 @@ def open_run(
         return SILENT
     calls: SimpleQueue = SimpleQueue()
     about |= {"dir": str(directory), "tags": [tag[:64] for tag in about.get("tags", ())]}  # the longest tag W&B takes
-    thread = Thread(target=_drain, args=(calls, mode, about, patience), name=f"W&B {about['id']}", daemon=True)
+    thread = Thread(target=_drain, args=(calls, mode, about), name=f"W&B {about['id']}", daemon=True)
     thread.start()
 
     def finish(exit_code: int = 0) -> None:
         calls.put(exit_code)
-        thread.join(patience + 2)
+        thread.join(PATIENCE + 2)
         if thread.is_alive():
             _failed.add(_usable(mode))
-            _warn(f"no answer within {patience + 2:g} s")
+            _warn(f"no answer within {PATIENCE + 2:g} s")
 
     return Mirror(calls.put, finish, time_per_step)
 
@@ -138,11 +137,11 @@ def history_entry(rows: Sequence[Mapping[str, Any]], time_per_step: float | None
     return entry | by_member
 
 
-def _drain(calls: SimpleQueue, mode: Mode, about: Mapping[str, Any], patience: float) -> None:
+def _drain(calls: SimpleQueue, mode: Mode, about: Mapping[str, Any]) -> None:
     """Do the calls to a run in the best mode that works, up to the exit code; runs in the run's thread."""
     while (mode := _usable(mode)) != "disabled":
         try:
-            wandb, run = _start(mode, about, patience)
+            wandb, run = _start(mode, about)
         except Exception as error:
             _give_up(mode, error)
             continue
@@ -158,7 +157,7 @@ def _drain(calls: SimpleQueue, mode: Mode, about: Mapping[str, Any], patience: f
         return
 
 
-def _start(mode: Mode, about: Mapping[str, Any], patience: float) -> tuple[Any, Any]:
+def _start(mode: Mode, about: Mapping[str, Any]) -> tuple[Any, Any]:
     folder = Path(about["dir"]) / "wandb"
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # or a dead server holds up the exit of the process
     os.environ |= dict.fromkeys(_STAGING, str(folder))
@@ -169,7 +168,7 @@ def _start(mode: Mode, about: Mapping[str, Any], patience: float) -> tuple[Any, 
             tempfile.TemporaryFile(dir=needed).close()
     settings = wandb.Settings(
         mode=mode, silent=True, reinit="create_new",  # create_new: a run never merges with one still open
-        init_timeout=patience, finish_timeout=patience, finish_timeout_raises=True, x_service_wait=patience,
+        init_timeout=PATIENCE, finish_timeout=PATIENCE, finish_timeout_raises=True, x_service_wait=PATIENCE,
         x_transaction_log_flush_interval=1,  # config and rows reach the disk even if the process is killed
         console="off", save_code=False, disable_code=True, disable_git=True, disable_job_creation=True,
         x_save_requirements=False, x_disable_meta=True, x_disable_stats=True, x_disable_machine_info=True,

@@ -47,7 +47,7 @@ def test_filters_groups_and_axes_are_keys_of_a_cells_run(specs):
         keys += [panel["groupby"] for panel in panels(spec, "BarPlot")]
         keys = [key.removeprefix("config:").split(".")[0] for key in keys]
         assert {*keys, *spec["filters"], *spec["group_by"]} <= described.keys()
-        assert (spec["filters"]["paper"], spec["filters"]["profile"]) == ([paper], [described["profile"]])
+        assert (spec["filters"]["paper"], spec["filters"]["profile"]) == (paper, described["profile"])
 
 
 def test_panels_show_what_the_runs_log(tmp_path):
@@ -56,9 +56,8 @@ def test_panels_show_what_the_runs_log(tmp_path):
     logged = {name for cell in cells for row in store.rows(cell) for name in wandb_run.history_entry([row])}
     spec = workspaces.specification(1, "default", tmp_path)
     curves = {name for panel in panels(spec, "LinePlot") for name in panel["y"]}
-    ends = {panel["y"] for panel in panels(spec, "ScatterPlot")} | {
-        panel["metrics"][0] for panel in panels(spec, "BarPlot")
-    }
+    ends = {panel["y"] for panel in panels(spec, "ScatterPlot")}
+    ends |= {panel["metrics"][0] for panel in panels(spec, "BarPlot")}
     assert curves and ends and curves | ends <= logged
     assert "kkt_residual" in curves and "z_flip" not in curves, "z_flip is measured at the end only"
 
@@ -89,9 +88,8 @@ def test_the_workspace_is_the_specification(specs):
     assert "config:optimizer.value" in text and '"label' in text
 
 
-def test_without_a_key_specifications_are_written_and_one_line_says_how_to_push(
-    tmp_path, monkeypatch, capsys, wandb_server
-):
+@pytest.mark.usefixtures("wandb_server")
+def test_without_a_key_specifications_are_written_and_one_line_says_how_to_push(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("WANDB_API_KEY")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     assert command.main(["profile=smoke", f"outputs={tmp_path}"]) == 0

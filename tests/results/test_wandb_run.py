@@ -15,7 +15,6 @@ import pytest
 from src.results import wandb_run
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 2.0
 WANDB = Path(sys.executable).parent / "wandb"
 ABOUT = {
     "id": "cell0", "project": "suite", "name": "k=4", "group": "cluster_margin", "job_type": "cell",
@@ -25,7 +24,8 @@ ABOUT = {
 SCRIPT = """
     import sys, time
     from src.results import wandb_run
-    run = wandb_run.open_run({mode!r}, {folder!r}, patience=1.0, **{about!r})
+    wandb_run.PATIENCE = 1.0
+    run = wandb_run.open_run({mode!r}, {folder!r}, **{about!r})
     run.log([{{"step": 1, "member": 0, "seed": 0, "margin": 1.0}}])
     {end}
 """
@@ -42,7 +42,7 @@ def rows(step):
 
 
 def open_run(mode, outputs, **changes):
-    return wandb_run.open_run(mode, outputs, **{**ABOUT, "patience": PATIENCE, **changes})
+    return wandb_run.open_run(mode, outputs, **ABOUT | changes)
 
 
 def run_a_cell(mode, outputs, steps=(1, 2, 4), exit_code=0, **changes):
@@ -107,7 +107,7 @@ def test_an_offline_run_can_be_read_back_and_names_no_machine_and_no_folder(tmp_
     other |= {"TAGS": "x", "NOTES": "x", "RESUME": "must", "LAUNCH": "true", "DIR": "/nowhere", "STRICT": "true"}
     for name, value in other.items():  # no variable is stronger than what the run is given
         monkeypatch.setenv(f"WANDB_{name}", value)
-    run_a_cell("offline", tmp_path, patience=30.0)
+    run_a_cell("offline", tmp_path)
     back = records(tmp_path)
     (run,) = back["run"]
     assert ABOUT["config"].items() <= run["config"]["update"].items()
@@ -162,6 +162,7 @@ def test_an_online_run_arrives_whole(tmp_path, wandb_server, caplog):
 def test_a_server_that_fails_costs_one_warning_and_runs_are_kept_offline(
     tmp_path, monkeypatch, caplog, fault, wandb_server
 ):
+    monkeypatch.setattr(wandb_run, "PATIENCE", 2.0)
     wandb_server.fault = fault
     if fault == "closed port":
         wandb_server.shutdown()
@@ -174,7 +175,7 @@ def test_a_server_that_fails_costs_one_warning_and_runs_are_kept_offline(
     first, asked = time.monotonic() - began, len(wandb_server.requests)
     run_a_cell("online", tmp_path, id="cell1")
     second = time.monotonic() - began - first
-    assert first < PATIENCE + 3 and second < PATIENCE
+    assert first < 5 and second < 2
     assert len(wandb_server.requests) == asked, "later cells ask a server that failed"
     assert len(warnings(caplog)) == 1
     assert steps_on_disk(tmp_path) == [1, 2, 4]
@@ -182,16 +183,19 @@ def test_a_server_that_fails_costs_one_warning_and_runs_are_kept_offline(
 
 
 @pytest.mark.parametrize("fault", ["refuse", "hang"])
-def test_a_server_that_fails_midway_costs_one_warning_and_gets_all_later(tmp_path, wandb_server, caplog, fault):
+def test_a_server_that_fails_midway_costs_one_warning_and_gets_all_later(
+    tmp_path, wandb_server, caplog, fault, monkeypatch
+):
     run = open_run("online", tmp_path)
     run.log(rows(1))
     assert eventually(lambda: "cell0" in wandb_server.runs)
+    monkeypatch.setattr(wandb_run, "PATIENCE", 2.0)
     wandb_server.fault = fault
     began = time.monotonic()
     run.log(rows(2))
     run.finish()
     run_a_cell("online", tmp_path, id="cell1")
-    assert time.monotonic() - began < 2 * PATIENCE + 3
+    assert time.monotonic() - began < 7
     assert len(warnings(caplog)) == 1
     wandb_server.fault = None
     wandb_server.rows.clear()
@@ -199,7 +203,8 @@ def test_a_server_that_fails_midway_costs_one_warning_and_gets_all_later(tmp_pat
     assert steps_at(wandb_server) == {"cell0": [1, 2], "cell1": [1, 2, 4]}
 
 
-def test_a_crash_of_wandb_core_costs_one_warning(tmp_path, wandb_server, caplog):
+def test_a_crash_of_wandb_core_costs_one_warning(tmp_path, wandb_server, caplog, monkeypatch):
+    monkeypatch.setattr(wandb_run, "PATIENCE", 2.0)
     run = open_run("online", tmp_path)
     assert eventually(lambda: "cell0" in wandb_server.runs)
     found = subprocess.run(["pgrep", "-P", str(os.getpid()), "wandb-core"], capture_output=True, text=True, check=True)
