@@ -69,10 +69,10 @@ dashboards: setup  ## W&B workspaces as code: written to outputs/dashboards/, pu
 	@$(RUN) -m src.dashboards profile=$(PROFILE) $(ARGS)
 
 dashboard-tui: setup  ## browse the offline W&B runs in the terminal, without an account
-	@$(RUN) scripts/offline_runs.py browse $(ARGS)
+	@$(RUN) -m src.dashboards browse $(ARGS)
 
 sync: setup  ## upload the offline W&B runs, each once
-	@$(RUN) scripts/offline_runs.py upload $(ARGS)
+	@$(RUN) -m src.dashboards upload $(ARGS)
 
 docs: setup  ## fill README.md and docs/ with the numbers of the reports
 	$(RUN) scripts/publish.py $(ARGS)

@@ -14,3 +14,22 @@ collect_ignore = ["faults"]  # `make test-faults` takes minutes
 @pytest.fixture(autouse=True)
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def wandb_server(monkeypatch):
+    """A W&B server and a key for it, in a process that has not started W&B."""
+    import wandb
+
+    from src.results import wandb_run
+    from tests import fake_wandb
+
+    monkeypatch.setattr(wandb_run, "_failed", set())
+    monkeypatch.setattr(wandb_run, "_problems", [])
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    wandb.teardown()
+    with fake_wandb.serve() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        yield server
+    wandb.teardown()

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from scripts import offline_runs, publish, reproduce
+from scripts import publish, reproduce
 from src import cli, status
 from src.dashboards import __main__ as dashboards
 from src.errors import ConfigError
 from src.report import __main__ as report
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = [status, report, dashboards, offline_runs, publish, reproduce]
+COMMANDS = [status, report, dashboards, publish, reproduce]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
@@ -49,8 +49,8 @@ def test_every_benchmark_has_a_page_of_help(path, capsys, monkeypatch):
         (report, "outputs", "outputs=FOLDER"),
         (dashboards, "profile=smal", "must be one of smoke, default, paper"),
         (dashboards, "project=a/b", "without / "),
-        (offline_runs, "uplaod", "did you mean 'upload'"),
-        (offline_runs, "outptus=x", "did you mean 'outputs'"),
+        (dashboards, "uplaod", "did you mean 'upload'"),
+        (dashboards, "outptus=x", "did you mean 'outputs'"),
         (publish, "9", "has no page"),
         (publish, "paper=1", "known: outputs"),
         (reproduce, "²", "must be the number of a paper"),

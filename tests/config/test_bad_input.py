@@ -181,7 +181,7 @@ def test_a_folder_of_wandb_that_cannot_be_written_is_one_line(tmp_path):
     done = subprocess.run(command, cwd=CONF.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     (line,) = [line for line in done.stderr.splitlines() if "cell" not in line]
-    assert "wandb cannot be written" in line
+    assert "wandb: cannot be written" in line
 
 
 def test_a_key_that_only_the_swept_options_have_is_known(tmp_path, capfd, monkeypatch):
