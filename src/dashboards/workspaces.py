@@ -110,8 +110,8 @@ def _of_metric(metric: str, experiment: Experiment) -> Iterator[dict[str, Any]]:
             yield {"panel": "BarPlot", "title": title, **bars, **GROUPED}
 
 
-def _axis(config: Mapping[str, Any]) -> str:
+def _axis(config: Config) -> str:
     """What runs are compared at: the loss if matched by it, the time of gradient flow if that sets their steps."""
-    if config["matched_loss"] is not None:
+    if config.matched_loss is not None:
         return "decades"
-    return "flow_time" if "time" in (config["size"] or {}) else "step"
+    return "flow_time" if "time" in (config.size or {}) else "step"
