@@ -55,8 +55,8 @@ reproduce-paper2: setup  ## Wang et al. (2023): cells, verdicts, figures, page
 reproduce-paper3: setup  ## Gronich & Vardi (2026): cells, verdicts, figures, page
 	$(RUN) scripts/reproduce.py 3 profile=$(PROFILE) $(ARGS)
 
-bench: setup  ## what steps, cells and sweeps cost on this machine; REFERENCE=DIR adds paper 2's released code
-	for part in members compile paper1 paper2 cells costs; do $(RUN) scripts/bench_$$part.py || exit; done
+bench: setup  ## ratios of times, in minutes on two cores; REFERENCE=DIR adds paper 2's released code
+	$(RUN) -m benchmarks $(ARGS)
 
 report: setup  ## rebuild the pages from the results there are, and the index of all
 	for paper in $(PAPERS); do \
