@@ -123,7 +123,7 @@ def workspace(spec: Mapping[str, Any], entity: str, project: str) -> Any:
     from wandb_workspaces.reports import v2 as panels
 
     def panel(told: Mapping[str, Any]) -> Any:
-        grouped = {"groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
+        grouped: dict[str, Any] = {"groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
         match told["kind"]:
             case "text":
                 return panels.MarkdownPanel(markdown=told["text"])
@@ -132,7 +132,7 @@ def workspace(spec: Mapping[str, Any], entity: str, project: str) -> Any:
             case "table":
                 return panels.WeavePanelSummaryTable(table_name=told["key"])
             case "lines":
-                axes = {"x": told["x"], "y": told["y"], "title_x": told["title_x"]}
+                axes: dict[str, Any] = {"x": told["x"], "y": told["y"], "title_x": told["title_x"]}
                 return panels.LinePlot(title=told["title"], smoothing_type="none", **axes, **grouped)
             case "scatter":
                 x, y = panels.Config(told["x"]), panels.SummaryMetric(told["y"])

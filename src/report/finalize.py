@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 INCIDENTAL = ("experiment", "profile", "outputs", "data.folder", "tracking", "force", "report", "checkpoint_every")
-INCIDENTAL += ("hydra", "launcher", "device", "memory", "together")
+INCIDENTAL += ("hydra", "launcher", "device", "memory", "together")  # type: ignore[assignment]
 """Keys, each with those below it, whose overrides leave an experiment the one its file defines."""
 
 
