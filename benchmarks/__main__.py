@@ -14,16 +14,16 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmarks import cells, clusters, optimizers, summary, tensors
+from benchmarks import clusters, optimizers, summary, tensors, workers
 from src import cli
 from src.errors import ConfigError, nearest
 from src.report.figures import style
 from src.results import provenance, store
 
-PARTS = {"optimizers": optimizers, "clusters": clusters, "tensors": tensors, "cells": cells}
+PARTS = {"optimizers": optimizers, "clusters": clusters, "tensors": tensors, "workers": workers}
 COMMAND = cli.Command(
     "python -m benchmarks",
-    "Measure ratios of times on this machine: batching, reduced coordinates, the tensor network, cells and workers.",
+    "Measure ratios of times on this machine: batching, reduced coordinates, the tensor network, workers.",
     keys={"outputs": cli.OUTPUTS},
     flags={"--smoke": "the smallest size, in seconds; the ratios mean nothing"},
     words=("[PART …]", f"{', '.join(PARTS)}; all unless given"),
