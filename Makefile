@@ -11,7 +11,7 @@ NUMERICAL     := $(addprefix tests/,attacks oracles optimizers tensors)
 PAPERS  := $(sort $(patsubst conf/claims/paper%.yaml,%,$(wildcard conf/claims/paper*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-dispatch test-faults lint smoke reproduce reproduce-paper1 reproduce-paper2 reproduce-paper3 bench report docs clean \
+.PHONY: help setup test test-fast test-dispatch test-faults lint smoke reproduce reproduce-paper1 reproduce-paper2 reproduce-paper3 bench report docs clean \
   status dashboards dashboard-tui sync
 
 help:  ## show this list
@@ -28,6 +28,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 test: setup  ## run the tests, on two cores, and without ARGS the numerical ones again with the kernels of other CPUs
 	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
 	$(if $(ARGS),,$(MAKE) --no-print-directory test-dispatch)
+
+test-fast: setup  ## run the tests that take about a minute together, on two cores
+	$(RUN) -m pytest -n 2 --dist loadfile -m 'not slow' $(ARGS)
 
 test-dispatch: setup  ## run the numerical tests as a CPU of another brand would round
 	$(OTHER_KERNELS) $(RUN) -m pytest -n 2 --dist loadfile $(NUMERICAL)
