@@ -1,6 +1,7 @@
 """Every test runs on one thread in float64 precision, offline, and without leaving anything in the repository."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("WANDB_MODE", "disabled")
@@ -33,3 +34,28 @@ def wandb_server(monkeypatch):
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         yield server
     wandb.teardown()
+
+
+SLOW = (
+    "attacks/test_minimal.py",
+    "benchmarks",
+    "claims/test_deviations.py",
+    "config/test_bad_input.py",
+    "dashboards",
+    "end_to_end",
+    "measurements/test_linear_optimum.py",
+    "report/figures",
+    "report/test_finalize.py",
+    "report/test_paper_page.py",
+    "results/test_wandb_run.py",
+    "runner",
+    "test_cli.py",
+)
+"""Files and folders of tests that start commands, run whole cells or draw figures; `make test-fast` leaves them out."""
+
+
+def pytest_collection_modifyitems(items):
+    folder = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(folder) and item.path.relative_to(folder).as_posix().startswith(SLOW):
+            item.add_marker(pytest.mark.slow)

@@ -66,7 +66,7 @@ IMPORTS = re.compile(rb"^[ \t]*(from [\w.]+ import (\([^)]*\)|[^\n(]*)|import [^
 def _loaded_sources() -> list[str]:
     """Return the source files that determine numbers, of those that this process has loaded."""
     loaded = [module for name, module in sys.modules.items() if NUMBERS_COME_FROM.match(name)]
-    files = {Path(module.__file__) for module in loaded if getattr(module, "__file__", None)}
+    files = {Path(file) for module in loaded if (file := getattr(module, "__file__", None))}
     return sorted(str(file.relative_to(ROOT)) for file in files if file.stat().st_size)
 
 
@@ -126,7 +126,7 @@ def without_folders(command: str) -> str:
 def _packages() -> dict[str, str | None]:
     """Installed versions of the dependencies that pyproject.toml declares."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    return {name: _version(name) for name in (re.match(r"[\w.-]+", line)[0] for line in declared)}
+    return {name: _version(name) for name in (re.split(r"[^\w.-]", line)[0] for line in declared)}
 
 
 def _version(package: str) -> str | None:

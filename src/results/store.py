@@ -270,7 +270,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     >>> flatten({"data": {"k": 8, "name": "clusters"}, "steps": 10})
     {'data_k': 8, 'data_name': 'clusters', 'steps': 10}
     """
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{key}_")
