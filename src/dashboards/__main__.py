@@ -63,7 +63,7 @@ def _start_wandb(action: str, outputs: Path) -> int:
         raise ConfigError("outputs", outputs, "holds no offline W&B run; tracking.mode=offline makes them")
     if action == "upload":
         wandb_run.account()  # without a key, W&B would answer in several lines
-    command = [Path(sys.executable).parent / "wandb", *OF_WANDB[action]]
+    command = [str(Path(sys.executable).parent / "wandb"), *OF_WANDB[action]]
     return subprocess.run(command, cwd=outputs, check=False).returncode
 
 

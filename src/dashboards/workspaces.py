@@ -63,7 +63,7 @@ def specification(paper: int, profile: str, outputs: Path) -> dict[str, Any]:
 def _experiment(name: str, profile: str, outputs: Path) -> Experiment:
     config, swept = sweep.first([f"+experiment={name}", f"profile={profile}"])
     done = min((outputs / name).glob("*/summary.json"), default=None)
-    curves = done and {column for row in store.rows(done.parent) if not row["final"] for column in row}
+    curves = {column for row in store.rows(done.parent) if not row["final"] for column in row} if done else None
     return Experiment(name, config, swept, curves)
 
 
@@ -78,7 +78,7 @@ def _panels(
     verdict = f"\n\n**{judged['verdict']}**: {judged['says']}: {html.measured(judged)}" if judged else ""
     criteria = "\n".join(f"- {part.says}: {schema.shown(part.criterion)}" for part in claim.parts)
     panels = [_text(f"{claim.statement}\n\n`{claim.formula}`\n\n{claim.source}{verdict}\n\n{criteria}")]
-    for experiment in map(experiments.get, claim.experiments):
+    for experiment in (experiments[name] for name in claim.experiments):
         numbers = [(part.value, part.of, part.against) for part in claim.parts if experiment.name in part.experiments]
         metrics = _columns(expression for number in numbers for expression in number if expression)
         measured = [m for m in metrics if m not in BOOKKEEPING | store.flatten(experiment.config.model_dump()).keys()]

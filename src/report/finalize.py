@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
-INCIDENTAL = ("experiment", "profile", "outputs", "data.folder", "tracking", "force", "report", "checkpoint_every")
-INCIDENTAL += ("hydra", "launcher", "device", "memory_gb")
+INCIDENTAL = (
+    "experiment", "profile", "outputs", "data.folder", "tracking", "force", "report", "checkpoint_every",
+    "hydra", "launcher", "device", "memory_gb",
+)  # fmt: skip
 """Keys, each with those below it, whose overrides leave an experiment the one its file defines."""
 
 

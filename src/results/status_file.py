@@ -17,7 +17,7 @@ def heartbeat(cell: Path, config: Config, news: Mapping[str, object]) -> None:
     """Write to the status that the cell is running, and how far it is: ``src/status.py`` reads it."""
     running = {"state": "running", "forced": config.force, "steps": config.steps}
     before = {} if "since" in news else store.status(cell)
-    store.write_json(cell / "status.json", before | running | news | {"beat": now()})
+    store.write_json(cell / "status.json", {**before, **running, **news, "beat": now()})
 
 
 def needs_archive(cell: Path, status_before: str | None) -> bool:

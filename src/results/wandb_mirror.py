@@ -62,13 +62,13 @@ def log_report(config: Config, folder: Path, title: str, judged: Sequence[Mappin
         tags=[f"paper{config.paper}", config.profile, *(record["id"] for record in judged)],
         config=about | {"name": title},
     )
-    for figure in sorted((folder / "figures").glob("*.png")):
-        mirror.send(lambda wandb, run, path=figure: run.log({f"figures/{path.stem}": wandb.Image(str(path))}))
     claims = pandas.DataFrame({k: v for k, v in record.items() if not isinstance(v, list)} for record in judged)
     mirror.send(lambda wandb, run: run.log({"claims": wandb.Table(dataframe=claims)}))
     mirror.summary({f"verdict/{record['id']}": record["verdict"] for record in judged})
 
     def log_files(wandb: Any, run: Any) -> None:
+        for figure in sorted((folder / "figures").glob("*.png")):
+            run.log({f"figures/{figure.stem}": wandb.Image(str(figure))})
         artifact = wandb.Artifact(folder.name, "report", metadata=about)
         for name in ("report.html", "claims.json", "claims.csv", "ledger.json"):
             # without skip_cache, a copy in the home directory
