@@ -42,8 +42,8 @@ def build(
     }
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
-        q, weights, _ = weighted_gradient(task, model, snapshot.params)
-        q_min, weights = q.amin(-1).cpu().double(), weights.cpu().double().numpy()
+        q, multipliers, _ = weighted_gradient(task, model, snapshot.params)
+        q_min, weights = q.amin(-1).cpu().double(), multipliers.cpu().double().numpy()
         of_member = members * (len(q) // len(members))
         columns = {}
         for name, optimum in optima.items():

@@ -19,7 +19,8 @@ def hidden_and_last(hidden: UpdateRule, last: UpdateRule) -> UpdateRule:
         return {part: rules[part].init(_select(params, chosen)) for part, chosen in groups(params).items()}
 
     def update(params: Params, state: State, log_risk: Tensor, grad: ScaledGrad) -> tuple[Params, State]:
-        moved, new_state = {}, {}
+        moved: Params = {}
+        new_state = {}
         for part, chosen in groups(params).items():
             own_grad = ScaledGrad(_select(grad.direction, chosen), grad.log_scale)
             own, new_state[part] = rules[part].update(_select(params, chosen), state[part], log_risk, own_grad)

@@ -8,7 +8,7 @@ a loss of 1e-308 the gradient is zero); and a ``closure`` is not given, so L-BFG
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -91,7 +91,7 @@ def build(
     return UpdateRule(init, update)
 
 
-def _optimizer_class(path: str) -> type[torch.optim.Optimizer]:
+def _optimizer_class(path: str) -> Callable[..., torch.optim.Optimizer]:
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
