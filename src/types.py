@@ -63,7 +63,7 @@ class UpdateRule(NamedTuple):
 
     init: Callable[[Params], State]
     update: Callable[[Params, State, Tensor, ScaledGrad], tuple[Params, State]]
-    settled: Callable[[Params, State], Params] = lambda params, state: params
+    accepted_params: Callable[[Params, State], Params] = lambda params, state: params
 
 
 class Batch(NamedTuple):

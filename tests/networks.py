@@ -51,7 +51,7 @@ def _trained(task, width=8, steps=400):
     state = rule.init(params)
     for _ in range(steps):
         params, state = rule.update(params, state, *risk(params, Batch(task.x, task.y)))
-    return rule.settled(params, state)
+    return rule.accepted_params(params, state)
 
 
 def outputs(params, x):

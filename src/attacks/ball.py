@@ -14,24 +14,24 @@ from torch import Tensor
 from src.randomness import generator, normal, uniform
 
 
-def unit_vectors(seed: int, role: str, count: int, r: int, d: int) -> tuple[Tensor, Tensor]:
+def unit_vectors(seed: int, rng_key: str, count: int, r: int, d: int) -> tuple[Tensor, Tensor]:
     """Uniform points of the unit sphere of R^d: their first r coordinates ``[count, r]`` and the rest's length.
 
     Returns:
         ``(inside [count, r], outside [count])`` with ‖inside‖² + outside² = 1, float64 on the CPU.
     """
-    inside = normal(seed, f"{role} direction", (count, r))
+    inside = normal(seed, f"{rng_key} direction", (count, r))
     chi2 = np.zeros(count)
     if d > r:
-        chi2 = np.random.default_rng(generator(seed, f"{role} outside").initial_seed()).chisquare(d - r, count)
+        chi2 = np.random.default_rng(generator(seed, f"{rng_key} outside").initial_seed()).chisquare(d - r, count)
     outside = torch.from_numpy(np.sqrt(chi2))
     length = (inside.square().sum(-1) + outside.square()).sqrt()
     return inside / length[:, None], outside / length
 
 
-def ball_points(seed: int, role: str, count: int, r: int, d: int) -> tuple[Tensor, Tensor]:
+def ball_points(seed: int, rng_key: str, count: int, r: int, d: int) -> tuple[Tensor, Tensor]:
     """Uniform points of the unit ball of R^d, in the form of :func:`unit_vectors`."""
-    inside, outside = unit_vectors(seed, role, count, r, d)
+    inside, outside = unit_vectors(seed, rng_key, count, r, d)
     # ‖U‖^d is uniform on [0, 1].
-    radius = uniform(seed, f"{role} radius", (count,)) ** (1 / d)
+    radius = uniform(seed, f"{rng_key} radius", (count,)) ** (1 / d)
     return inside * radius[:, None], outside * radius

@@ -97,19 +97,19 @@ def build(
     return Task(x, labels.gather(1, cluster), x_test, y_test, facts)
 
 
-def draw(facts: dict[str, Any], points: int, role: str, *index: int) -> tuple[Tensor, Tensor, Tensor]:
+def draw(facts: dict[str, Any], points: int, rng_key: str, *index: int) -> tuple[Tensor, Tensor, Tensor]:
     """Fresh points of every member's distribution: ``x [M, P, r]``, ``y [M, P]``, ``cluster [M, P]``.
 
-    In reduced coordinates the points are projected on the span of that member's training set. ``(role, *index)``
+    In reduced coordinates the points are projected on the span of that member's training set. ``(rng_key, *index)``
     names the sample: the same name draws the same points, another name independent ones.
     """
     mu = facts["means"]
     _, k, r = mu.shape
     seeds = facts["seeds"].tolist()
     cluster = torch.stack(
-        [torch.randint(k, (points,), generator=generator(seed, f"{role} cluster", *index)) for seed in seeds]
+        [torch.randint(k, (points,), generator=generator(seed, f"{rng_key} cluster", *index)) for seed in seeds]
     ).to(mu.device)
-    noise = torch.stack([normal(seed, f"{role} noise", (points, r), *index) for seed in seeds]).to(mu)
+    noise = torch.stack([normal(seed, f"{rng_key} noise", (points, r), *index) for seed in seeds]).to(mu)
     return _of(mu, cluster) + facts["sigma"] * noise, facts["labels"].gather(1, cluster), cluster
 
 
@@ -189,11 +189,11 @@ def _noise(seed: int, n: int, k: int, d: int, coordinates: str) -> Tensor:
     return torch.cat([normal(seed, "noise along means", (n, k)), _bartlett(seed, "noise", n, d - k)], -1)
 
 
-def _bartlett(seed: int, role: str, size: int, dof: int) -> Tensor:
+def _bartlett(seed: int, rng_key: str, size: int, dof: int) -> Tensor:
     """Lower triangular L ``[size, size]`` with LLᵀ ~ Wishart(I, dof): ``size`` points of N(0, I_dof), rotated."""
-    below = normal(seed, role, (size, size)).tril(-1)
+    below = normal(seed, rng_key, (size, size)).tril(-1)
     # Lᵢᵢ² ~ χ²(dof − i); drawn as such, since a sum of dof squares is out of reach at dof = 10⁹.
-    chi2 = np.random.default_rng(generator(seed, f"{role} lengths").initial_seed()).chisquare(dof - np.arange(size))
+    chi2 = np.random.default_rng(generator(seed, f"{rng_key} lengths").initial_seed()).chisquare(dof - np.arange(size))
     return below + torch.from_numpy(np.sqrt(chi2)).diag()
 
 

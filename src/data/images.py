@@ -102,8 +102,8 @@ def two_classes(
         if wanted > there:
             raise ConfigError(key, wanted, f"must be <= {there}, the images of these classes")
 
-    def draw(seed: int, role: str, count: int, of: Tensor) -> Tensor:
-        return of if count == len(of) else of[permutation(seed, role, len(of))[:count]]
+    def draw(seed: int, rng_key: str, count: int, of: Tensor) -> Tensor:
+        return of if count == len(of) else of[permutation(seed, rng_key, len(of))[:count]]
 
     if subset_seed == "first":
         index = pool_of[:n]

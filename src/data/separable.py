@@ -45,8 +45,8 @@ def build(
     w = torch.stack([normal(seed, "separator", (size,)) for seed in seeds])
     w = w / w.norm(dim=1, keepdim=True)
 
-    def draw(role: str, count: int) -> tuple[Tensor, Tensor]:
-        g = torch.stack([normal(seed, role, (count, size)) for seed in seeds])
+    def draw(rng_key: str, count: int) -> tuple[Tensor, Tensor]:
+        g = torch.stack([normal(seed, rng_key, (count, size)) for seed in seeds])
         y = torch.where((g @ w.unsqueeze(-1)).squeeze(-1) >= 0, 1.0, -1.0).double()
         x = g + margin * y.unsqueeze(-1) * w.unsqueeze(-2)
         return x.unflatten(-1, shape), y

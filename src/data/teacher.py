@@ -64,8 +64,8 @@ def build(
     m = transforms.transform(transform, c)
     layers = [_layer(seeds, place, (c, width, d if place == 0 else width), rank, m) for place in range(depth)]
 
-    def inputs(role: str, count: int) -> Tensor:
-        return _unit(torch.stack([normal(seed, role, (count, d, c)) for seed in seeds]), axes=2)
+    def inputs(rng_key: str, count: int) -> Tensor:
+        return _unit(torch.stack([normal(seed, rng_key, (count, d, c)) for seed in seeds]), axes=2)
 
     def features(x: Tensor) -> Tensor:
         h = x.transpose(-1, -3)  # slices first: [M, c, d, N]
@@ -77,8 +77,8 @@ def build(
     mean = _unit(features(inputs("teacher mean", SAMPLE)).mean(-1))
     w = _unit(w - (w * mean).sum(1, keepdim=True) * mean)
 
-    def draw(role: str, count: int) -> tuple[Tensor, Tensor]:
-        x = inputs(role, math.ceil(SPARE * count / (1 - dropped)))
+    def draw(rng_key: str, count: int) -> tuple[Tensor, Tensor]:
+        x = inputs(rng_key, math.ceil(SPARE * count / (1 - dropped)))
         g = (w.unsqueeze(1) @ features(x)).squeeze(1)
         kept = torch.stack([_kept(row, count, dropped) for row in g])
         return x[torch.arange(len(x)).unsqueeze(1), kept], g.gather(1, kept)

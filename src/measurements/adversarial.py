@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from src.attacks.fgsm import fgsm
+from src.attacks.bim import fgsm
 from src.attacks.pgd import pgd
 from src.constraints import Count, Positive, Share
 from src.errors import ConfigError

@@ -47,7 +47,7 @@ def build(
         of_member = members * (len(q) // len(members))
         columns = {}
         for name, optimum in optima.items():
-            margin = q_min / geometry.named(name).value(snapshot.params).cpu().double()
+            margin = q_min / geometry.norm_from_name(name).value(snapshot.params).cpu().double()
             bounds = [
                 dual_bound(own_x, own_y, own, name) if np.isfinite(own).all() else np.nan  # diverged
                 for (own_x, own_y), own in zip(of_member, weights, strict=True)

@@ -63,7 +63,7 @@ def build(
         raise ConfigError("model.name", "not homogeneous", "a normalised margin needs a homogeneous network")
 
     def scalars(sigma: Sigma) -> dict[str, Norm]:
-        named = {name: geometry.named(name, ratio=ratio, sigma=sigma) for name in norms}
+        named = {name: geometry.norm_from_name(name, ratio=ratio, sigma=sigma) for name in norms}
         own = predicted(optimizer, sigma) if optimizer else None
         return named | ({"own": own} if own else {})
 
@@ -85,7 +85,7 @@ def build(
             return q_min / size**model.degree, inner / (norm.dual(gradient) * size)
 
         columns = {"margin_weight": _margin_weight(q, weights, near)}
-        sigma = geometry.taken_once()
+        sigma = geometry.memoize()
         for name, norm in scalars(sigma).items():
             columns[f"gamma_{name}"], columns[f"kappa_{name}"] = measured(norm)
         for family, (axis, values, norm_of) in curves(sigma).items():

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from src.attacks.fgsm import fgsm
+from src.attacks.bim import fgsm
 from src.constraints import Count, Share
 from src.measurements.adversarial import Attacker, accuracy
 from src.tensors.network import tensor_network

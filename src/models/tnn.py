@@ -140,6 +140,6 @@ def build(
     )
 
 
-def _kaiming(seeds: Sequence[int], role: str, shape: tuple[int, ...], fan_in: int) -> Tensor:
+def _kaiming(seeds: Sequence[int], rng_key: str, shape: tuple[int, ...], fan_in: int) -> Tensor:
     """Uniform in ±1/√fan_in, ``[M, *shape]`` in float64: torch's default for convolutions and linear layers."""
-    return torch.stack([2 * uniform(seed, role, shape) - 1 for seed in seeds]) / math.sqrt(fan_in)
+    return torch.stack([2 * uniform(seed, rng_key, shape) - 1 for seed in seeds]) / math.sqrt(fan_in)

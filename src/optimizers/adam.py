@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from src.constraints import Fraction, NonNegative, Positive
-from src.optimizers.log_scaled import average, finite, no_history, per_member, root_mean_square
+from src.optimizers.log_scaled import ema, per_member, rms_ema, zero_nonfinite, zeros
 from src.optimizers.schedule import Rate, Schedule, descend, first_step, power_law
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
 
@@ -55,12 +55,12 @@ def adam(
     log_epsilon = math.log(epsilon) if epsilon > 0 else -math.inf
 
     def init(params: Params) -> State:
-        return {"step": first_step(params, rate), "m": no_history(params), "root_v": no_history(params)}
+        return {"step": first_step(params, rate), "m": zeros(params), "root_v": zeros(params)}
 
     def update(params: Params, state: State, log_risk: Tensor, grad: ScaledGrad) -> tuple[Params, State]:
-        grad = finite(grad)
-        m = average(state["m"], grad, beta1)
-        root_v = root_mean_square(state["root_v"], grad, beta2)
+        grad = zero_nonfinite(grad)
+        m = ema(state["m"], grad, beta1)
+        root_v = rms_ema(state["root_v"], grad, beta2)
 
         t = state["step"].double() + 1
         m_correction = 1 - beta1**t if bias_correction else torch.ones_like(t)

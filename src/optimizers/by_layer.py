@@ -7,7 +7,7 @@ from torch import Tensor
 from src.types import Params, ScaledGrad, State, UpdateRule
 
 
-def hidden_and_last(hidden: UpdateRule, last: UpdateRule) -> UpdateRule:
+def split_last_layer(hidden: UpdateRule, last: UpdateRule) -> UpdateRule:
     """``last`` moves the last leaf of the parameters, ``hidden`` all others (if there are any)."""
     rules = {"hidden": hidden, "last": last}
 

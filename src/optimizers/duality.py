@@ -23,21 +23,21 @@ def p_norm(b: Tensor, p: float) -> Tensor:
     if 1 / safe < low and high < safe:
         return norm
     largest = b.abs().amax(-1)
-    return largest * torch.linalg.vector_norm(b / nonzero(largest).unsqueeze(-1), p, dim=-1)
+    return largest * torch.linalg.vector_norm(b / safe_divisor(largest).unsqueeze(-1), p, dim=-1)
 
 
-def aligned(b: Tensor, p: float) -> Tensor:
+def lmo(b: Tensor, p: float) -> Tensor:
     """u with ‖u‖_p = 1 and ⟨u, b⟩ = ‖b‖_{p'} for b ≥ 0 ``[..., K]``; zero where b is zero.
 
     u ∝ b^{p'−1}. At p = ∞ that is one wherever b > 0; at p = 1 it is shared by the largest entries, equal to rounding.
     """
-    relative = b / nonzero(b.amax(-1, keepdim=True))
+    relative = b / safe_divisor(b.amax(-1, keepdim=True))
     tied = 1 - 64 * torch.finfo(b.dtype).eps
     u = (relative >= tied).to(b) if p == 1 else relative ** (conjugate(p) - 1)
     u = torch.where(b == 0, 0, u)
-    return u if p == math.inf else u / nonzero(p_norm(u, p).unsqueeze(-1))
+    return u if p == math.inf else u / safe_divisor(p_norm(u, p).unsqueeze(-1))
 
 
-def nonzero(size: Tensor) -> Tensor:
+def safe_divisor(size: Tensor) -> Tensor:
     """``size`` to divide by, with 1 for 0: what is divided is zero there."""
     return torch.where(size > 0, size, 1)

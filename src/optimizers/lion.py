@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from src.constraints import Fraction, NonNegative, Positive
-from src.optimizers.log_scaled import average, finite, no_history
+from src.optimizers.log_scaled import ema, zero_nonfinite, zeros
 from src.optimizers.norms import linf
 from src.optimizers.schedule import Rate, descend, first_step, power_law
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
@@ -38,14 +38,14 @@ def build(
     norm = linf()
 
     def init(params: Params) -> State:
-        return {"step": first_step(params, rate), "momentum": no_history(params)}
+        return {"step": first_step(params, rate), "momentum": zeros(params)}
 
     def update(params: Params, state: State, log_risk: Tensor, grad: ScaledGrad) -> tuple[Params, State]:
-        grad = finite(grad)
-        blend = average(state["momentum"], grad, beta1)
+        grad = zero_nonfinite(grad)
+        blend = ema(state["momentum"], grad, beta1)
         u = norm.steepest(blend["direction"])
         step = {name: u[name] + weight_decay * leaf for name, leaf in params.items()}
-        momentum = average(state["momentum"], grad, beta2)
+        momentum = ema(state["momentum"], grad, beta2)
         return descend(params, step, rate(state["step"])), {"step": state["step"] + 1, "momentum": momentum}
 
     return UpdateRule(init, update)

@@ -78,7 +78,7 @@ def build(
             "rejected": state["rejected"] + ~accept,
         }
 
-    return UpdateRule(init, update, settled=lambda params, state: state["point"])
+    return UpdateRule(init, update, accepted_params=lambda params, state: state["point"])
 
 
 def _norm(params: Params) -> Tensor:

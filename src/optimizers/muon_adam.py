@@ -8,7 +8,7 @@ from typing import Any, Literal
 from src.constraints import Fraction, NonNegative, Positive
 from src.optimizers import polar
 from src.optimizers.adam import adam
-from src.optimizers.by_layer import hidden_and_last
+from src.optimizers.by_layer import split_last_layer
 from src.optimizers.norms import msp
 from src.optimizers.schedule import Rate, power_law, times
 from src.optimizers.steepest import steepest_descent
@@ -40,7 +40,7 @@ def build(
     ``t0`` are of the schedule that both share.
     """
     rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
-    return hidden_and_last(
+    return split_last_layer(
         steepest_descent(msp(polar.EXACT[polar_factor]), rate, momentum=momentum),
         adam(times(ratio, rate), beta1=beta1, beta2=beta2, epsilon=epsilon),
     )

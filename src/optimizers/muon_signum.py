@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from src.constraints import Fraction, NonNegative, Positive
 from src.optimizers import polar
-from src.optimizers.by_layer import hidden_and_last
+from src.optimizers.by_layer import split_last_layer
 from src.optimizers.norms import linf, msp
 from src.optimizers.schedule import Rate, power_law, times
 from src.optimizers.steepest import steepest_descent
@@ -43,7 +43,7 @@ def build(
         t0: shift of the schedule.
     """
     rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
-    return hidden_and_last(
+    return split_last_layer(
         steepest_descent(msp(polar.EXACT[polar_factor]), rate, momentum=momentum),
         steepest_descent(linf(), times(ratio, rate), momentum=momentum),
     )

@@ -2,7 +2,7 @@
 
 A ``Norm`` measures one layer ``[M, ...]``; ``over_layers`` joins the norms of the layers into one of all parameters.
 Then ‖θ‖ measures the weights, ‖g‖_* = max_{‖u‖≤1} ⟨u, g⟩ the gradient, and ``steepest(g)`` is the u that attains it.
-All come from one function, ``aligned``, applied to the entries, the singular values, the rows or the layers.
+All come from one function, ``lmo``, applied to the entries, the singular values, the rows or the layers.
 
 A layer that is a vector ``[M, m]`` or a single row ``[M, 1, m]`` has one singular value, its ℓ2 norm. One of several
 matrices, a t-layer ``[M, slices, D, d]``, has those of its block-diagonal matrix: of all slices together.
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from src.optimizers import polar
-from src.optimizers.duality import aligned, conjugate, nonzero, p_norm
+from src.optimizers.duality import conjugate, lmo, p_norm, safe_divisor
 from src.optimizers.log_scaled import per_member
 from src.types import Params
 
@@ -43,8 +43,8 @@ def entrywise(p: float) -> Norm:
             return layer.sign()
         flat = layer.flatten(1)
         if p == 2:
-            return layer / per_member(nonzero(p_norm(flat, 2)), layer)
-        return (flat.sign() * aligned(flat.abs(), p)).reshape(layer.shape)
+            return layer / per_member(safe_divisor(p_norm(flat, 2)), layer)
+        return (flat.sign() * lmo(flat.abs(), p)).reshape(layer.shape)
 
     return Norm(lambda w: p_norm(w.flatten(1), p), lambda g: p_norm(g.flatten(1), conjugate(p)), steepest)
 
@@ -58,7 +58,7 @@ def singular_values(layer: Tensor) -> Tensor:
     return polar.singular_values(_as_matrix(layer)).to(layer.dtype).flatten(1)
 
 
-def taken_once(sigma: Sigma = singular_values) -> Sigma:
+def memoize(sigma: Sigma = singular_values) -> Sigma:
     """``sigma`` that knows what it has said: many norms of one network ask for the same.
 
     It holds the tensors it was asked about, so use it for one measurement.
@@ -81,7 +81,7 @@ def schatten(p: float, polar_factor: Callable[[Tensor], Tensor] = polar.exact, s
         if p == math.inf:
             return polar_factor(matrix).reshape(layer.shape)
         u, s, vt = polar.svd(matrix)
-        return ((u * aligned(s.flatten(1), p).view_as(s).unsqueeze(-2)) @ vt).to(layer.dtype).reshape(layer.shape)
+        return ((u * lmo(s.flatten(1), p).view_as(s).unsqueeze(-2)) @ vt).to(layer.dtype).reshape(layer.shape)
 
     return Norm(lambda w: p_norm(sigma(w), p), lambda g: p_norm(sigma(g), conjugate(p)), steepest)
 
@@ -94,7 +94,7 @@ def rows(p: float = math.inf) -> Norm:
 
     def steepest(layer: Tensor) -> Tensor:
         length = lengths(layer)
-        scale = (aligned(length, p) / nonzero(length)).view(layer.shape[:-1] if layer.ndim > 2 else (-1, 1))
+        scale = (lmo(length, p) / safe_divisor(length)).view(layer.shape[:-1] if layer.ndim > 2 else (-1, 1))
         return (scale.unsqueeze(-1) * _as_matrix(layer)).reshape(layer.shape)
 
     return Norm(lambda w: p_norm(lengths(w), p), lambda g: p_norm(lengths(g), conjugate(p)), steepest)
@@ -120,7 +120,7 @@ def over_layers(p: float, hidden: Norm, last: Norm | None = None) -> Norm:
         directions = [norm.steepest(layer) for norm, layer in pairs(grads)]
         if p < math.inf:
             duals = torch.stack([norm.dual(layer) for norm, layer in pairs(grads)], dim=-1)
-            shares = aligned(duals, p).unbind(-1)
+            shares = lmo(duals, p).unbind(-1)
             directions = [per_member(share, u) * u for share, u in zip(shares, directions, strict=True)]
         return dict(zip(grads, directions, strict=True))
 
@@ -143,7 +143,7 @@ def l2() -> Norm:
         return p_norm(torch.stack([p_norm(leaf.flatten(1), 2) for leaf in params.values()], -1), 2)
 
     def steepest(grads: Params) -> Params:
-        scale = nonzero(length(grads))
+        scale = safe_divisor(length(grads))
         return {name: leaf / per_member(scale, leaf) for name, leaf in grads.items()}
 
     return Norm(length, length, steepest)
@@ -174,7 +174,7 @@ def row_max() -> Norm:
     return over_layers(math.inf, rows())
 
 
-def named(name: str, *, p: float = 2.0, ratio: float = 1.0, sigma: Sigma = singular_values) -> Norm:
+def norm_from_name(name: str, *, p: float = 2.0, ratio: float = 1.0, sigma: Sigma = singular_values) -> Norm:
     """The norm of all parameters called ``l2``, ``linf``, ``msp``, ``hyb``, ``rows``, ``lp`` or ``schatten``."""
     makers = {
         "l2": l2,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from src.optimizers.duality import nonzero, p_norm
+from src.optimizers.duality import p_norm, safe_divisor
 
 MUON = ((3.4445, -4.7750, 2.0315),)
 """Jordan et al. (2024): steepest at zero, does not converge; five steps leave σ in about [0.7, 1.2]."""
@@ -99,7 +99,7 @@ def newton_schulz(
     """
     tall = matrix.shape[-2] > matrix.shape[-1]
     x = matrix.mT if tall else matrix
-    x = (x / nonzero(_length(x))).to(dtype)
+    x = (x / safe_divisor(_length(x))).to(dtype)
     for step in range(steps):
         a, b, c = coefficients[min(step, len(coefficients) - 1)]
         square = x @ x.mT
@@ -118,13 +118,13 @@ def _finite(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 def _scaled(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """The matrix in float64 in units of its largest entry, and that entry ``[..., 1, 1]``."""
-    size = nonzero(matrix.double().abs().amax((-2, -1), keepdim=True))
+    size = safe_divisor(matrix.double().abs().amax((-2, -1), keepdim=True))
     return matrix / size, size
 
 
 def _row(matrix: Tensor) -> Tensor:
     """The polar factor of a single row or column: itself, normalised."""
-    return matrix / nonzero(_length(matrix))
+    return matrix / safe_divisor(_length(matrix))
 
 
 def _length(matrix: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from src.constraints import Fraction, NonNegative, Positive, Range
 from src.optimizers import norms
-from src.optimizers.log_scaled import average, finite, no_history
+from src.optimizers.log_scaled import ema, zero_nonfinite, zeros
 from src.optimizers.norms import Norm
 from src.optimizers.rotations import INVARIANT
 from src.optimizers.schedule import Rate, Schedule, descend, first_step, power_law
@@ -52,7 +52,7 @@ def build(
         t0: shift of the schedule, in steps.
     """
     rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
-    return steepest_descent(norms.named(norm, p=p), rate, momentum=momentum)
+    return steepest_descent(norms.norm_from_name(norm, p=p), rate, momentum=momentum)
 
 
 def steepest_descent(norm: Norm, rate: Schedule, *, momentum: float, nesterov: bool = False) -> UpdateRule:
@@ -63,12 +63,12 @@ def steepest_descent(norm: Norm, rate: Schedule, *, momentum: float, nesterov: b
     """
 
     def init(params: Params) -> State:
-        return {"step": first_step(params, rate), "momentum": no_history(params)}
+        return {"step": first_step(params, rate), "momentum": zeros(params)}
 
     def update(params: Params, state: State, log_risk: Tensor, grad: ScaledGrad) -> tuple[Params, State]:
-        grad = finite(grad)
-        m = average(state["momentum"], grad, momentum)
-        ahead = average(m, grad, momentum) if nesterov else m
+        grad = zero_nonfinite(grad)
+        m = ema(state["momentum"], grad, momentum)
+        ahead = ema(m, grad, momentum) if nesterov else m
         params = descend(params, norm.steepest(ahead["direction"]), rate(state["step"]))
         return params, {"step": state["step"] + 1, "momentum": m}
 

@@ -109,7 +109,7 @@ def over(progress: Progress, steps: int) -> bool:
 
 def snapshot(progress: Progress, objective: Objective, rule: UpdateRule, batches: Batches) -> Snapshot:
     """What measurements see: the point the rule stands by, and the log-risk there."""
-    params = rule.settled(progress.params, progress.rule_state)
+    params = rule.accepted_params(progress.params, progress.rule_state)
     log_risk, _ = objective(params, batches(progress.step))
     return Snapshot(progress.step, params, log_risk)
 

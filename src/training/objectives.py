@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy, softplus
 
-from src.attacks.fgsm import fgsm
+from src.attacks.bim import bim
 from src.constraints import Count, NonNegative, Positive, Share
 from src.errors import ConfigError
 from src.tensors import spectra
@@ -106,7 +106,7 @@ def adversarial(
             # y·(−y·loss) = −loss: an attack that sees the saturating loss loses its gradient where that does.
             return -y * log_saturating_loss(outputs, y).exp() if saturating else outputs
 
-        attacked = fgsm(attacked_outputs, _detached(params), x, y, eps, norm=norm, steps=steps, step=step, box=box)
+        attacked = bim(attacked_outputs, _detached(params), x, y, eps, norm=norm, steps=steps, step=step, box=box)
         losses = log_loss(forward(params, attacked), y)
         if clean > 0:
             losses = torch.logaddexp(losses, math.log(clean) + log_loss(forward(params, x), y))
@@ -138,7 +138,7 @@ def trades(
         outputs = forward(params, x)
         said = torch.where(outputs.detach() < 0, -1.0, 1.0).to(y)
         attacked = forward(
-            params, fgsm(forward, _detached(params), x, said, eps, norm=norm, steps=steps, step=step, box=box)
+            params, bim(forward, _detached(params), x, said, eps, norm=norm, steps=steps, step=step, box=box)
         )
         # KL(p ‖ p') = A(−q') − A(−q) − A'(−q)(q − q') with A = softplus; exchanging the classes changes nothing
         q, q_attacked = said * outputs, said * attacked

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy, softplus
 
-from src.attacks.fgsm import fgsm
+from src.attacks.bim import fgsm
 from src.errors import ConfigError
 from src.measurements import adversarial
 from src.types import Snapshot

@@ -122,7 +122,7 @@ def trained(task, width: int, steps: int):
     state = rule.init(params)
     for _ in range(steps):
         params, state = rule.update(params, state, *objective(params, Batch(task.x, task.y)))
-    return rule.settled(params, state)
+    return rule.accepted_params(params, state)
 
 
 def test_training_nears_a_kkt_point_and_members_do_not_mix():

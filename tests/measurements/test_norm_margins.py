@@ -3,7 +3,7 @@ import torch
 
 from src.errors import ConfigError
 from src.measurements import norm_margins
-from src.optimizers.norms import named
+from src.optimizers.norms import norm_from_name
 from src.oracles.max_margin import max_margin
 from src.types import Model, Snapshot
 from tests.problems import linear_problem, network_problem
@@ -67,7 +67,7 @@ def test_alignment_is_one_at_the_optimum_of_its_own_norm_only(norm, others):
     weights = torch.tensor(optimum.multipliers).clamp(min=0) / optimum.multipliers.sum()
     gradient = torch.einsum("n,nab->ab", weights * task.y[0], task.x[0])
     for name in (norm, *others):
-        size, dual = named(name).value(params), named(name).dual({"w": gradient.unsqueeze(0)})
+        size, dual = norm_from_name(name).value(params), norm_from_name(name).dual({"w": gradient.unsqueeze(0)})
         kappa = float((gradient * params["w"][0]).sum() / (size * dual))
         assert kappa == pytest.approx(1, abs=1e-6) if name == norm else kappa < 0.97
     columns = measured(task, model, params, norms=["l2", "linf", "msp"])

@@ -86,7 +86,7 @@ def trained(params: Params, task: Task, steps: int = 150) -> Params:
     state = rule.init(params)
     for _ in range(steps):
         params, state = rule.update(params, state, *objective(params, Batch(task.x, task.y)))
-    return rule.settled(params, state)
+    return rule.accepted_params(params, state)
 
 
 def test_training_commutes_with_the_frame_and_with_flipped_labels():

@@ -165,10 +165,10 @@ def test_norms_that_share_singular_values_take_them_once_and_say_the_same():
         return norms.singular_values(layer)
 
     weights, grads = (random_params(SHAPES, seed=seed) for seed in (0, 1))
-    sigma = norms.taken_once(counted)
+    sigma = norms.memoize(counted)
     for _ in range(2):
         for name in ("msp", "hyb", "schatten"):
-            shared, alone = norms.named(name, p=3, sigma=sigma), norms.named(name, p=3)
+            shared, alone = norms.norm_from_name(name, p=3, sigma=sigma), norms.norm_from_name(name, p=3)
             assert torch.equal(shared.value(weights), alone.value(weights))
             assert torch.equal(shared.dual(grads), alone.dual(grads))
     assert len(asked) == 2 * len(SHAPES)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import softplus
 
-from src.attacks.fgsm import fgsm
+from src.attacks.bim import bim, fgsm
 from src.errors import ConfigError
 from src.training import objectives
 from src.types import Batch, Model
@@ -21,8 +21,8 @@ def setting(**options):
     return task, model, params, Batch(task.x, task.y)
 
 
-def attacked(task, model, params, **options):
-    return fgsm(model.apply, params, task.x, task.y, EPS, box=(0.0, 1.0), **options)
+def attacked(task, model, params, steps=1, **options):
+    return bim(model.apply, params, task.x, task.y, EPS, steps=steps, box=(0.0, 1.0), **options)
 
 
 def plain_gradient(risk, params):
@@ -73,7 +73,7 @@ def test_penalty_adds_the_tubal_nuclear_norms(options):
 def test_trades_is_the_clean_loss_and_the_divergence():
     task, model, params, batch = setting()
     said = model.apply(params, task.x).sign()
-    worst = fgsm(model.apply, params, task.x, said, EPS, box=(0.0, 1.0), steps=10, step=0.25)
+    worst = bim(model.apply, params, task.x, said, EPS, box=(0.0, 1.0), steps=10, step=0.25)
 
     def risk(leaves):
         z, attacked = model.apply(leaves, task.x), model.apply(leaves, worst)
