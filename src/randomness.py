@@ -1,4 +1,4 @@
-"""Random numbers derived from (seed, rng_key, index): never from the order of calls, the process or the device."""
+"""Random numbers that depend on (seed, rng_key, index) only, not on the order of calls, the process or the device."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 
 def generator(seed: int, rng_key: str, *index: int) -> Generator:
-    """A CPU generator whose stream depends on exactly ``(seed, rng_key, *index)``.
+    """Return a CPU generator whose stream depends on exactly ``(seed, rng_key, *index)``.
 
     >>> generator(0, "init").initial_seed() == generator(0, "init").initial_seed()
     True
@@ -19,15 +19,15 @@ def generator(seed: int, rng_key: str, *index: int) -> Generator:
 
 
 def normal(seed: int, rng_key: str, shape: tuple[int, ...], *index: int) -> Tensor:
-    """Standard normal numbers ``shape``, float64 on the CPU; the same for every dtype and device they end up on."""
+    """Draw standard normal numbers of ``shape`` in float64 on the CPU, so that they do not depend on the device."""
     return torch.randn(shape, generator=generator(seed, rng_key, *index), dtype=torch.float64)
 
 
 def uniform(seed: int, rng_key: str, shape: tuple[int, ...], *index: int) -> Tensor:
-    """Uniform numbers on [0, 1), float64 on the CPU."""
+    """Draw uniform numbers on [0, 1) in float64 on the CPU."""
     return torch.rand(shape, generator=generator(seed, rng_key, *index), dtype=torch.float64)
 
 
 def permutation(seed: int, rng_key: str, size: int, *index: int) -> Tensor:
-    """A permutation of ``range(size)``."""
+    """Draw a permutation of ``range(size)``."""
     return torch.randperm(size, generator=generator(seed, rng_key, *index))

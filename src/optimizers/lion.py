@@ -1,4 +1,4 @@
-"""Lion: the sign of a blend of momentum and gradient, so ℓ∞ geometry as SignGD (Chen et al., 2023)."""
+"""Lion: the sign of an average of momentum and gradient, so the ℓ∞ geometry of SignGD (Chen et al., 2023)."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def build(
     exponent: NonNegative = 0.8,
     t0: Positive = 1.0,
 ) -> UpdateRule:
-    """θ ← θ − η_t (sign(β1 m + (1−β1) g) + λθ), then m ← β2 m + (1−β2) g.
+    """Build θ ← θ − η_t (sign(β1 m + (1−β1) g) + λθ), then m ← β2 m + (1−β2) g.
 
     Args:
         task: not used.
-        model: its degree is what the schedule is checked against.
+        model: its degree determines the allowed range of ``exponent``.
         lr: η0.
         beta1: weight of the momentum in the step.
-        beta2: of the momentum.
-        weight_decay: λ, decoupled; 0 for a margin, as a ball is what λ > 0 settles in.
+        beta2: decay of the momentum.
+        weight_decay: λ, decoupled; with λ > 0 the norm stays bounded, so margins need 0.
         exponent: a of the schedule.
         t0: shift of the schedule.
     """

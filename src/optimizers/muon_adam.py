@@ -16,7 +16,7 @@ from src.types import Model, Task, UpdateRule
 
 
 def commutes_with_rotations(optimizer: Mapping[str, Any], layers: int) -> bool:
-    """Unless the input's layer is the last, which is Adam's."""
+    """Return whether Muon updates the first layer; with one layer, Adam does."""
     return layers > 1
 
 
@@ -34,10 +34,10 @@ def build(
     exponent: NonNegative = 0.8,
     t0: Positive = 1.0,
 ) -> UpdateRule:
-    """Base rates η0^M = ``lr`` for Muon and η0^A = r η0^M for Adam, r the ``ratio``.
+    """Build Muon with η0 = ``lr`` for the hidden layers and Adam with r·η0 for the last, r the ``ratio``.
 
-    ``momentum`` and ``polar_factor`` are Muon's; ``beta1``, ``beta2`` and ``epsilon`` are Adam's; ``exponent`` and
-    ``t0`` are of the schedule that both share.
+    ``momentum`` and ``polar_factor`` are those of ``muon.build``; ``beta1``, ``beta2`` and ``epsilon`` those of
+    ``adam.build``; ``exponent`` and ``t0`` define the common schedule.
     """
     rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
     return split_last_layer(

@@ -79,7 +79,9 @@ def test_not_there_and_no_pooch(folder, monkeypatch):
         return real_import(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without_pooch)
-    with pytest.raises(ConfigError, match=r"data\.name=cifar10: is not in the repository: pip install .*, or download"):
+    with pytest.raises(
+        ConfigError, match=r"data\.name=cifar10: is not part of the repository; pip install .*, or download"
+    ):
         cifar10.build([0])
 
 
@@ -102,7 +104,7 @@ def test_no_network_is_one_line(folder, monkeypatch):
         raise ConnectionError("unreachable")
 
     monkeypatch.setitem(sys.modules, "pooch", types.SimpleNamespace(retrieve=retrieve))
-    with pytest.raises(ConfigError, match=r"could not be fetched \(unreachable\); download"):
+    with pytest.raises(ConfigError, match=r"download failed \(unreachable\); download"):
         cifar10.build([0])
 
 

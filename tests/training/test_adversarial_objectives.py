@@ -150,7 +150,7 @@ def test_refuses_what_cannot_be():
     task, model, *_ = setting()
     with pytest.raises(ConfigError, match=r"objective\.box=\[1.0,0.0\]"):
         objectives.adversarial(task, model, box=[1.0, 0.0])
-    with pytest.raises(ConfigError, match="must hold all inputs"):
+    with pytest.raises(ConfigError, match="must contain all inputs"):
         objectives.trades(task._replace(x=-task.x), model)
     with pytest.raises(ConfigError, match="model=tnn"):
         objectives.adversarial(task, BIAS_ONLY, tubal_nuclear=0.1)
