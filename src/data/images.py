@@ -73,8 +73,8 @@ def two_classes(
 ) -> Task:
     """Build a task from ``n`` images per member, drawn without replacement: +1 for ``positive``, −1 for ``negative``.
 
-    Members share the training set if it is drawn from ``subset_seed``, is the first of the file, or has all images of
-    the classes; the last two keep the order of the file. They always share the test images.
+    Members share the training set if it is drawn from ``subset_seed``, is the first of the file, or has all images.
+    The last two keep the order of the file. Members always share the test set.
 
     Args:
         seeds: member i draws its images from ``seeds[i]``.

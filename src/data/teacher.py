@@ -61,7 +61,7 @@ def build(
     if rank > min(d, width):
         raise ConfigError("data.rank", rank, f"must be <= {min(d, width)}, the smallest side of a layer")
     m = transforms.transform(transform, c)
-    layers = [_layer(seeds, place, (c, width, d if place == 0 else width), rank, m) for place in range(depth)]
+    layers = [_layer(seeds, index, (c, width, d if index == 0 else width), rank, m) for index in range(depth)]
 
     def inputs(rng_key: str, count: int) -> Tensor:
         return _unit(torch.stack([normal(seed, rng_key, (count, d, c)) for seed in seeds]), axes=2)
@@ -88,9 +88,9 @@ def build(
     return Task(x, _sign(g), x_test, _sign(g_test), facts)
 
 
-def _layer(seeds: Sequence[int], place: int, shape: tuple[int, ...], rank: int, m: transforms.Transform) -> Tensor:
+def _layer(seeds: Sequence[int], index: int, shape: tuple[int, ...], rank: int, m: transforms.Transform) -> Tensor:
     """Draw Ŵ ``[M, slices, width, d]`` of one layer, of F-norm 1 and tubal rank ``rank``."""
-    drawn = torch.stack([normal(seed, "teacher layer", shape, place) for seed in seeds])
+    drawn = torch.stack([normal(seed, "teacher layer", shape, index) for seed in seeds])
     hat = truncated(m.forward(drawn), rank)
     return hat / spectra.frobenius(hat, m.multiplicity).reshape(-1, 1, 1, 1)
 

@@ -53,7 +53,7 @@ def _reach(gram: Tensor, member: Tensor, margin: Tensor, squared: Tensor, on: Te
     kink, order = kink.sort(-1)
     kink = torch.nn.functional.pad(kink, (0, 1), value=torch.inf)
     radius, here = torch.zeros_like(margin), torch.zeros_like(margin)
-    seen = on.clone()  # on or free
+    on_or_free = on.clone()
     rows = (margin > 0).nonzero().squeeze(-1)
     for i in range(kink.shape[1]):
         L = squared[rows].sqrt()
@@ -70,7 +70,7 @@ def _reach(gram: Tensor, member: Tensor, margin: Tensor, squared: Tensor, on: Te
         was_on = on[rows, j] > 0
         # on → free: A_ij is replaced by max(A_ij, 0) for the j that are on; off → free: max(A_ij, 0) is added.
         less = 2 * ((-row).relu() * on[rows]).sum(-1)
-        more = 2 * (row.relu() * seen[rows]).sum(-1) + row.gather(1, j[:, None]).squeeze(1)
+        more = 2 * (row.relu() * on_or_free[rows]).sum(-1) + row.gather(1, j[:, None]).squeeze(1)
         squared[rows] += torch.where(was_on, less, more)
-        on[rows, j], seen[rows, j] = 0.0, 1.0
+        on[rows, j], on_or_free[rows, j] = 0.0, 1.0
     return radius

@@ -15,9 +15,9 @@ from src.types import Measurement, Model, Snapshot, Task
 def build(task: Task, model: Model) -> Measurement:
     """Measure ``margin``, ``smoothed_margin``, ``slackness_softmax`` and, where its optimum is known, ``margin_ratio``.
 
-    With qᵢ = yᵢN(xᵢ) on the training set: the normalised margin min q/‖θ‖^L; the smoothed one, −log Σe^{−q}/‖θ‖^L,
-    below it by at most log n/‖θ‖^L; Σ pᵢ(qᵢ/min q − 1), the complementary slackness of the weights p = softmax(−q) of
-    the gradient (NaN unless min q > 0); and the margin over the fact ``margin_oracle``.
+    With qᵢ = yᵢN(xᵢ) on the training set, they are the normalised margin min q/‖θ‖^L; the smoothed one,
+    −log Σe^{−q}/‖θ‖^L, lower by at most log n/‖θ‖^L; Σ pᵢ(qᵢ/min q − 1), the complementary slackness of the weights
+    p = softmax(−q) of the gradient (NaN unless min q > 0); and the margin over the fact ``margin_oracle``.
 
     Raises:
         ConfigError: for a network without a degree of homogeneity L.

@@ -14,7 +14,7 @@ from src.types import Measurement, Model, Snapshot, Task
 
 
 def build(task: Task, model: Model, *, tolerance: Fraction = 1e-3, spectrum: bool = False) -> Measurement:
-    """Measure, for every t-layer l, Ŵ = O(W) with slices Ŵᵢ; O is orthogonal except for that of the released code.
+    """Measure norms and ranks of every t-layer l, with slices Ŵᵢ of Ŵ = O(W); O is orthogonal but in the released code.
 
     ``fnorm_l`` = ‖W‖_F, ``specnorm_l`` = ‖W‖_sp = maxᵢ σ₁(Ŵᵢ), ``nuclear_l`` = Σᵢ ‖Ŵᵢ‖_*; ``srank_l`` = ‖Ŵ‖_F²/‖W‖_sp²,
     the stable rank, and ``slice_srank_l``, its mean over slices; ``tubal_rank_l`` = maxᵢ rank Ŵᵢ; ``top_slice_l``, the

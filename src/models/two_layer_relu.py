@@ -80,7 +80,7 @@ def balanced(params: Params) -> Params:
 
 
 def robust_network(means: Tensor, labels: Tensor, d: int) -> Params:
-    """The robust network of Theorem 4.1, one neuron per cluster, for means ``[M, k, r]`` and labels ``[M, k]``."""
+    """Return the robust network of Theorem 4.1, one neuron per cluster, for ``means [M, k, r]``, ``labels [M, k]``."""
     # wⱼ = 4μ⁽ʲ⁾/d,  bⱼ = −2,  vⱼ = y⁽ʲ⁾
     return {"w": 4 * means / d, "b": torch.full_like(labels, -2), "v": labels.clone()}
 

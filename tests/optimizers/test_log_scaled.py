@@ -17,7 +17,7 @@ def gradients():
 
 
 def decimals(grad, name="w"):
-    """The true gradient, in numbers that do not underflow."""
+    """Return the true gradient as decimals, which do not underflow."""
     return [
         [Decimal(float(g)) * Decimal(float(s)).exp() for g in row]
         for row, s in zip(grad.direction[name], grad.log_scale, strict=True)
@@ -25,7 +25,7 @@ def decimals(grad, name="w"):
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 0.999])
-def test_histories_equal_long_arithmetic_over_thousands_of_decades(beta):
+def test_averages_equal_long_arithmetic_over_thousands_of_decades(beta):
     getcontext().prec = 60
     keep, take = Decimal(beta), 1 - Decimal(beta)
     params = {"w": torch.zeros(2, 3, dtype=torch.float64)}
@@ -38,14 +38,16 @@ def test_histories_equal_long_arithmetic_over_thousands_of_decades(beta):
         exact_v = [
             [keep * a + take * b * b for a, b in zip(*rows, strict=True)] for rows in zip(exact_v, g, strict=True)
         ]
-        for found, exact in ((m, exact_m), (root, [[a.sqrt() for a in row] for row in exact_v])):
-            found = decimals(ScaledGrad(**found))
-            for found_row, exact_row in zip(found, exact, strict=True):
+        for computed, exact in ((m, exact_m), (root, [[a.sqrt() for a in row] for row in exact_v])):
+            computed = decimals(ScaledGrad(**computed))
+            for computed_row, exact_row in zip(computed, exact, strict=True):
                 largest = max(abs(a) for a in exact_row)
-                assert max(abs(a - b) for a, b in zip(found_row, exact_row, strict=True)) <= Decimal("1e-11") * largest
+                assert (
+                    max(abs(a - b) for a, b in zip(computed_row, exact_row, strict=True)) <= Decimal("1e-11") * largest
+                )
 
 
-def test_small_squares_do_not_vanish():
+def test_squares_do_not_underflow():
     """Entries 1e-200 of the largest are not lost in √v, whose square would be."""
     grad = ScaledGrad({"w": torch.tensor([[1.0, 1e-200]], dtype=torch.float64)}, torch.zeros(1, dtype=torch.float64))
     root = rms_ema(zeros(grad.direction), grad, 0.9)["direction"]["w"][0]
@@ -53,7 +55,7 @@ def test_small_squares_do_not_vanish():
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-def test_a_gradient_that_is_not_finite_becomes_zero_for_its_member_alone(value):
+def test_a_gradient_that_is_not_finite_becomes_zero_for_its_member_only(value):
     direction = {"w": torch.ones(3, 2, dtype=torch.float64)}
     direction["w"][1, 0] = value
     log_scale = torch.tensor([0.0, 0.0, value], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""The rule of paper 1 keeps Lyu and Li's promise: once the data are fitted, the smoothed margin never falls."""
+"""margin_flow has the property of Lyu and Li (2020): once the data are fitted, the smoothed margin never falls."""
 
 import math
 
@@ -81,7 +81,7 @@ def test_half_the_step_size_gives_the_same_limit():
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_a_margin_that_rounding_alone_lowers_is_accepted(dtype):
+def test_a_margin_lower_by_rounding_only_is_accepted(dtype):
     _task, model, _, rule = setup()
     params = {name: leaf.to(dtype) for name, leaf in model.init([0, 1]).items()}
     flat = ScaledGrad({name: torch.zeros_like(leaf) for name, leaf in params.items()}, torch.zeros(2, dtype=dtype))
@@ -93,7 +93,7 @@ def test_a_margin_that_rounding_alone_lowers_is_accepted(dtype):
     assert (state["rejected"] == 1).all()
 
 
-def test_nothing_to_climb_is_not_an_error():
+def test_a_zero_gradient_is_not_an_error():
     _task, model, _, rule = setup()
     params = model.init([0, 1])
     flat = {name: torch.zeros_like(leaf) for name, leaf in params.items()}

@@ -28,7 +28,7 @@ def test_no_warning_inside(degree, exponent, recwarn):
     assert not recwarn.list
 
 
-def test_listed_step_sizes_are_one_for_each_member():
+def test_listed_learning_rates_are_one_for_each_member():
     rate = power_law([1.0, 10.0], exponent=0.0, t0=1.0, degree=None)
     moved = descend(PARAMS, {"w": torch.ones(2, 3, dtype=torch.float64)}, rate(first_step(PARAMS, rate)))
     assert moved["w"].tolist() == [[-1.0] * 3, [-10.0] * 3]
