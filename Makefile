@@ -11,7 +11,7 @@ NUMERICAL     := $(addprefix tests/,attacks oracles optimizers tensors)
 PAPERS  := $(sort $(patsubst conf/claims/paper%.yaml,%,$(wildcard conf/claims/paper*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-dispatch test-faults lint smoke reproduce reproduce-paper1 reproduce-paper2 reproduce-paper3 bench report docs clean \
+.PHONY: help setup test test-fast test-dispatch test-faults lint smoke reproduce reproduce-paper1 reproduce-paper2 reproduce-paper3 bench report docs clean \
   status dashboards dashboard-tui sync
 
 help:  ## show this list
@@ -29,15 +29,19 @@ test: setup  ## run the tests, on two cores, and without ARGS the numerical ones
 	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
 	$(if $(ARGS),,$(MAKE) --no-print-directory test-dispatch)
 
+test-fast: setup  ## run the tests that take about a minute together, on two cores
+	$(RUN) -m pytest -n 2 --dist loadfile -m 'not slow' $(ARGS)
+
 test-dispatch: setup  ## run the numerical tests as a CPU of another brand would round
 	$(OTHER_KERNELS) $(RUN) -m pytest -n 2 --dist loadfile $(NUMERICAL)
 
 test-faults: setup  ## break small runs on purpose, on two cores in 10 minutes; SEED=7 breaks them the same way again
 	unshare --map-root-user --mount $(RUN) -m tests.faults $(if $(SEED),seed=$(SEED)) $(ARGS)
 
-lint: setup  ## check the style
+lint: setup  ## check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
 smoke: PROFILE := smoke
 smoke: reproduce  ## every experiment at its smallest, in seconds
@@ -55,8 +59,8 @@ reproduce-paper2: setup  ## Wang et al. (2023): cells, verdicts, figures, page
 reproduce-paper3: setup  ## Gronich & Vardi (2026): cells, verdicts, figures, page
 	$(RUN) scripts/reproduce.py 3 profile=$(PROFILE) $(ARGS)
 
-bench: setup  ## what steps, cells and sweeps cost on this machine; REFERENCE=DIR adds paper 2's released code
-	for part in members compile paper1 paper2 cells costs; do $(RUN) scripts/bench_$$part.py || exit; done
+bench: setup  ## ratios of times, in minutes on two cores; REFERENCE=DIR adds paper 2's released code
+	$(RUN) -m benchmarks $(ARGS)
 
 report: setup  ## rebuild the pages from the results there are, and the index of all
 	for paper in $(PAPERS); do \
@@ -69,10 +73,10 @@ dashboards: setup  ## W&B workspaces as code: written to outputs/dashboards/, pu
 	@$(RUN) -m src.dashboards profile=$(PROFILE) $(ARGS)
 
 dashboard-tui: setup  ## browse the offline W&B runs in the terminal, without an account
-	@$(RUN) scripts/offline_runs.py browse $(ARGS)
+	@$(RUN) -m src.dashboards browse $(ARGS)
 
 sync: setup  ## upload the offline W&B runs, each once
-	@$(RUN) scripts/offline_runs.py upload $(ARGS)
+	@$(RUN) -m src.dashboards upload $(ARGS)
 
 docs: setup  ## fill README.md and docs/ with the numbers of the reports
 	$(RUN) scripts/publish.py $(ARGS)

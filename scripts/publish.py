@@ -5,9 +5,9 @@
 Between ``<!-- results:paperN -->`` and ``<!-- /results -->`` go the verdicts, in docs/paperN.md with every number
 behind them; between ``<!-- ledger:paperN -->`` and ``<!-- /ledger -->`` the ledger; into docs/figures/paperN/ the
 figures a text shows; between ``<!-- overview -->`` and ``<!-- /overview -->`` how the claims of all papers in the text
-came out; between ``<!-- bench -->`` and ``<!-- /bench -->`` of docs/scaling.md what ``make bench`` last measured here,
-if it did. Without PAPER, every paper with a page and a report. The same report gives the same texts. Exit code 2: there
-is no report, or a text has no place for it; then nothing is written.
+came out; between ``<!-- benchmarks -->`` and ``<!-- /benchmarks -->`` of docs/scaling.md the ratios that ``make bench``
+last measured here, if it did, with their figure. Without PAPER, every paper with a page and a report. The same report
+gives the same texts. Exit code 2: there is no report, or a text has no place for it; then nothing is written.
 """
 
 from __future__ import annotations
@@ -55,12 +55,11 @@ def _publish(arguments: Sequence[str], root: Path) -> int:
     if unknown := [paper for paper in papers if paper not in known]:
         raise ConfigError("paper", unknown[0], f"has no page; papers that have: {', '.join(known) or 'none'}")
     reported = [paper for paper in known if (root / outputs / "reports" / f"paper{paper}").exists()]
-    files: dict[Path, bytes] = {}
-    for paper in papers or reported or known:
+    files = benchmarks(root, root / outputs)
+    for paper in papers or reported or ([] if files else known):
         files |= published(root, int(paper), root / outputs, files)
     texts = {path: overviewed(content.decode()) for path, content in files.items() if path.suffix == ".md"}
     files |= {path: text.encode() for path, text in texts.items()}
-    files |= benchmarks(root, root / outputs)
     changed = [path for path, content in files.items() if not path.exists() or path.read_bytes() != content]
     for path in changed:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,20 +69,17 @@ def _publish(arguments: Sequence[str], root: Path) -> int:
 
 
 def benchmarks(root: Path, outputs: Path) -> dict[Path, bytes]:
-    """docs/scaling.md with the numbers of the benchmarks there are; nothing when there is none."""
-    page, found = root / "docs/scaling.md", sorted((outputs / "bench").glob("*.json"))
-    if not page.exists() or not found:
+    """Return docs/scaling.md with the ratios of the benchmarks, and their figure; nothing if none were measured."""
+    page, folder = root / "docs/scaling.md", outputs / "benchmarks"
+    if not page.exists() or not (folder / "ratios.md").exists():
         return {}
-    before, _, rest = page.read_text(encoding="utf-8").partition("<!-- bench -->")
-    _, _, after = rest.partition("<!-- /bench -->")
-    tables = []
-    for record in map(store.read_json, found):
-        where = f"{record['cores']} cores ({record['cpu']}), load {record['load']:g} at the end"
-        origin = f"`{record['name']}` of {record['date'][:10]}, at {_commit(record['git'])} on {where}:"
-        table = _table(record["header"], [[_plain(text) for text in line] for line in record["table"]])
-        tables.append(f"{origin}\n\n{table}")
-    separator = "\n\n"
-    return {page: f"{before}<!-- bench -->\n{separator.join(tables)}\n<!-- /bench -->{after}".encode()}
+    before, _, rest = page.read_text(encoding="utf-8").partition("<!-- benchmarks -->")
+    _, _, after = rest.partition("<!-- /benchmarks -->")
+    ratios = (folder / "ratios.md").read_text(encoding="utf-8")
+    return {
+        page: f"{before}<!-- benchmarks -->\n{ratios}<!-- /benchmarks -->{after}".encode(),
+        root / "docs/figures/benchmarks.png": (folder / "ratios.png").read_bytes(),
+    }
 
 
 def published(root: Path, paper: int, outputs: Path, texts: Mapping[Path, bytes]) -> dict[Path, bytes]:

@@ -82,7 +82,7 @@ class Command(NamedTuple):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        parser.error = _refuse
+        parser.error = _refuse  # type: ignore[method-assign]
         for flag, text in self.flags.items():
             parser.add_argument(flag, action="store_true", help=text)
         name, text = self.words or (None, argparse.SUPPRESS)
@@ -153,7 +153,7 @@ def exit_code(action: Callable[[], int], interrupted: str = "interrupted") -> in
         sys.stdout.flush()
         return code
     except SystemExit as end:  # argparse's, after --help
-        return _flushed(end.code or 0)
+        return _flushed(int(end.code or 0))
     except BrokenPipeError:
         return _flushed(0)
     except ConfigError as error:

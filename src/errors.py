@@ -1,4 +1,4 @@
-"""The errors a user can mend, each one plain line: the key, the value, what is allowed and the nearest match."""
+"""Errors that a user can fix, each as one line: the key, the value, what is allowed and the nearest match."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ANEW = "force=true runs the cell anew and keeps its files aside"
+ANEW = "force=true recomputes the cell and archives its files"
 """What to do about a damaged file."""
 
 
 class ConfigError(ValueError):
-    """A configuration the user can mend. Its text is the one line they see: key, value, what is allowed."""
+    """A mistake in the configuration. Its text is the one line that the user sees: key, value, what is allowed."""
 
     def __init__(self, key: str, value: Any, allowed: str):
         super().__init__(f"{key}={shown(value)}: {allowed}")
@@ -26,22 +26,22 @@ class ConfigError(ValueError):
 
 
 class CellError(RuntimeError):
-    """A cell that could not be run to its end, with the reason as text. Its log holds the traceback."""
+    """A cell that failed, with the reason as text. Its log contains the traceback."""
 
 
 WHOLE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-"""What is wrong with a folder of results as a whole, whichever file met it first."""
+"""Error codes that concern the whole folder of results, not one file in it."""
 
 
 def reason(error: OSError) -> str:
-    """Why a file cannot be read or written: ``permission denied``."""
+    """Return why a file cannot be read or written, for example ``permission denied``."""
     text = error.strerror or str(error) or type(error).__name__
     return text[0].lower() + text[1:]
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Name ``path`` in an OSError that names no file: that of a full disk comes from a write, not from an open."""
+    """Add ``path`` to an OSError that names no file, as the error of a full disk at a write."""
     try:
         yield
     except OSError as error:
@@ -51,14 +51,14 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def unwritable(key: str, folder: Any, error: OSError) -> ConfigError:
-    """The refusal of ``folder``, or of the file in it that ``error`` names, with the reason."""
+    """Return the error for ``folder``, or for the file in it that ``error`` names, with the reason."""
     place = folder if error.errno in WHOLE_DISK or error.filename is None else error.filename
     return ConfigError(key, place, f"cannot be written or read: {reason(error)}")
 
 
 @contextmanager
 def writing_in(folder: Any) -> Iterator[None]:
-    """Within it an OSError is raised as the ConfigError of ``unwritable``, for the key ``outputs``."""
+    """Raise an OSError of the body as a ConfigError for the key ``outputs``."""
     try:
         yield
     except OSError as error:
@@ -66,7 +66,7 @@ def writing_in(folder: Any) -> Iterator[None]:
 
 
 def shown(value: Any) -> str:
-    """A value as it is written on a command line, on one line.
+    """Return a value as it is written on a command line, on one line.
 
     >>> shown([1, None, {"a": True}]), shown("two\\nlines")
     ('[1,null,{a:true}]', 'two\\\\nlines')
@@ -81,6 +81,6 @@ def shown(value: Any) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`` (did you mean 'sigma'?)`` for the known word closest to ``word``, or nothing."""
+    """Return `` (did you mean 'sigma'?)`` for the known word closest to ``word``, or nothing."""
     match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" (did you mean '{match[0]}'?)" if match else ""

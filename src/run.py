@@ -1,102 +1,45 @@
 """Entry point: ``python -m src.run +experiment=NAME [key=value …]``.
 
 Hydra composes and launches; each job is a cell. After the sweep, tables, figures and verdicts are rebuilt from files,
-whether or not every cell succeeded. Exit code 0: all cells are done; 1: a cell failed; 2: the command cannot be run.
+also when a cell failed. Exit code 0: all cells are done; 1: a cell failed; 2: the command cannot run.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 
-import hydra
 import yaml
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from src import cli
-from src.config import components, sweep
+from src.config import sweep
 from src.config.messages import explain
-from src.errors import ConfigError, nearest, unwritable
+from src.errors import ConfigError, unwritable
 from src.results import provenance, store
-from src.runner import launch
+from src.runner import flags, launch
 from src.runner.launch import say
-
-INSPECT = {"--help", "-h", "--hydra-help", "--version", "--resolve"}
-INSPECT_WITH_VALUE = {
-    "--cfg": {"job", "hydra", "all"},
-    "--info": {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"},
-    "--package": None,
-    "--shell-completion": None,
-}
-"""Hydra's flags that show something and run nothing, with the values they take; None: any."""
-SHORT = {"-c": "--cfg", "-i": "--info", "-p": "--package", "-sc": "--shell-completion"}
 
 
 def main() -> None:
-    """Run what ``sys.argv`` says and exit."""
+    """Run the command line and exit."""
     launch.plain_warnings()
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line; returns the exit code."""
-    flags, words = _split(arguments)
+    """Run a command line; return the exit code."""
+    given, words = flags.split(arguments)
     overrides = [cli.quoted(word) for word in words]
-    if flags:
-        return guarded(lambda: _inspect(flags, overrides), overrides)
+    if given:
+        return guarded(lambda: flags.inspect(given, overrides), overrides)
     return guarded(lambda: _sweep(overrides), overrides)
 
 
-def _split(arguments: Sequence[str]) -> tuple[list[tuple[str, str | None]], list[str]]:
-    """Flags, each with its value if it has one, and overrides. ``--multirun`` is what we always do."""
-    flags, overrides, words = [], [], list(arguments)
-    while words:
-        word = words.pop(0)
-        if word in ("-m", "--multirun"):
-            continue
-        if not word.startswith("-"):
-            overrides.append(word)
-            continue
-        name, given, value = word.partition("=")
-        name = SHORT.get(name, name)
-        if name in INSPECT_WITH_VALUE and not given and words and not re.search("[=+~]", words[0]):
-            value = words.pop(0)
-        flags.append((name, value or ("all" if name == "--info" else None)))
-    return flags, overrides
-
-
-def _inspect(flags: Sequence[tuple[str, str | None]], overrides: Sequence[str]) -> int:
-    """``--help``, ``--cfg job``, ``--info …``: Hydra shows, after we have checked what it is to show.
-
-    Of a sweep it shows the first cell: a composition takes one value of every key.
-    """
-    for name, value in flags:
-        if name not in INSPECT | INSPECT_WITH_VALUE.keys():
-            known = sorted(flag for flag in INSPECT | INSPECT_WITH_VALUE.keys() if flag.startswith("--"))
-            raise ConfigError(name, value or "?", f"unknown flag{nearest(name, known)}; known: {', '.join(known)}")
-        values = INSPECT_WITH_VALUE.get(name)
-        if values and value not in values:
-            hint = nearest(value or "", values)
-            raise ConfigError(name, value or "?", f"must be one of {', '.join(sorted(values))}{hint}")
-    if {"--cfg", "--info"} & {name for name, _ in flags}:
-        jobs = sweep.jobs(overrides)
-        if len(jobs) > 1:
-            say(f"the first of {len(jobs)} cells:")
-        overrides = jobs[0][0]
-    shown = [word for flag in flags for word in flag if word]
-    sys.argv[1:] = [*shown, *overrides]  # where Hydra reads them
-    try:
-        hydra.main(config_path=str(components.CONF), config_name="config", version_base="1.3")(launch.run_cell)()
-    except ValueError as error:
-        raise ConfigError("flags", " ".join(shown), str(error)) from error
-    return 0
-
-
 def guarded(action: Callable[[], int], overrides: Sequence[str]) -> int:
-    """The exit code of ``action``; what a person got wrong in the overrides ends in one line and a 2."""
+    """Return the exit code of ``action``: 2, after one line, for a mistake in the overrides."""
     # Hydra then leaves its errors to us instead of printing them with a hint at this very variable.
     os.environ["HYDRA_FULL_ERROR"] = "1"
 
@@ -137,13 +80,13 @@ def _sweep(overrides: Sequence[str]) -> int:
 def checked_and_run(
     jobs: Sequence[launch.Job], unfinished: Sequence[launch.Job], overrides: Sequence[str]
 ) -> list[ConfigError]:
-    """Check every cell, so that a mistake in the last one is told before the first one trains; then launch them.
+    """Check every cell before the first one trains, then launch them.
 
     Returns:
-        What a person got wrong that showed only in the cells, as ``launch.run``.
+        Mistakes of the user that showed only in the cells, as ``launch.run``.
 
     Raises:
-        ConfigError: for what can be seen before.
+        ConfigError: for mistakes that show before.
     """
     if not unfinished:
         return []

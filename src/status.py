@@ -104,9 +104,10 @@ def seconds_left(cells: Sequence[Cell], now: datetime) -> float | None:
     pace = _pace(cells)
     waiting = [_estimate(cell, pace) for cell in cells if cell.state == "waiting"]
     rest = [cell_seconds_left(cell, pace, now) for cell in running]
-    if None in waiting or None in rest:
+    known = [seconds for seconds in (*rest, *waiting) if seconds is not None]
+    if len(known) < len(rest) + len(waiting):
         return None
-    return max(*rest, (sum(waiting) + sum(rest)) / len(running))
+    return max(*known[: len(rest)], sum(known) / len(running))
 
 
 def cell_seconds_left(cell: Cell, pace: Mapping[str, float], now: datetime) -> float | None:

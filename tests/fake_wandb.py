@@ -58,7 +58,8 @@ class Handler(BaseHTTPRequestHandler):
             case _ if self.path == "/graphql":
                 query = json.loads(body)
                 operation = re.search(r"(?:query|mutation) (\w+)", query["query"])[1]
-                self.answer({"data": self.graphql(operation, query.get("variables") or {})})
+                given = query.get("variables") or {}
+                self.answer({"data": self.graphql(operation, given.get("input", given))})
             case _ if self.path.endswith("/file_stream"):
                 stream = json.loads(body).get("files", {}).get("wandb-history.jsonl", {"content": []})
                 self.server.rows[self.path.split("/")[-2]] += map(json.loads, stream["content"])
@@ -70,52 +71,46 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST  # noqa: N815
 
     def graphql(self, operation: str, given: dict[str, Any]) -> dict[str, Any]:
-        if operation == "UpsertBucket":
-            self.server.runs[given["name"]] |= {key: value for key, value in given.items() if value is not None}
-            project = {"id": "p", "name": given["project"], "entity": {"id": "e", "name": "tester"}}
-            bucket = {"id": "b", "name": given["name"], "project": project, "config": "{}", "historyLineCount": 0}
-            return {"upsertBucket": {"bucket": bucket, "inserted": True}}
-        if operation == "CreateRunFiles":
-            where = f"{self.server.url}/upload/{given['run']}"
-            files = [{"name": name, "uploadUrl": f"{where}/{name}"} for name in given["files"]]
-            return {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}
-        if operation == "UpsertView2":
-            name = given.get("id") or f"view{len(self.server.views)}"
-            self.server.views[name] = given
-            return {"upsertView": {"view": {"id": name, "name": given["name"]}, "inserted": True}}
-        if "artifact" in operation.lower():
-            return self.artifact(operation, given)
-        return {"viewer": {"id": "u", "entity": "tester", "username": "tester", "teams": {"edges": []}},
-                "serverInfo": {"features": []}}  # fmt: skip
-
-    def artifact(self, operation: str, given: dict[str, Any]) -> dict[str, Any]:
-        """An artifact's files arrive under ``<artifact>/<file>``, once it is committed its name in ``artifacts``."""
-        given = given.get("input", given)
-        upload = f"{self.server.url}/upload"
+        """Files of an artifact arrive under ``<artifact>/<file>``; once committed, its name is in ``artifacts``."""
+        server, upload = self.server, f"{self.server.url}/upload"
         match operation:
+            case "UpsertBucket":
+                server.runs[given["name"]] |= {key: value for key, value in given.items() if value is not None}
+                project = {"id": "p", "name": given["project"], "entity": {"id": "e", "name": "tester"}}
+                bucket = {"id": "b", "name": given["name"], "project": project, "config": "{}", "historyLineCount": 0}
+                return {"upsertBucket": {"bucket": bucket, "inserted": True}}
+            case "CreateRunFiles":
+                files = [{"name": name, "uploadUrl": f"{upload}/{given['run']}/{name}"} for name in given["files"]]
+                return {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}
+            case "UpsertView2":
+                name = given.get("id") or f"view{len(server.views)}"
+                server.views[name] = given
+                return {"upsertView": {"view": {"id": name, "name": given["name"]}, "inserted": True}}
             case "CreateArtifact":
                 name = given["artifactCollectionName"]
-                self.server.pending[name] = given["artifactTypeName"]
+                server.pending[name] = given["artifactTypeName"]
                 artifact = {"id": name, "state": "PENDING", "artifactSequence": {"id": "s", "latestArtifact": None}}
                 return {"createArtifact": {"artifact": artifact}}
             case "CreateArtifactManifest" | "UpdateArtifactManifest":
                 of = given.get("artifactID") or given["artifactManifestID"]
-                where = {"id": "f", "uploadUrl": f"{upload}/{of}/manifest.json", "uploadHeaders": []}
-                key = operation[0].lower() + operation[1:]
-                return {key: {"artifactManifest": {"id": of, "file": where}}}
+                file = {"id": "f", "uploadUrl": f"{upload}/{of}/manifest.json", "uploadHeaders": []}
+                return {operation[0].lower() + operation[1:]: {"artifactManifest": {"id": of, "file": file}}}
             case "CreateArtifactFiles":
-                found = []
+                edges = []
                 for file in given["artifactFiles"]:
-                    place = f"{file['artifactID']}/{file['name']}"
+                    place, of = f"{file['artifactID']}/{file['name']}", {"artifact": {"id": file["artifactID"]}}
                     node = {"id": place, "name": file["name"], "displayName": file["name"], "storagePath": place}
                     node |= {"uploadUrl": f"{upload}/{place}", "uploadHeaders": [], "uploadMultipartUrls": None}
-                    found.append({"node": node | {"artifact": {"id": file["artifactID"]}}})
-                return {"createArtifactFiles": {"files": {"edges": found}}}
+                    edges.append({"node": node | of})
+                return {"createArtifactFiles": {"files": {"edges": edges}}}
             case "CommitArtifact":
                 name = given["artifactID"]
-                self.server.artifacts[name] = self.server.pending[name]
+                server.artifacts[name] = server.pending[name]
                 return {"commitArtifact": {"artifact": {"id": name, "digest": "d"}}}
-        return {"project": {"artifact": None, "artifactType": None}}
+            case _ if "artifact" in operation.lower():
+                return {"project": {"artifact": None, "artifactType": None}}
+        viewer = {"id": "u", "entity": "tester", "username": "tester", "teams": {"edges": []}}
+        return {"viewer": viewer, "serverInfo": {"features": []}}
 
     def answer(self, content: dict[str, Any], status: int = 200) -> None:
         body = json.dumps(content).encode()

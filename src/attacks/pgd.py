@@ -34,7 +34,7 @@ def pgd(
     seeds: Sequence[int] | None = None,
     restarts: int = 1,
     ambient: int | None = None,
-    box: tuple[float, float] | None = None,
+    box: Sequence[float] | None = None,
 ) -> Attack:
     """Return the perturbation of norm ≤ eps with the smallest margin among all iterates.
 
@@ -131,7 +131,7 @@ def _random_start(
     return _as(eps, x) * inside, eps * outside
 
 
-def _clamp(delta: Tensor, x: Tensor, box: tuple[float, float] | None) -> Tensor:
+def _clamp(delta: Tensor, x: Tensor, box: Sequence[float] | None) -> Tensor:
     return delta if box is None else (x + delta).clamp(*box) - x
 
 

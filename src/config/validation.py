@@ -85,10 +85,11 @@ def validated(path: str, node: object, model: type[AnyNode], also: Iterable[str]
         raise ConfigError(prefix + key, node[key], f"unknown key{nearest(key, known)}; known: {', '.join(known)}")
     for key in (str(key) for key, kind in own.items() if kind == "missing"):
         raise ConfigError(prefix + key, "?", f"missing; must be {described(hints[key])}")
-    key, *place = mistakes[0]["loc"]
-    if isinstance(hints[key], type) and issubclass(hints[key], Node):
-        validated(f"{prefix}{key}", node[key], hints[key])
-    raise _wrong_value(f"{prefix}{key}", node[key], hints[key], place)
+    first, *place = mistakes[0]["loc"]
+    name, value, wanted = f"{prefix}{first}", node[first], hints[str(first)]
+    if isinstance(wanted, type) and issubclass(wanted, Node):
+        validated(name, value, wanted)
+    raise _wrong_value(name, value, wanted, place)
 
 
 def _wrong_value(name: str, value: Any, wanted: Any, place: list[int | str]) -> ConfigError:

@@ -1,47 +1,118 @@
-"""``python -m src.dashboards``: one W&B workspace per paper, as JSON files and, with a key, on the server."""
+"""``python -m src.dashboards``: what is in W&B, as workspaces; and the runs that wait for their upload.
+
+A workspace per paper is written as JSON and, with a key and the extra ``workspaces``, pushed to the server.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
 import sys
-from collections.abc import Sequence
-from typing import get_args
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
 
 from src import cli
 from src.claims import schema
 from src.config.schema import Profile, project_name
-from src.dashboards.workspaces import push, specification
-from src.results import store
+from src.dashboards.workspaces import specification
+from src.errors import ConfigError, nearest
+from src.results import store, wandb_run
 
+OF_WANDB = {"browse": ["leet", "wandb"], "upload": ["sync", "--yes"]}
+"""What the ``wandb`` command does with offline runs. It marks an uploaded run, and does not upload it again."""
 COMMAND = cli.Command(
     "python -m src.dashboards",
     "Write a W&B workspace per paper as JSON to FOLDER/dashboards, and push it if there is a key.",
+    words=("[browse|upload]", "instead, browse the offline W&B runs in the terminal, or upload them, each once"),
     keys={
         "profile": cli.Key("default", "|".join(get_args(Profile)), "the size of the experiments"),
         "outputs": cli.OUTPUTS,
         "project": cli.Key("implicit-bias", "NAME", "the W&B project of the runs", project_name),
     },
-    examples=["python -m src.dashboards", "python -m src.dashboards profile=paper project=mine"],
+    examples=["python -m src.dashboards profile=paper project=mine", "python -m src.dashboards upload outputs=there"],
 )
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
-    return cli.exit_code(lambda: _write(arguments))
+    return cli.exit_code(lambda: _run(arguments))
 
 
-def _write(arguments: Sequence[str]) -> int:
+def _run(arguments: Sequence[str]) -> int:
     given = COMMAND.read(arguments)
-    specs = [specification(paper, given.profile, given.outputs) for paper in schema.papers()]
+    if given.words:
+        return _start_wandb(",".join(given.words), given.outputs)
+    specs = {paper: specification(paper, given.profile, given.outputs) for paper in schema.papers()}
     folder = given.outputs / "dashboards"
     folder.mkdir(parents=True, exist_ok=True)
-    for spec in specs:
-        store.write_json(folder / f"paper{spec['paper']}.json", spec)
+    for paper, spec in specs.items():
+        store.write_json(folder / f"paper{paper}.json", spec)
     print(f"{len(specs)} specifications in {folder}")
     try:
-        print("\n".join(push(specs, given.project, folder)))
-    except RuntimeError as error:
-        print(f"not pushed ({error}); to push: `wandb login`, then make dashboards", file=sys.stderr)
+        print("\n".join(push(list(specs.values()), given.project, folder)))
+    except ConfigError as error:
+        print(f"not pushed: {error}", file=sys.stderr)
     return 0
+
+
+def _start_wandb(action: str, outputs: Path) -> int:
+    if action not in OF_WANDB:
+        raise ConfigError("action", action, f"must be one of {', '.join(OF_WANDB)}{nearest(action, OF_WANDB)}")
+    if not any((outputs / "wandb").glob("*run-*-*/")):
+        raise ConfigError("outputs", outputs, "holds no offline W&B run; tracking.mode=offline makes them")
+    if action == "upload":
+        wandb_run.account()  # without a key, W&B would answer in several lines
+    command = [str(Path(sys.executable).parent / "wandb"), *OF_WANDB[action]]
+    return subprocess.run(command, cwd=outputs, check=False).returncode
+
+
+def push(specs: Sequence[Mapping[str, Any]], project: str, folder: Path) -> list[str]:
+    """Save the workspaces to the account of the key; returns their addresses. What was pushed before is replaced.
+
+    Raises:
+        ConfigError: saying what is missing, or what the server answered.
+    """
+    if importlib.util.find_spec("wandb_workspaces") is None:
+        raise ConfigError("workspaces", "no such extra", "pip install -c constraints.txt -e '.[workspaces]'")
+    entity = wandb_run.account()
+    known = store.read_json(folder / "pushed.json") or {}
+    addresses = []
+    for spec in specs:
+        built, key = workspace(spec, entity, project), f"{entity}/{project}/{spec['name']}"
+        built._internal_name, built._internal_id = known.get(key, ("", ""))  # no public name for what is replaced
+        try:
+            built.save()
+        except Exception as error:
+            raise ConfigError("W&B", spec["name"], str(error).splitlines()[0]) from error
+        known[key] = built._internal_name, built._internal_id
+        store.write_json(folder / "pushed.json", known)
+        addresses.append(built.url)
+    return addresses
+
+
+def workspace(spec: Mapping[str, Any], entity: str, project: str) -> Any:
+    """Return the ``wandb_workspaces`` object of a specification."""
+    from wandb_workspaces import expr, workspaces
+    from wandb_workspaces.reports import v2
+
+    def panel(panel: str, **arguments: Any) -> Any:
+        for name, value in arguments.items():
+            if str(value).startswith("config:"):
+                arguments[name] = v2.Config(value.removeprefix("config:"))
+        return getattr(v2, panel)(**arguments)
+
+    sections = [
+        workspaces.Section(name=section["name"], panels=[panel(**one) for one in section["panels"]], is_open=not index)
+        for index, section in enumerate(spec["sections"])
+    ]
+    filters = [
+        expr.Config(key).isin(value) if isinstance(value, list) else expr.Config(key) == value
+        for key, value in spec["filters"].items()
+    ]
+    runs = workspaces.RunsetSettings(filters=expr.And(*filters), groupby=list(map(expr.Config, spec["group_by"])))
+    about = {"entity": entity, "project": project, "name": spec["name"]}
+    return workspaces.Workspace(**about, sections=sections, runset_settings=runs)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def read() -> tuple[Images, Images]:
     content = checked_bytes(path, SHA256, missing=f"get it from {URL}")
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         records = {
-            member.name.rpartition("/")[2]: archive.extractfile(member).read()
+            member.name.rpartition("/")[2]: archive.extractfile(member).read()  # type: ignore[union-attr]
             for member in archive
             if member.name.endswith(".bin")
         }

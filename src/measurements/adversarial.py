@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -104,11 +104,12 @@ def _attacker(name: str, eps: float, eps_l2: float, restarts: int | None, box: l
     if name == "fgsm":
         return partial(fgsm, eps=eps, box=box)
     steps = 10 if name == "pgd10" else 40
-    norm, radius = ("l2", eps_l2) if name == "l2" else ("linf", eps)
+    norm: Literal["l2", "linf"] = "l2" if name == "l2" else "linf"
+    radius = eps_l2 if name == "l2" else eps
 
     def attacked(forward: Forward, params: Params, x: Tensor, y: Tensor) -> Tensor:
         # The same random starts for every member, so that results do not depend on the other members.
-        starts = {} if restarts is None else {"seeds": [0] * len(y), "restarts": restarts}
+        starts: dict[str, Any] = {} if restarts is None else {"seeds": [0] * len(y), "restarts": restarts}
         attack = pgd(forward, params, x, y, radius, steps=steps, step=TRAVEL / steps, norm=norm, box=box, **starts)
         return x + attack.delta
 
@@ -136,7 +137,7 @@ def _released_risk(
     forward: Forward, params: Params, x: Tensor, y: Tensor, eps: float, box: list[float] | None, batch: int
 ) -> Tensor:
     """Return (1/N) Σ ``[M]`` over batches of the mean saturating loss under FGSM on that loss."""
-    risk = 0.0
+    risk = torch.zeros(len(y), dtype=torch.float64, device=y.device)
     for images, labels in zip(x.split(batch, 1), y.split(batch, 1), strict=True):
 
         def minus_loss(params: Params, inputs: Tensor, labels: Tensor = labels) -> Tensor:

@@ -53,10 +53,10 @@ def build(
             full, low = torch.zeros_like(product), torch.zeros_like(product)
             for hat in layers.values():
                 product = product * network.scale * layer_norm(network, hat).double()
-                rows, columns = hat.shape[-2:]
+                height, width = hat.shape[-2:]
                 rank = spectra.tubal_rank(spectra.singular_values(hat), tolerance)
-                full += c * rows * columns
-                low += c * rank * (rows + columns)
+                full += c * height * width
+                low += c * rank * (height + width)
         root = math.sqrt(examples)
         adversarial = (largest_input + largest_perturbation) * product / root
         depth = math.sqrt(2 * math.log(2) * (len(layers) + 1)) + 1

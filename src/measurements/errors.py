@@ -43,7 +43,7 @@ def build(task: Task, model: Model, *, points: Count | None = None) -> Measureme
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
         train = wrong(snapshot.params, task.x, task.y).cpu()
-        test = sum(wrong(snapshot.params, x, y) for x, y in test_sets()).cpu()
+        test = sum(wrong(snapshot.params, x, y) for x, y in test_sets()).cpu()  # type: ignore[union-attr]
         total = task.y_test.shape[-1] if points is None else points
         return {
             "train_error": train.double() / task.y.shape[-1],

@@ -43,8 +43,8 @@ def build(
     }
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
-        q, weights, _ = weighted_gradient(task, model, snapshot.params)
-        q_min, weights = q.amin(-1).cpu().double(), weights.cpu().double().numpy()
+        q, lam, _ = weighted_gradient(task, model, snapshot.params)
+        q_min, weights = q.amin(-1).cpu().double(), lam.cpu().double().numpy()
         of_member = data_sets * (len(q) // len(data_sets))
         columns = {}
         for name, optimum in optima.items():

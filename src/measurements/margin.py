@@ -22,13 +22,14 @@ def build(task: Task, model: Model) -> Measurement:
     Raises:
         ConfigError: for a network without a degree of homogeneity L.
     """
-    if model.degree is None:
+    degree = model.degree
+    if degree is None:
         raise ConfigError("measurements", "margin", "a normalised margin needs a homogeneous network")
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
         with torch.no_grad():
             q = (task.y * model.apply(snapshot.params, task.x)).double()
-        size = norm(snapshot.params).double() ** model.degree
+        size = norm(snapshot.params).double() ** degree
         least = q.amin(-1)
         columns = {
             # γ = min qᵢ / ‖θ‖^L

@@ -34,7 +34,8 @@ def build(task: Task, model: Model) -> Measurement:
         allowed = "needs a t-NN without bias and an orthogonal transform: model.bias=false"
         raise ConfigError("measurements", "margin_bound", allowed)
     size = task.x.flatten(-2).norm(dim=-1)
-    facts = {name: task.facts[name].cpu() for name in ("teacher_margin", "teacher_ratio") if name in task.facts}
+    known: list[str] = [name for name in ("teacher_margin", "teacher_ratio") if name in task.facts]
+    facts = {name: task.facts[name].cpu() for name in known}
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
         with torch.no_grad():

@@ -59,7 +59,8 @@ def build(
     Raises:
         ConfigError: for a network without a degree of homogeneity.
     """
-    if model.degree is None:
+    degree = model.degree
+    if degree is None:
         raise ConfigError("model.name", "not homogeneous", "a normalised margin needs a homogeneous network")
 
     def scalars(sigma: Sigma) -> dict[str, Norm]:
@@ -82,7 +83,7 @@ def build(
 
         def measured(norm: Norm) -> tuple[Tensor, Tensor]:
             size = norm.value(params)
-            return q_min / size**model.degree, inner / (norm.dual(gradient) * size)
+            return q_min / size**degree, inner / (norm.dual(gradient) * size)
 
         columns = {"margin_weight": _margin_weight(q, weights, near)}
         sigma = geometry.memoize()

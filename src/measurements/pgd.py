@@ -34,7 +34,7 @@ def build(
     points: Count = 100,
     restarts: Count = 10,
     travel: Positive = 2.5,
-    curve: list[Positive] = (0.25, 0.5, 0.75, 0.9, 1.0, 1.06, 1.25, 1.5, 2.0),
+    curve: list[Positive] = (0.25, 0.5, 0.75, 0.9, 1.0, 1.06, 1.25, 1.5, 2.0),  # type: ignore[assignment]
 ) -> Measurement:
     """Measure flips by PGD within ℓ2 balls of R^d, for a two-layer ReLU network on clusters.
 

@@ -15,7 +15,7 @@ class Points(NamedTuple):
 
     x: Tensor
     y: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # tuples have a method of this name
     right: Tensor
 
 

@@ -20,4 +20,4 @@ def build(task: Task, model: Model) -> Measurement:
 
 def norm(params: Params) -> Tensor:
     """Return ‖θ‖₂ ``[M]`` over all leaves."""
-    return sum(leaf.flatten(1).square().sum(1) for leaf in params.values()).sqrt()
+    return sum(leaf.flatten(1).square().sum(1) for leaf in params.values()).sqrt()  # type: ignore[union-attr]

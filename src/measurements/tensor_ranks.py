@@ -35,7 +35,8 @@ def build(task: Task, model: Model, *, tolerance: Fraction = 1e-3, spectrum: boo
     multiplicity = network.transform.multiplicity
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
-        columns, rho = {}, []
+        columns: dict[str, Tensor] = {}
+        rho = []
         with torch.no_grad():
             layers = network.layers(network.hat(snapshot.params))
             for number, hat in enumerate(layers.values(), 1):

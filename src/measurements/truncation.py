@@ -47,7 +47,8 @@ def build(
     """
     network = tensor_network(model, "truncation")
     x, y = task.x_test[:points], task.y_test[:points]
-    attackers = {"clean": lambda forward, params, x, y: x, "fgsm": partial(fgsm, eps=eps, box=(0.0, 1.0))}
+    attackers: dict[str, Attacker] = {"clean": lambda forward, params, x, y: x}
+    attackers["fgsm"] = partial(fgsm, eps=eps, box=(0.0, 1.0))
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
         members = len(snapshot.log_risk)

@@ -19,7 +19,8 @@ def split_last_layer(hidden: UpdateRule, last: UpdateRule) -> UpdateRule:
         return {group: rules[group].init(_select(params, leaves)) for group, leaves in groups(params).items()}
 
     def update(params: Params, state: State, log_risk: Tensor, grad: ScaledGrad) -> tuple[Params, State]:
-        new_params, new_state = {}, {}
+        new_params: Params = {}
+        new_state = {}
         for group, leaves in groups(params).items():
             group_grad = ScaledGrad(_select(grad.direction, leaves), grad.log_scale)
             updated, new_state[group] = rules[group].update(_select(params, leaves), state[group], log_risk, group_grad)

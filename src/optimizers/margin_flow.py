@@ -83,7 +83,7 @@ def build(
 
 def _norm(params: Params) -> Tensor:
     """Return ‖θ‖₂ ``[M]`` over all leaves."""
-    return sum(leaf.flatten(1).square().sum(1) for leaf in params.values()).sqrt()
+    return sum(leaf.flatten(1).square().sum(1) for leaf in params.values()).sqrt()  # type: ignore[union-attr]
 
 
 def _per_member(value: Tensor, like: Tensor) -> Tensor:

@@ -176,7 +176,7 @@ def row_max() -> Norm:
 
 def norm_from_name(name: str, *, p: float = 2.0, ratio: float = 1.0, sigma: Sigma = singular_values) -> Norm:
     """Return the norm of all parameters named ``l2``, ``linf``, ``msp``, ``hyb``, ``rows``, ``lp`` or ``schatten``."""
-    makers = {
+    makers: dict[str, Callable[[], Norm]] = {
         "l2": l2,
         "linf": linf,
         "msp": partial(msp, sigma=sigma),

@@ -42,11 +42,11 @@ def build(
         ConfigError: for a proximal step of factored layers or under a transform that is not orthogonal, or a ball
             without t-layers.
     """
-    is_tensor = isinstance(model, TensorNetwork)
-    if tubal_nuclear > 0 and not (is_tensor and model.mapped is not None and model.transform.orthogonal):
+    network = model if isinstance(model, TensorNetwork) else None
+    if tubal_nuclear > 0 and not (network and network.mapped and network.transform.orthogonal):
         allowed = "needs unfactored t-layers and an orthogonal transform: model=tnn model.rank=null"
         raise ConfigError("optimizer.tubal_nuclear", tubal_nuclear, allowed)
-    if ball is not None and not (is_tensor and model.transform.orthogonal):
+    if ball is not None and not (network and network.transform.orthogonal):
         raise ConfigError("optimizer.ball", ball, "needs t-layers and an orthogonal transform: model=tnn")
     rate = power_law(lr, exponent=0.0, t0=1.0, degree=None)
 
@@ -58,13 +58,13 @@ def build(
         # ∇L = e^{log_scale}·direction
         params = descend(params, grad.direction, eta * grad.log_scale.exp())
         due = step % proximal_every == 0  # [M]: the step counter of a member that has ended is fixed
-        if tubal_nuclear > 0 and bool(due.any()):
+        if network and network.mapped and tubal_nuclear > 0 and bool(due.any()):
             # With M = s·O and Ŵ = O(W): ‖M(W)‖_* = s·‖Ŵ‖_*.
-            threshold = (proximal_every * tubal_nuclear * model.scale * eta).unsqueeze(-1)
-            shrunk = model.mapped(params, lambda hat: thresholded(hat, threshold))
+            threshold = (proximal_every * tubal_nuclear * network.scale * eta).unsqueeze(-1)
+            shrunk = network.mapped(params, lambda hat: thresholded(hat, threshold))
             params = {name: leaf.where(per_member(due, leaf) > 0, params[name]) for name, leaf in shrunk.items()}
-        if ball is not None:
-            params = model.scaled(params, within(ball, layer_norms(model, params)))
+        if network and ball is not None:
+            params = network.scaled(params, within(ball, layer_norms(network, params)))
         return params, {"step": step}
 
     return UpdateRule(init, update)

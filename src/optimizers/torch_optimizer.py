@@ -8,7 +8,7 @@ algorithm. No ``closure`` is passed, so L-BFGS cannot be used.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -91,7 +91,7 @@ def build(
     return UpdateRule(init, update)
 
 
-def _optimizer_class(path: str) -> type[torch.optim.Optimizer]:
+def _optimizer_class(path: str) -> Callable[..., torch.optim.Optimizer]:
     module, _, name = path.rpartition(".")
     try:
         optimizer_class = getattr(importlib.import_module(module), name)

@@ -143,11 +143,11 @@ def _conic_program(signed: Blocks, norm: str, p: float, ratio: float) -> tuple[B
         "msp": lambda: [cp.sigma_max(w) <= 1 for w in weights],
         "hyb": lambda: [*(ratio * cp.sigma_max(w) <= 1 for w in hidden), cp.abs(last) <= 1],
         "rows": lambda: [cp.norm(w, 2, axis=1) <= 1 for w in weights],
-        "lp": lambda: [cp.pnorm(flat, p) <= 1],
+        "lp": lambda: [cp.pnorm(flat, p) <= 1],  # type: ignore[arg-type]
         "schatten": lambda: _schatten_ball(cp, weights, p),
     }[norm]()
     cp.Problem(cp.Maximize(t), [fits, *ball]).solve(solver=cp.CLARABEL)
-    return [w.value for w in weights], fits.dual_value
+    return [w.value for w in weights], fits.dual_value  # type: ignore[misc]
 
 
 def _schatten_ball(cp: Any, weights: list[Any], p: float) -> list[Any]:

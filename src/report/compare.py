@@ -102,7 +102,7 @@ def compared(left: Reports, right: Reports) -> list[dict[str, Any]]:
             rows.append({
                 "report": name,
                 "id": claim,
-                "statement": (b or a)["statement"],
+                "statement": (here | there)[claim]["statement"],
                 "a": verdicts[0],
                 "b": verdicts[1],
                 "moved": verdicts[0] != verdicts[1],

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
-INCIDENTAL = ("experiment", "profile", "outputs", "data.folder", "tracking", "force", "report", "checkpoint_every")
-INCIDENTAL += ("hydra", "launcher", "device", "memory_gb")
+INCIDENTAL = (
+    "experiment", "profile", "outputs", "data.folder", "tracking", "force", "report", "checkpoint_every",
+    "hydra", "launcher", "device", "memory_gb",
+)  # fmt: skip
 """Keys, each with those below it, whose overrides leave an experiment the one its file defines."""
 
 
@@ -80,9 +82,8 @@ def _conclude(
 
         changed, whole = _attempt("report", folder, show, say)
         if changed:
-            _attempt("W&B", folder, lambda: wandb_mirror.tell_report(config, folder, title, judged), say)
+            _attempt("W&B", folder, lambda: wandb_mirror.log_report(config, folder, title, judged), say)
             _, whole = _attempt("index", folder.parent, lambda: index_page.write(Path(config.outputs)), say)
-        _tell_verdicts(sweeps, wanted, judged, say)
     where = Path(config.outputs) / (next(iter(sweeps)) if len(sweeps) == 1 else "")
     say(f"{finished} of {total} cells done; results in {where}")
     return 1 if finished < total else 0 if whole else 2
@@ -142,29 +143,6 @@ def _tell_changed_code(cells: Sequence[Path], say: Say) -> None:
     if count := sum(map(bool, changed.values())):
         files = ", ".join(sorted({name for names in changed.values() for name in names})[:4])
         say(f"note: {count} of {len(cells)} cells were computed before {files} changed; force=true runs them anew")
-
-
-def _tell_verdicts(
-    sweeps: Mapping[str, Sequence[Config]],
-    wanted: Sequence[claim_schema.Claim],
-    judged: Sequence[Mapping[str, Any]],
-    say: Say,
-) -> None:
-    """Tell W&B, for every finished cell, the verdicts that rest on it and on nothing outside of these sweeps."""
-    failures = []
-    whole = {claim.id for claim in wanted if set(claim.experiments) <= set(sweeps)}
-    own = [record for record in judged if record["id"] in whole]
-    for name, configs in sweeps.items():
-        resting = [claim.id for claim in wanted if name in claim.experiments]
-        for config in configs:
-            if not store.finished(cell := config.folder):
-                continue
-            try:
-                wandb_mirror.tell_verdicts(config, resting, own)
-            except Exception as error:
-                failures.append(_in_a_line("cell", cell, error))
-    if failures:
-        say(f"verdicts of {len(failures)} cell(s) are not mirrored to W&B: {failures[0]}")
 
 
 def _mark(overrides: Sequence[str]) -> str | None:

@@ -181,14 +181,13 @@ def _experiments(
 ) -> list[dict[str, Any]]:
     rows = []
     for name in sorted({*commands, *frames}):
-        frame = frames.get(name)
-        there = frame is not None and not frame.empty
+        frame = frames[name] if name in frames and not frames[name].empty else None
         rows.append({
             "experiment": name,
             "command": commands.get(name, ""),
             "cells": [cell.name for cell in cells.get(name, ())],
-            "seeds": sorted({int(seed) for seed in frame["seed"]}) if there else [],
-            "converged": percent(frame.loc[frame["final"], "converged"].mean()) if there else "–",
+            "seeds": sorted({int(seed) for seed in frame["seed"]}) if frame is not None else [],
+            "converged": percent(frame.loc[frame["final"], "converged"].mean()) if frame is not None else "–",
         })  # fmt: skip
     return rows
 

@@ -23,10 +23,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def collect(
     command: str, seeds: Sequence[int], dtype: str, device: str, threads: int, data_files: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Everything ``provenance.json`` records, as plain JSON values; what cannot be found out is None.
+    """Return what ``provenance.json`` records, as plain JSON values; what cannot be determined is None.
 
     ``threads`` is the thread count the cell computes with (sums depend on it), ``data_files`` maps the names of the
-    data files read to their sha256. Imports no torch: its build and the GPU are told if the caller has it loaded.
+    data files read to their sha256. Torch and the GPU are recorded if the caller has imported torch.
     """
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -51,7 +51,7 @@ def collect(
 
 
 def changed_since(code: Mapping[str, str]) -> list[str]:
-    """The files of ``collect(…)["code"]`` whose content is in no file any more: other numbers may come out of them."""
+    """Return the files of ``collect(…)["code"]`` whose content has changed since, wherever they are now."""
     present = _contents(SOURCES)
     return [name for name, known in code.items() if known not in present]
 
@@ -64,21 +64,21 @@ IMPORTS = re.compile(rb"^[ \t]*(from [\w.]+ import (\([^)]*\)|[^\n(]*)|import [^
 
 
 def _loaded_sources() -> list[str]:
-    """The source files numbers come from, of those this process has loaded."""
+    """Return the source files that determine numbers, of those that this process has loaded."""
     loaded = [module for name, module in sys.modules.items() if NUMBERS_COME_FROM.match(name)]
-    files = {Path(module.__file__) for module in loaded if getattr(module, "__file__", None)}
+    files = {Path(file) for module in loaded if (file := getattr(module, "__file__", None))}
     return sorted(str(file.relative_to(ROOT)) for file in files if file.stat().st_size)
 
 
 @cache
 def _contents(folder: Path) -> frozenset[str]:
-    """The hashes of all modules in a folder: taken once, since a report asks for every one of its cells."""
+    """Return the hashes of all modules in a folder; cached, since a report needs them for every cell."""
     return frozenset(map(_content_hash, folder.rglob("*.py")))
 
 
 @cache
 def _content_hash(path: Path) -> str:
-    """Of what a module contains, but not of what it imports from where: a file that moved is still the same."""
+    """Return a hash of a module without its import statements, so that a move of files changes nothing."""
     return hashlib.sha256(IMPORTS.sub(b"", path.read_bytes())).hexdigest()[:12]
 
 
@@ -106,12 +106,12 @@ def git(root: Path) -> dict[str, Any] | None:
 
 
 def commit_unknown(root: Path = ROOT) -> bool:
-    """Whether ``root`` is a checkout of which git gives no commit: it is missing, too old or refuses."""
+    """Return whether ``root`` is a checkout for which git gives no commit: git is missing, too old or refuses."""
     return (root / ".git").exists() and (git(root) or {}).get("sha") is None
 
 
 def without_folders(command: str) -> str:
-    """The command with absolute folders cut down to the last part, which is enough to tell what was meant.
+    """Return the command with absolute folders shortened to their last part.
 
     >>> without_folders("python -m src.run hydra/launcher=ray outputs=/home/me/results data.d=8")
     'python -m src.run hydra/launcher=ray outputs=…/results data.d=8'
@@ -126,7 +126,7 @@ def without_folders(command: str) -> str:
 def _packages() -> dict[str, str | None]:
     """Installed versions of the dependencies that pyproject.toml declares."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    return {name: _version(name) for name in (re.match(r"[\w.-]+", line)[0] for line in declared)}
+    return {name: _version(name) for name in (re.split(r"[^\w.-]", line)[0] for line in declared)}
 
 
 def _version(package: str) -> str | None:

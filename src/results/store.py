@@ -1,9 +1,9 @@
-"""The files of one cell: the truth that W&B mirrors and claims are judged on. No torch here.
+"""The files of one cell, on which claims are judged; W&B has a copy. No torch here.
 
 ``outputs/<experiment>/<cell>/`` holds ``config.yaml`` (resolved), ``provenance.json``, ``metrics.jsonl`` (one row per
-measured step and member; appended to, and cut back only to a checkpoint), ``summary.json``, ``checkpoint.pt``,
-``run.log`` and, written last, ``status.json``. The rows hold no clock and no path: the same cell gives the same bytes
-whenever it is run.
+measured step and member; append-only except for a rewind to a checkpoint), ``summary.json``, ``checkpoint.pt``,
+``run.log`` and, written last, ``status.json``. Rows contain no time and no path: the same cell gives the same bytes
+whenever it runs.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write atomically: a reader sees the old file or the new one."""
+    """Write JSON atomically: a reader sees the old file or the new one."""
     replace(path, (json.dumps(value, indent=1, allow_nan=True) + "\n").encode())
 
 
 def replace(path: Path, content: bytes | memoryview, *, sync: bool = False) -> None:
-    """Put ``content`` in the place of a file, all of it or nothing; with ``sync`` it is on the disk afterwards."""
+    """Replace the content of a file atomically; with ``sync`` it is on the disk afterwards."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
@@ -49,7 +49,7 @@ def replace(path: Path, content: bytes | memoryview, *, sync: bool = False) -> N
 
 
 def read_json(path: Path, mend: str = ANEW) -> Any:
-    """The content, or None when there is no such file.
+    """Return the content of a JSON file, or None when there is no such file.
 
     Raises:
         ConfigError: when the file cannot be read, or is damaged; then the text ends with how to ``mend`` it.
@@ -65,12 +65,12 @@ def read_json(path: Path, mend: str = ANEW) -> Any:
 
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:
-    """A file that cannot be read is not damaged, and nothing is mended by running its cell anew."""
+    """Return the error for a file that cannot be read; it is not damaged, so recomputing its cell would not help."""
     return ConfigError(path.stem, path, f"cannot be read: {reason(error)}")
 
 
 def status(cell: Path) -> dict[str, Any]:
-    """``{"state": "running" | "done" | "failed" | "missing", …}`` of a cell.
+    """Return ``{"state": "running" | "done" | "failed" | "missing", …}`` of a cell.
 
     Raises:
         ConfigError: when ``status.json`` is damaged or cannot be read.
@@ -84,7 +84,7 @@ def status(cell: Path) -> dict[str, Any]:
 
 
 def finished(cell: Path) -> bool:
-    """Whether the cell is done.
+    """Return whether the cell is done.
 
     Raises:
         ConfigError: when its status is damaged or cannot be read.
@@ -93,7 +93,7 @@ def finished(cell: Path) -> bool:
 
 
 def count_finished(cells: Iterable[Path]) -> int:
-    """How many of the cells are done; those whose status is damaged or cannot be read are not."""
+    """Return how many of the cells are done, without those whose status is damaged or cannot be read."""
     count = 0
     for cell in cells:
         with contextlib.suppress(ConfigError):
@@ -105,21 +105,21 @@ PLAN = ".plan.json"
 
 
 def write_plan(costs: Mapping[Path, float]) -> None:
-    """Note what a sweep set out to run, per experiment: the cells, each with its relative work. The last one counts."""
+    """Write for each experiment the cells that a sweep is going to run, with their relative work."""
     for experiment in {cell.parent for cell in costs}:
         experiment.mkdir(parents=True, exist_ok=True)
         write_json(experiment / PLAN, {cell.name: cost for cell, cost in costs.items() if cell.parent == experiment})
 
 
 def plan(experiment: Path) -> dict[str, float]:
-    """The cells the last sweep of an experiment's folder set out to run, with their relative work; none if damaged."""
+    """Return the cells that the last sweep of an experiment planned, with their relative work; none if damaged."""
     with contextlib.suppress(ConfigError):
         return dict(read_json(experiment / PLAN) or {})
     return {}
 
 
 def drop_refused(cells: Iterable[Path]) -> None:
-    """Take cells that were refused, and so have no folder, out of their plan; remove what is then empty."""
+    """Remove cells without a folder (they were refused) from the plan, and then folders that are empty."""
     for experiment in {cell.parent for cell in cells}:
         begun = {name: cost for name, cost in plan(experiment).items() if (experiment / name).exists()}
         with contextlib.suppress(OSError):  # a folder holds something, or the disk is full
@@ -148,13 +148,13 @@ def cell_lock(cell: Path, log: Callable[[str], None]) -> Iterator[None]:
 
 
 def archive(cell: Path) -> Path | None:
-    """Move a cell's files to ``.superseded/<cell>-<time>`` beside it: what was computed is never overwritten."""
+    """Move a cell's files to ``.superseded/<cell>-<time>`` beside it, so that no result is overwritten."""
     if not cell.exists():
         return None
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f"-{time.time_ns() % 10**6:06d}"
     aside = cell.parent / ".superseded" / f"{cell.name}-{stamp}"
     aside.mkdir(parents=True)
-    # The status goes first: killed on the way, the cell is an unstarted one. Whoever waits for it waits on its lock.
+    # The status moves first, so that a kill in between leaves a cell that has not started. The lock stays.
     files = sorted(cell.iterdir(), key=lambda file: (file.name != "status.json", file.name != "checkpoint.pt"))
     for file in files:
         if file.name != ".lock":
@@ -163,7 +163,7 @@ def archive(cell: Path) -> Path | None:
 
 
 def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Append rows as JSON lines, flushed to disk; returns the length of the file in bytes."""
+    """Append rows as JSON lines, flushed to disk; return the length of the file in bytes."""
     with naming(path), path.open("a", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row) + "\n")
@@ -173,7 +173,7 @@ def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
 
 
 def rewind(path: Path, length: int) -> None:
-    """Cut the record back to the checkpoint's length: rows after it will be written again, the same.
+    """Truncate the record to the checkpoint's length; the rows after it will be written again, with equal bytes.
 
     Raises:
         ConfigError: when the record is shorter than the checkpoint says.
@@ -190,12 +190,12 @@ def rewind(path: Path, length: int) -> None:
 
 
 def fingerprint(cell: Path) -> str:
-    """sha256 of the record; a finished cell's status keeps it, so that a lost row is noticed."""
+    """Return the sha256 of the record; the status of a finished cell has it, so that a lost row is noticed."""
     return hashlib.sha256((cell / "metrics.jsonl").read_bytes()).hexdigest()
 
 
 def rows(cell: Path) -> list[dict[str, Any]]:
-    """All rows of a cell.
+    """Return all rows of a cell.
 
     Raises:
         ConfigError: when the record cannot be read, is missing, damaged or not the one a finished cell had.
@@ -204,10 +204,10 @@ def rows(cell: Path) -> list[dict[str, Any]]:
     try:
         expected = status(cell).get("record")
         if expected and fingerprint(cell) != expected:
-            raise ValueError("other rows than when the cell was finished")
+            raise ValueError("checksum mismatch")
         found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        if not all(isinstance(row, dict) for row in found):
-            raise ValueError("a line that is no row")
+        if wrong := next((number for number, row in enumerate(found, 1) if not isinstance(row, dict)), None):
+            raise ValueError(f"line {wrong} is not a JSON object")
     except (FileNotFoundError, ValueError) as error:
         raise ConfigError("metrics", path, f"is damaged ({_first_line(error)}); {ANEW}") from error
     except OSError as error:
@@ -216,7 +216,7 @@ def rows(cell: Path) -> list[dict[str, Any]]:
 
 
 def config_of(cell: Path) -> dict[str, Any]:
-    """The resolved config of a cell.
+    """Return the resolved config of a cell.
 
     Raises:
         ConfigError: when it is missing, damaged or cannot be read.
@@ -234,7 +234,7 @@ def config_of(cell: Path) -> dict[str, Any]:
 
 
 def frame(cells: Iterable[Path]) -> pandas.DataFrame:
-    """One row per cell, member and measured step; config keys are columns with underscores for dots (``data_k``).
+    """Return one row per cell, member and measured step; config keys are columns, ``data.k`` as ``data_k``.
 
     Raises:
         ConfigError: for a damaged cell.
@@ -253,7 +253,7 @@ def frame(cells: Iterable[Path]) -> pandas.DataFrame:
 
 
 def _cosine(row: Mapping[str, Any], last: Mapping[int, Mapping[str, Any]]) -> dict[str, float]:
-    """cos(θ_t, θ_T) = 1 − ‖s_t − s_T‖²/2, from the sketches of ``src/measurements/direction.py`` if there are any."""
+    """Return cos(θ_t, θ_T) = 1 − ‖s_t − s_T‖²/2 from the sketches of ``src/measurements/direction.py``, if any."""
     if "direction_sketch" not in row or row["member"] not in last:
         return {}
     here, there = row["direction_sketch"], last[row["member"]]["direction_sketch"]
@@ -265,12 +265,12 @@ def _first_line(error: Exception) -> str:
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"data": {"k": 8}}`` → ``{"data_k": 8}``.
+    """Return a nested config as one level: ``{"data": {"k": 8}}`` → ``{"data_k": 8}``.
 
     >>> flatten({"data": {"k": 8, "name": "clusters"}, "steps": 10})
     {'data_k': 8, 'data_name': 'clusters', 'steps': 10}
     """
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{key}_")

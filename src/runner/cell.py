@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +13,8 @@ import yaml
 from tqdm import tqdm
 
 from src.config.schema import Config
-from src.errors import CellError, ConfigError, naming, writing_in
-from src.results import provenance, store, wandb_mirror, wandb_run
+from src.errors import writing_in
+from src.results import provenance, status_file, store, wandb_mirror, wandb_run
 from src.runner import build
 from src.runner.build import Parts
 from src.training import batches, checkpoint, loop, microbatching, stopping
@@ -41,21 +38,21 @@ def run(config: Config, command: str, claims: Sequence[str] = (), log: Log = pri
     """
     cell = config.folder
     with writing_in(config.outputs):
-        status_before = _status_text(cell)
+        status_before = status_file.status_text(cell)
         if not config.force and store.finished(cell):
             log(f"{cell.name}: finished before, skipped")
             return cell
         _compute_reproducibly(config.threads)
-        with _recording_failure(cell):
+        with status_file.recording_failure(cell):
             parts = build.assemble(config)
         cell.mkdir(parents=True, exist_ok=True)
         with store.cell_lock(cell, log):
-            if config.force and _needs_archive(cell, status_before):
+            if config.force and status_file.needs_archive(cell, status_before):
                 store.archive(cell)
             elif store.finished(cell):
                 log(f"{cell.name}: finished by another process, skipped")
                 return cell
-            with _recording_failure(cell):
+            with status_file.recording_failure(cell):
                 saved = _describe_and_rewind(cell, config, parts, command)
                 mirror = wandb_mirror.open_cell(cell, config, claims)
                 try:
@@ -71,8 +68,8 @@ def _train(
     """Train the locked cell to its end from its checkpoint, if it is ``saved``; write what is due at every step."""
     since, saved_at, recording = time.monotonic(), time.monotonic(), 0.0
     begin, written = saved or (build.start(config, parts), 0)
-    _heartbeat(cell, config, {"since": _now(), "begun_at": begin.step})
-    _append_log(cell, f"resumed at step {begin.step}" if saved else "started")
+    status_file.heartbeat(cell, config, {"since": status_file.now(), "begun_at": begin.step})
+    status_file.append_log(cell, f"resumed at step {begin.step}" if saved else "started")
     batches_of = batches.build(parts.task, config.seeds, config.batch_size)
     objective = microbatching.within(
         config.memory_gb, parts.objective, begin.params, begin.rule_state, batches_of(begin.step)
@@ -94,7 +91,7 @@ def _train(
                 written = _record(cell, rows_of(view, progress, config, parts.measurements, final=False), mirror)
             if due:
                 store.replace(cell / "checkpoint.pt", checkpoint.content(progress, written), sync=True)
-                _heartbeat(cell, config, {"step": progress.step})
+                status_file.heartbeat(cell, config, {"step": progress.step})
                 saved_at = time.monotonic()
             recording += time.thread_time() - began
     began = time.thread_time()
@@ -177,10 +174,10 @@ def _finish(
         "members": len(rows),
         "record": store.fingerprint(cell),
         **{what: round(seconds, 2) for what, seconds in spent.items()},
-        "ended": _now(),
+        "ended": status_file.now(),
     }
     store.write_json(cell / "status.json", outcome)
-    _append_log(cell, f"done: {outcome}")
+    status_file.append_log(cell, f"done: {outcome}")
 
 
 def _progress_bar(name: str, step: int, steps: int) -> tqdm:
@@ -192,60 +189,3 @@ def _compute_reproducibly(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms would import the compiler: a second
-
-
-@contextmanager
-def _recording_failure(cell: Path) -> Iterator[None]:
-    """Record an error as the cell's failure and raise it as a CellError.
-
-    A mistake of the user or a full disk is no failure of the cell: it resumes when that is mended.
-    """
-    try:
-        yield
-    except (ConfigError, OSError):
-        raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
-        cell.mkdir(parents=True, exist_ok=True)
-        _append_log(cell, traceback.format_exc())
-        store.write_json(cell / "status.json", {"state": "failed", "reason": reason, "ended": _now()})
-        raise CellError(f"{cell.name} failed: {reason} (see {cell / 'run.log'})") from error
-
-
-def _status_text(cell: Path) -> str | None:
-    """Return the status file as it stands; None if it is not there or cannot be read."""
-    try:
-        return (cell / "status.json").read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return None
-
-
-def _needs_archive(cell: Path, status_before: str | None) -> bool:
-    """Whether ``force`` has still to archive the cell's files: not if it did, and was interrupted or overtaken.
-
-    ``status_before`` is the status file from before this process waited for the lock. A finished cell that has another
-    one now was finished meanwhile: the clocks of the machines are not compared.
-    """
-    try:
-        status = store.status(cell)
-    except ConfigError:
-        return True
-    if status["state"] == "done":
-        return _status_text(cell) == status_before
-    return not status.get("forced", False)
-
-
-def _heartbeat(cell: Path, config: Config, news: Mapping[str, Any]) -> None:
-    """Write to the status that the cell is running, and how far it is: ``src/status.py`` reads it."""
-    running = {"state": "running", "forced": config.force, "steps": config.steps}
-    before = {} if "since" in news else store.status(cell)
-    store.write_json(cell / "status.json", before | running | news | {"beat": _now()})
-
-
-def _append_log(cell: Path, text: str) -> None:
-    with naming(cell / "run.log"), (cell / "run.log").open("a", encoding="utf-8") as file:
-        file.write(f"{_now()} {text}\n")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -26,7 +26,8 @@ def build(task: Task, seeds: Sequence[int], batch_size: int | None) -> Callable[
     if batch_size is None:
         whole = Batch(task.x, task.y)
         return lambda step: whole
-    examples, shared, steps = task.y.shape[-1], task.y.ndim == 1, steps_of_epoch(task, batch_size)
+    examples, shared = task.y.shape[-1], task.y.ndim == 1
+    steps = math.ceil(examples / batch_size)
     if batch_size > examples:
         raise ConfigError("batch_size", batch_size, f"must be <= {examples}, the number of training examples")
     member = torch.arange(len(seeds), device=task.x.device).unsqueeze(-1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -114,7 +114,7 @@ def snapshot(progress: Progress, objective: Objective, rule: UpdateRule, batches
     return Snapshot(progress.step, params, log_risk)
 
 
-def tree_where(mask: Tensor, old: State, new: State) -> State:
+def tree_where(mask: Tensor, old: Any, new: Any) -> Any:
     """Return ``old`` for the members in ``mask`` ``[M]`` and ``new`` for the others, for every leaf of a tree.
 
     Leaves lead with the members axis; scalars (a step counter) are shared and taken from ``new``.

@@ -171,7 +171,8 @@ def _risk_of_margins(model: Model, log_loss_and_slope: Callable[[Tensor], tuple[
 
 
 def _mean_risk(model: Model, log_losses: LogLosses, tubal_nuclear: float = 0.0) -> Objective:
-    if tubal_nuclear > 0 and not isinstance(model, TensorNetwork):
+    network = model if isinstance(model, TensorNetwork) else None
+    if tubal_nuclear > 0 and network is None:
         raise ConfigError("objective.tubal_nuclear", tubal_nuclear, "needs t-layers: model=tnn")
 
     def objective(params: Params, batch: Batch) -> tuple[Tensor, ScaledGrad]:
@@ -180,8 +181,8 @@ def _mean_risk(model: Model, log_losses: LogLosses, tubal_nuclear: float = 0.0) 
             forward, hat = prepared(model, leaves)
             losses = log_losses(forward, hat, batch)
             log_risk = losses.logsumexp(-1) - math.log(losses.shape[-1])
-            if tubal_nuclear > 0:
-                log_risk = torch.logaddexp(log_risk, (tubal_nuclear * tubal_nuclear_norm(model, hat)).log())
+            if network and tubal_nuclear > 0:
+                log_risk = torch.logaddexp(log_risk, (tubal_nuclear * tubal_nuclear_norm(network, hat)).log())
             # The members share no parameter: the gradient of the sum has every member's own gradient.
             grads = torch.autograd.grad(log_risk.sum(), tuple(leaves.values()))
         log_risk = log_risk.detach()
@@ -193,7 +194,8 @@ def _mean_risk(model: Model, log_losses: LogLosses, tubal_nuclear: float = 0.0) 
 def tubal_nuclear_norm(network: TensorNetwork, hat: Params) -> Tensor:
     """Return Σ_l ‖M(W^l)‖_* ``[M]`` over the t-layers of parameters in the transform domain: s·‖Ŵ‖_* with M = s·O."""
     multiplicity, layers = network.transform.multiplicity, network.layers(hat).values()
-    return network.scale * sum(spectra.tubal_nuclear(spectra.singular_values(w), multiplicity) for w in layers)
+    norms = (spectra.tubal_nuclear(spectra.singular_values(w), multiplicity) for w in layers)
+    return network.scale * sum(norms)  # type: ignore[return-value]
 
 
 def _of_members(params: Params, batch: Batch) -> tuple[Tensor, Tensor]:

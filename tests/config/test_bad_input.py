@@ -181,7 +181,7 @@ def test_a_folder_of_wandb_that_cannot_be_written_is_one_line(tmp_path):
     done = subprocess.run(command, cwd=CONF.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     (line,) = [line for line in done.stderr.splitlines() if "cell" not in line]
-    assert "wandb cannot be written" in line
+    assert "wandb: cannot be written" in line
 
 
 def test_a_key_that_only_the_swept_options_have_is_known(tmp_path, capfd, monkeypatch):
@@ -278,7 +278,7 @@ def test_damage_to_a_finished_cell_is_told_in_one_line(name, tmp_path, capfd, mo
     assert entry.run(command) == 2
     complaint = capfd.readouterr().err.strip().splitlines()[-1]
     assert "is damaged" in complaint
-    assert "force=true runs the cell anew" in complaint
+    assert "force=true recomputes the cell" in complaint
     assert entry.run([*command, "force=true"]) == 0, "and what it advises helps"
 
 

@@ -1,19 +1,16 @@
-"""Workspaces as data: every section, axis, key and filter is one that a run really has."""
+"""Workspaces as data: every section, axis, key and filter is one that a run really has. Offline runs are uploaded."""
 
 import json
-from pathlib import Path
 
 import pytest
-import wandb
 
 from src.claims import schema
 from src.config import sweep
 from src.dashboards import __main__ as command
 from src.dashboards import workspaces
+from src.errors import ConfigError
 from src.results import store, wandb_mirror, wandb_run
-from tests import fabricated, fake_wandb
-
-CONFIG_KEYS = ("paper", "profile", "name", "label")
+from tests import fabricated
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +21,7 @@ def specs(tmp_path_factory):
 
 
 def panels(spec, kind):
-    return [panel for section in spec["sections"] for panel in section["panels"] if panel["kind"] == kind]
+    return [panel for section in spec["sections"] for panel in section["panels"] if panel["panel"] == kind]
 
 
 def test_sections_are_the_claims_in_their_order(specs):
@@ -34,46 +31,35 @@ def test_sections_are_the_claims_in_their_order(specs):
         assert all(len(section["panels"]) > 1 for section in spec["sections"])
 
 
-def test_the_axis_is_what_runs_are_compared_at(specs):
-    axes = {paper: {panel["x"] for panel in panels(spec, "lines")} for paper, spec in specs.items()}
-    assert axes[1] == {"step"}
-    assert "flow_time" in axes[2]
-    assert axes[3] >= {"decades"}
+def test_curves_are_mean_and_range_of_the_seeds_over_what_runs_are_compared_at(specs):
+    lines = {paper: panels(spec, "LinePlot") for paper, spec in specs.items()}
+    axes = {paper: {panel["x"] for panel in own} for paper, own in lines.items()}
+    assert axes[1] == {"step"} and "flow_time" in axes[2] and axes[3] >= {"decades"}
+    for mean, low, high in (panel["y"] for own in lines.values() for panel in own):
+        assert (low, high) == (f"min/{mean}", f"max/{mean}")
 
 
-def test_curves_are_mean_and_range_of_the_seeds(specs):
-    for spec in specs.values():
-        for panel in panels(spec, "lines"):
-            mean, low, high = panel["y"]
-            assert (low, high) == (f"min/{mean}", f"max/{mean}")
-
-
-def test_filters_and_groups_are_keys_of_a_cells_run(specs):
+def test_filters_groups_and_axes_are_keys_of_a_cells_run(specs):
     for paper, spec in specs.items():
-        name = spec["filters"]["name"][0]
-        config, _ = sweep.first([f"+experiment={name}", "profile=smoke"])
+        config, _ = sweep.first([f"+experiment={spec['filters']['name'][0]}", "profile=smoke"])
         described = wandb_mirror.described(config)
-        assert all(key in described for key in (*spec["filters"], *spec["group_by"]))
-        assert (described["paper"], described["profile"]) == (paper, "smoke")
-        for panel in panels(spec, "scatter") + panels(spec, "bars"):
-            place = described
-            for key in panel.get("x", panel.get("by")).split(".")[:1]:
-                assert key in place
+        keys = [panel["x"] for panel in panels(spec, "ScatterPlot")]
+        keys += [panel["groupby"] for panel in panels(spec, "BarPlot")]
+        keys = [key.removeprefix("config:").split(".")[0] for key in keys]
+        assert {*keys, *spec["filters"], *spec["group_by"]} <= described.keys()
+        assert (spec["filters"]["paper"], spec["filters"]["profile"]) == (paper, described["profile"])
 
 
 def test_panels_show_what_the_runs_log(tmp_path):
     """Of fabricated cells of paper 1, every curve and every number at the end is in the history of some run."""
-    cells = fabricated.paper1(tmp_path)
-    logged = set()
-    for cell in (cell for some in cells.values() for cell in some):
-        for row in store.rows(cell):
-            logged |= set(wandb_run.history_entry([row]))
+    cells = [cell for of_experiment in fabricated.paper1(tmp_path).values() for cell in of_experiment]
+    logged = {name for cell in cells for row in store.rows(cell) for name in wandb_run.history_entry([row])}
     spec = workspaces.specification(1, "default", tmp_path)
-    shown = {name for panel in panels(spec, "lines") for name in panel["y"]}
-    shown |= {panel["y"] for panel in panels(spec, "scatter") + panels(spec, "bars")}
-    assert shown and shown <= logged
-    assert "kkt_residual" in {panel["y"][0] for panel in panels(spec, "lines")}
-    assert "z_flip" not in {panel["y"][0] for panel in panels(spec, "lines")}, "measured at the end only"
+    curves = {name for panel in panels(spec, "LinePlot") for name in panel["y"]}
+    ends = {panel["y"] for panel in panels(spec, "ScatterPlot")}
+    ends |= {panel["metrics"][0] for panel in panels(spec, "BarPlot")}
+    assert curves and ends and curves | ends <= logged
+    assert "kkt_residual" in curves and "z_flip" not in curves, "z_flip is measured at the end only"
 
 
 def test_a_verdict_stands_in_its_section(tmp_path):
@@ -83,56 +69,70 @@ def test_a_verdict_stands_in_its_section(tmp_path):
     (folder / "claims.json").write_text(json.dumps([record]))
     spec = workspaces.specification(1, "default", tmp_path)
     (section,) = [section for section in spec["sections"] if section["name"].startswith("P1-C2 ")]
-    assert "**contradicted**: exponent: 0.7 [0.6, 0.8]" in section["panels"][0]["text"]
+    assert "**contradicted**: exponent: 0.7 [0.6, 0.8]" in section["panels"][0]["markdown"]
 
 
 def test_the_workspace_is_the_specification(specs):
     pytest.importorskip("wandb_workspaces")
     spec = specs[3]
-    built = workspaces.workspace(spec, "someone", "suite")._to_model().model_dump(by_alias=True, exclude_none=True)
-    text = json.dumps(built)
+    built = command.workspace(spec, "someone", "suite")._to_model().model_dump(by_alias=True, exclude_none=True)
     sections = built["spec"]["section"]["panelBankConfig"]["sections"]
     assert [section["name"] for section in sections][: len(spec["sections"])] == [s["name"] for s in spec["sections"]]
-    lines = [p["config"] for s in sections for p in s["panels"] if p["viewType"] == "Run History Line Plot"]
-    assert [line["metrics"] for line in lines] == [panel["y"] for panel in panels(spec, "lines")]
-    assert {line["xAxis"] for line in lines} == {panel["x"] for panel in panels(spec, "lines")}
+    configs = [panel["config"] for section in sections for panel in section["panels"]]
+    lines = [config for config in configs if "metrics" in config and "xAxis" in config]
+    assert [line["metrics"] for line in lines] == [panel["y"] for panel in panels(spec, "LinePlot")]
+    assert {line["xAxis"] for line in lines} == {panel["x"] for panel in panels(spec, "LinePlot")}
     assert {(line["groupAgg"], line["groupArea"]) for line in lines} == {("mean", "minmax")}
+    text = json.dumps(built)
     assert all(f'"{name}"' in text for name in spec["filters"]["name"])
-    assert "config:label" in text or '"label' in text
+    assert "config:optimizer.value" in text and '"label' in text
 
 
+@pytest.mark.usefixtures("wandb_server")
 def test_without_a_key_specifications_are_written_and_one_line_says_how_to_push(tmp_path, monkeypatch, capsys):
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_API_KEY")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    wandb.teardown()
     assert command.main(["profile=smoke", f"outputs={tmp_path}"]) == 0
-    told = capsys.readouterr().err.strip()
-    assert "\n" not in told and "wandb login" in told
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "wandb login" in line
     written = sorted(path.name for path in (tmp_path / "dashboards").iterdir())
     assert written == [f"paper{paper}.json" for paper in schema.papers()]
 
 
-def test_without_the_extra_one_line_says_so(monkeypatch):
-    monkeypatch.setattr(workspaces.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(RuntimeError, match="workspaces"):
-        workspaces.push([], "suite", Path())
+def test_without_the_extra_one_line_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="workspaces"):
+        command.push([], "suite", tmp_path)
 
 
-def test_a_key_pushes_one_view_per_paper_and_again_the_same(specs, monkeypatch, tmp_path):
+def test_a_key_pushes_one_view_per_paper_and_again_the_same(specs, tmp_path, wandb_server):
     pytest.importorskip("wandb_workspaces")
-    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    with fake_wandb.serve() as server:
-        monkeypatch.setenv("WANDB_BASE_URL", server.url)
-        wandb.teardown()
-        addresses = workspaces.push(list(specs.values()), "suite", tmp_path)
-        assert workspaces.push(list(specs.values()), "suite", tmp_path) == addresses
-        wandb.teardown()
+    addresses = command.push(list(specs.values()), "suite", tmp_path)
+    assert command.push(list(specs.values()), "suite", tmp_path) == addresses
     assert len(addresses) == len(specs) and all("tester/suite" in address for address in addresses)
-    assert [view["displayName"] for view in server.views.values()] == [spec["name"] for spec in specs.values()]
+    names = [view["displayName"] for view in wandb_server.views.values()]
+    assert names == [spec["name"] for spec in specs.values()]
 
 
-@pytest.mark.parametrize("word", ["profil=smoke", "--push", "profile=large"])
-def test_a_mistake_is_one_line(word, tmp_path, capsys):
-    assert command.main([word, f"outputs={tmp_path}"]) == 2
+def test_offline_runs_are_uploaded_with_a_key_and_only_then(tmp_path, monkeypatch, capsys, wandb_server):
+    about = {"id": "cell0", "project": "suite", "name": "n", "group": "g", "job_type": "cell"}
+    run = wandb_run.open_run("offline", tmp_path, **about)
+    run.log([{"step": 1, "seed": 0, "margin": 1.0}])
+    run.finish()
+    with monkeypatch.context() as no_key:
+        no_key.delenv("WANDB_API_KEY")
+        no_key.setenv("NETRC", str(tmp_path / "netrc"))
+        wandb_run._import().teardown()
+        assert command.main(["upload", f"outputs={tmp_path}"]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    wandb_run._import().teardown()
+    assert command.main(["upload", f"outputs={tmp_path}"]) == 0
+    assert [row["step"] for row in wandb_server.rows["cell0"]] == [1]
+
+
+@pytest.mark.parametrize(
+    "words", ["profil=smoke", "--push", "profile=large", "uplaod", "browse upload", "upload", "browse x=1"]
+)
+def test_a_mistake_is_one_line(words, tmp_path, capsys):
+    assert command.main([*words.split(), f"outputs={tmp_path}"]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1

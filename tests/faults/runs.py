@@ -35,9 +35,6 @@ EXPERIMENTS = {
 RECORDS = ("metrics.jsonl", "summary.json", "checkpoint.pt")
 """The files of a cell that hold no clock."""
 
-BOOKKEEPING = (".verdicts-told.json",)
-"""What a cell's folder keeps of W&B."""
-
 NO_NUMBERS = {"tracking": None, "checkpoint_every": None}
 """Keys of a config in which the runs differ."""
 
@@ -132,7 +129,7 @@ def files(outputs: Path, experiment: str) -> dict[str, bytes]:
     """Of every cell the names of its files, the content of those that hold no clock, and how it ended."""
     found = {}
     for cell in sorted((outputs / experiment).glob("*-*")):
-        found |= {f"{cell.name}/{file.name}": b"" for file in cell.iterdir() if file.name not in BOOKKEEPING}
+        found |= {f"{cell.name}/{file.name}": b"" for file in cell.iterdir()}
         found |= {f"{cell.name}/{name}": (cell / name).read_bytes() for name in RECORDS if (cell / name).exists()}
         config = yaml.safe_load((cell / "config.yaml").read_text())
         found[f"{cell.name}/config.yaml"] = json.dumps(config | NO_NUMBERS).encode()

@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from src.config import schema, sweep
-from src.errors import ConfigError
+from src.errors import CellError, ConfigError
 from src.results import store
 from src.runner import cell as cells
 from src.training import checkpoint
@@ -150,7 +150,7 @@ def test_failed_cell_says_why_and_is_retried(tmp_path, monkeypatch, whole):
 
     with monkeypatch.context() as patched:
         patched.setattr(cells.loop, "train", broken)
-        with pytest.raises(cells.CellError, match="no luck today"):
+        with pytest.raises(CellError, match="no luck today"):
             run(config)
     cell = config.folder
     assert store.status(cell)["state"] == "failed"

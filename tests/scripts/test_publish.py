@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -158,19 +159,23 @@ def test_the_overview_counts_the_verdicts_of_every_paper_in_the_text(root):
 
 
 def test_benchmarks_fill_their_page_and_only_if_there_are_any(root):
-    page = root / "docs" / "scaling.md"
-    page.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
+    page, folder = root / "docs" / "scaling.md", root / "outputs" / "benchmarks"
+    page.write_text("before\n<!-- benchmarks -->\nold\n<!-- /benchmarks -->\nafter\n")
     assert publish.main([], root) == 0
     assert "old" in page.read_text()
-    about = {"name": "paper1", "date": "2026-11-24T01:02:03+00:00", "git": None, "cpu": "CPU", "cores": 2, "load": 0.5}
-    (root / "outputs" / "bench").mkdir()
-    table = {"header": ["part", "what", "measured"], "table": [["(c)", "all | reduced", "507 ×"]]}
-    for name in ("costs", "paper1"):
-        store.write_json(root / "outputs" / "bench" / f"{name}.json", {**about, **table, "name": name})
+    folder.mkdir()
+    (folder / "ratios.md").write_text("| new |\n")
+    (folder / "ratios.png").write_bytes(b"picture")
     assert publish.main([], root) == 0
-    text = page.read_text()
-    assert "| (c) | all \\| reduced | 507 × |" in text
-    assert "| 507 × |\n\n`paper1` of 2026-11-24, at no commit" in text
-    assert text.startswith("before\n")
-    assert text.endswith("<!-- /bench -->\nafter\n")
-    assert "old" not in text
+    assert page.read_text() == "before\n<!-- benchmarks -->\n| new |\n<!-- /benchmarks -->\nafter\n"
+    assert (root / "docs/figures/benchmarks.png").read_bytes() == b"picture"
+
+
+def test_benchmarks_are_published_without_a_report(root):
+    shutil.rmtree(root / "outputs")
+    (root / "outputs/benchmarks").mkdir(parents=True)
+    (root / "outputs/benchmarks/ratios.md").write_text("| new |\n")
+    (root / "outputs/benchmarks/ratios.png").write_bytes(b"picture")
+    (root / "docs/scaling.md").write_text("<!-- benchmarks --><!-- /benchmarks -->\n")
+    assert publish.main([], root) == 0
+    assert "| new |" in (root / "docs/scaling.md").read_text()

@@ -17,6 +17,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas
 import seaborn
+from matplotlib import rcsetup
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.collections import PolyCollection
@@ -109,7 +110,7 @@ def look() -> Iterator[None]:
     rc = seaborn.axes_style("ticks") | seaborn.plotting_context("paper", font_scale=0.95)
     rc |= {"axes.grid": True, "grid.color": "0.9", "grid.linewidth": 0.6, "axes.spines.top": False}
     rc |= {"axes.spines.right": False, "font.family": "DejaVu Sans", "lines.markersize": 4.5, "lines.linewidth": 1.3}
-    rc |= {"axes.prop_cycle": mpl.cycler(color=COLOURS), "legend.frameon": False, "legend.fontsize": 7.5}
+    rc |= {"axes.prop_cycle": rcsetup.cycler(color=COLOURS), "legend.frameon": False, "legend.fontsize": 7.5}
     rc |= {"pdf.fonttype": 42, "axes.titlesize": 9, "figure.dpi": 100, "axes.titlelocation": "left"}
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values that are not finite, which the panels tell of
@@ -216,7 +217,7 @@ def limits(axes: Axes, **ends: tuple[float | None, float | None]) -> None:
 
 def log_ticks(axis: Axis) -> None:
     """A log axis with plain numbers: at 1, 2 and 5, and at more of them where it spans less than a decade."""
-    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})  # type: ignore[attr-defined]
     low, high = axis.get_view_interval()
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 4, 5, 7)))
     axis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:g}"))
