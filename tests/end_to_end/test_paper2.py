@@ -92,14 +92,14 @@ WRONG = {
     "the same class twice": ("data.negative=[7]", "data.negative=[7]: must not share [7]"),
     "a digit there is not": ("data.negative=[12]", "labels 0 to 9"),
     "more images than there are": ("data.n=20000", "data.n=20000: must be <= 12396"),
-    "vectors": ("data.layout=vector", "needs images as matrices"),
+    "vectors": ("data.layout=vector", "needs inputs that are matrices"),
     "a transform there is not": ("model.transform=dct2", "did you mean 'dct'"),
     "weights kept where they cannot be": (
         ["model.transform=authors", "model.coordinates=transform"], "must be original with model.transform=authors"
     ),
     "a protocol there is not": ("protocol=released_cod", "did you mean 'released_code'"),
     "a batch larger than the data": ("batch_size=101", "batch_size=101: must be <= 100"),
-    "images outside the box": (["data.scale=pixels", "objective.box=[0,0.5]"], "must hold all inputs"),
+    "images outside the box": (["data.scale=pixels", "objective.box=[0,0.5]"], "must contain all inputs"),
 }  # fmt: skip
 
 
