@@ -1,0 +1,142 @@
+"""The columns that expressions can use, from YAML files and sources alone: no run is needed. No torch here."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from src.claims.schema import Number
+from src.claims.yaml_entries import names_in
+from src.config import yaml_files
+from src.errors import ConfigError, nearest
+
+ROOT = Path(__file__).resolve().parents[2]
+CONF, MEASUREMENTS = ROOT / "conf", ROOT / "src" / "measurements"
+OF_EVERY_ROW = {"cell", "experiment", "step", "member", "seed", "final", "converged", "diverged", "matched"}
+OF_EVERY_ROW |= {"steps_taken", "epoch_risk"}
+COMPUTED = {"direction_sketch": "cosine_to_last"}
+"""Measured column → the column that is computed from it when rows are read."""
+
+
+class Columns(NamedTuple):
+    """What the rows of an experiment have: ``config`` keys, and patterns of ``measured`` names."""
+
+    config: frozenset[str]
+    measured: frozenset[str]
+
+    def has(self, name: str) -> bool:
+        """Return whether rows have a column of this name."""
+        return name in self.config or any(re.fullmatch(pattern, name) for pattern in self.measured)
+
+
+@cache
+def of(experiment: str) -> Columns:
+    """Return the columns of an experiment: config keys of all its cells, and what its measurements may name.
+
+    Raises:
+        ConfigError: for an experiment without a file.
+    """
+    path = CONF / "experiment" / f"{experiment}.yaml"
+    if not path.exists():
+        known = [file.stem for file in path.parent.glob("*.yaml")]
+        raise ConfigError("experiment", experiment, f"unknown{nearest(experiment, known)}")
+    groups: dict[str, set[str]] = {}
+    names = {*_visit(CONF / "config.yaml", groups), *_visit(path, groups)}
+    for group, options in groups.items():
+        names |= {name for option in options for name in _keys(_read(CONF / group / f"{option}.yaml"), f"{group}_")}
+    prefix = re.compile(r"measurements_([a-z\d_]+)")
+    files = {found[1] for found in map(prefix.fullmatch, names) if found and (MEASUREMENTS / f"{found[1]}.py").exists()}
+    measured = frozenset().union(*map(_named_by, files))
+    measured |= {computed for column, computed in COMPUTED.items() if column in measured}
+    return Columns(frozenset(names | OF_EVERY_ROW), measured)
+
+
+def unknown(number: Number) -> list[str]:
+    """Return one sentence for every column in the expressions of a number that an experiment of it does not have."""
+    expressions = [number.quantity, number.rows, number.baseline, number.x, number.trials, number.converged]
+    names = {*number.group_by, *number.min_distinct}.union(*(names_in(ast.parse(text)) for text in expressions if text))
+    found = [of(experiment) for experiment in number.experiments]
+    sentences = []
+    for name in sorted(names):
+        if not any(columns.has(name) for columns in found):
+            hint = nearest(name, set().union(*(columns.config | columns.measured for columns in found)))
+            sentences.append(f"{name}: not a column of {', '.join(number.experiments)}{hint}")
+    return sentences
+
+
+def recorded(cells: Path) -> list[str] | None:
+    """Return the measured columns of the first finished cell of a folder; None without one."""
+    for summary in sorted(cells.glob("*/summary.json")):
+        rows = [json.loads(line) for line in (summary.parent / "metrics.jsonl").read_text("utf-8").splitlines()]
+        return sorted({column for row in rows for column in row} - OF_EVERY_ROW)
+    return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return yaml_files.read(path, path.parent.name, dict, "a mapping of keys to values") if path.exists() else {}
+
+
+def _visit(path: Path, groups: dict[str, set[str]]) -> Iterator[str]:
+    """Yield the config keys of a file with a place at the top level and of those it chooses.
+
+    The options of all other groups are collected in ``groups``; those of a file replace those it overrides.
+    """
+    content = _read(path)
+    for default in content.get("defaults", []):
+        key, option = next(iter(default.items())) if isinstance(default, dict) else (path.parent.name, default)
+        group = key.removeprefix("override ").strip("/")
+        if (CONF / group / f"{option}.yaml").exists():
+            yield from _choose(group, {option}, groups, swept=False)
+    swept = content.get("hydra", {}).get("sweeper", {}).get("params", {})
+    for key, value in swept.items():
+        if (CONF / key).is_dir():
+            options = (
+                {file.stem for file in (CONF / key).glob("*.yaml")} if "$" in str(value) else str(value).split(",")
+            )
+            yield from _choose(key, set(options), groups, swept=True)
+        yield key.replace(".", "_")
+    yield from _keys({key: value for key, value in content.items() if key not in ("defaults", "hydra", "profiles")})
+
+
+def _choose(group: str, options: set[str], groups: dict[str, set[str]], swept: bool) -> Iterator[str]:
+    own = {}
+    for option in options:
+        path = CONF / group / f"{option}.yaml"
+        if path.exists() and path.read_text("utf-8").startswith("# @package _global_"):
+            yield from _visit(path, chosen := {})
+            for name, found in chosen.items():
+                own.setdefault(name, set()).update(found)
+        else:
+            own.setdefault(group, set()).add(option)
+    for name, found in own.items():
+        groups[name] = groups.get(name, set()) | found if swept else found
+
+
+def _keys(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in content.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{key}_")
+
+
+@cache
+def _named_by(measurement: str) -> frozenset[str]:
+    """Return patterns of the columns of a measurement: its texts, alone and as f-strings fill them in."""
+    tree = ast.parse((MEASUREMENTS / f"{measurement}.py").read_text("utf-8"))
+    used = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "src.measurements"]
+    inner = frozenset().union(*(_named_by(alias.name) for node in used for alias in node.names))
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    words = {text for text in texts if re.fullmatch(r"[a-z_]\w*", text)} | inner
+    hole = f"(?:{'|'.join(sorted(words))}|\\d+|)"
+    patterns = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            pieces = [piece.value if isinstance(piece, ast.Constant) else hole for piece in node.values]
+            if all(piece == hole or re.fullmatch(r"\w*", piece) for piece in pieces):
+                patterns.add("".join(pieces))
+    return frozenset(words | patterns)
