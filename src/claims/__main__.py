@@ -69,8 +69,8 @@ def _columns(words: list[str], outputs: Path) -> int:
     found, measured = columns.of(words[0]), columns.recorded(outputs / words[0])
     print("config keys:", *sorted(found.config), sep="\n  ")
     if measured is None:
-        print("measured (names in the sources of its measurements; a run shows which):")
-        measured = sorted(found.measured)
+        print("measured (names in the sources of its measurements; once a cell has finished, those it has):")
+        measured = found.shown
     else:
         print(f"measured (in {outputs / words[0]}):")
     print(*(f"  {name}" for name in measured), sep="\n")

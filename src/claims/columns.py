@@ -24,10 +24,15 @@ COMPUTED = {"direction_sketch": "cosine_to_last"}
 
 
 class Columns(NamedTuple):
-    """What the rows of an experiment have: ``config`` keys, and patterns of ``measured`` names."""
+    """What the rows of an experiment have: ``config`` keys and ``measured`` names, pattern → how to show it."""
 
     config: frozenset[str]
-    measured: frozenset[str]
+    measured: Mapping[str, str]
+
+    @property
+    def shown(self) -> list[str]:
+        """The measured names for people, ``gamma_{name}``."""
+        return sorted(filter(None, set(self.measured.values())))
 
     def has(self, name: str) -> bool:
         """Return whether rows have a column of this name."""
@@ -51,8 +56,8 @@ def of(experiment: str) -> Columns:
         names |= {name for option in options for name in _keys(_read(CONF / group / f"{option}.yaml"), f"{group}_")}
     prefix = re.compile(r"measurements_([a-z\d_]+)")
     files = {found[1] for found in map(prefix.fullmatch, names) if found and (MEASUREMENTS / f"{found[1]}.py").exists()}
-    measured = frozenset().union(*map(_named_by, files))
-    measured |= {computed for column, computed in COMPUTED.items() if column in measured}
+    measured = {pattern: name for file in files for pattern, name in _named_by(file).items()}
+    measured |= {computed: computed for column, computed in COMPUTED.items() if column in measured}
     return Columns(frozenset(names | OF_EVERY_ROW), measured)
 
 
@@ -64,7 +69,7 @@ def unknown(number: Number) -> list[str]:
     sentences = []
     for name in sorted(names):
         if not any(columns.has(name) for columns in found):
-            hint = nearest(name, set().union(*(columns.config | columns.measured for columns in found)))
+            hint = nearest(name, set().union(*(columns.config.union(columns.shown) for columns in found)))
             sentences.append(f"{name}: not a column of {', '.join(number.experiments)}{hint}")
     return sentences
 
@@ -125,18 +130,24 @@ def _keys(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 @cache
-def _named_by(measurement: str) -> frozenset[str]:
-    """Return patterns of the columns of a measurement: its texts, alone and as f-strings fill them in."""
+def _named_by(measurement: str) -> dict[str, str]:
+    """Return patterns of the columns of a measurement: its texts, alone and as f-strings fill them in.
+
+    Any text of the module may fill an f-string; only keys of mappings are shown, the others are rather options.
+    """
     tree = ast.parse((MEASUREMENTS / f"{measurement}.py").read_text("utf-8"))
-    used = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "src.measurements"]
-    inner = frozenset().union(*(_named_by(alias.name) for node in used for alias in node.names))
-    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    words = {text for text in texts if re.fullmatch(r"[a-z_]\w*", text)} | inner
-    hole = f"(?:{'|'.join(sorted(words))}|\\d+|)"
-    patterns = set()
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    used = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module == "src.measurements"]
+    named = {pattern: name for node in used for alias in node.names for pattern, name in _named_by(alias.name).items()}
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    keys = [key for node in nodes if isinstance(node, ast.Dict) for key in node.keys]
+    keys += [node.slice for node in nodes if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)]
+    shown = {key.value for key in keys if isinstance(key, ast.Constant)}
+    named |= {text: text if text in shown else "" for text in texts if re.fullmatch(r"[a-z_]\w*", text)}
+    hole = f"(?:{'|'.join(sorted(named))}|\\d+|)"
+    for node in nodes:
         if isinstance(node, ast.JoinedStr):
             pieces = [piece.value if isinstance(piece, ast.Constant) else hole for piece in node.values]
             if all(piece == hole or re.fullmatch(r"\w*", piece) for piece in pieces):
-                patterns.add("".join(pieces))
-    return frozenset(words | patterns)
+                named["".join(pieces)] = ast.unparse(node)[2:-1]
+    return named

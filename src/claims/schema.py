@@ -107,7 +107,7 @@ class Number(Model):
     def _by_statistic(cls, entry: dict[str, Any]) -> dict[str, Any]:
         named = [key for key in entry if key in STATISTICS]
         if len(named) != 1 or {"statistic", "quantity"} & entry.keys():
-            hint = "".join(nearest(str(key), STATISTICS) for key in entry if key not in cls.model_fields)
+            hint = "".join(nearest(str(key), STATISTICS) for key in entry if key not in (*cls.model_fields, *named))
             raise ConfigError("statistic", named or "?", f"must be one key of {', '.join(STATISTICS)}{hint}")
         rest = {key: value for key, value in entry.items() if key not in named}
         return rest | {"statistic": named[0], "quantity": entry[named[0]]}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from src.claims import schema
+from src.claims.results import ClaimResult
 from src.config import sweep
 from src.report import html, paper_page
 from src.results import store, wandb_run
@@ -48,7 +49,7 @@ def specification(paper: int, profile: str, outputs: Path) -> dict[str, Any]:
     sweeps = {name: Sweep(*sweep.first([f"+experiment={name}", f"profile={profile}"])) for name in names}
     title, plots, _ = paper_page.of_paper(paper)
     folder = paper_page.folder_of(outputs, f"paper{paper}", profile)
-    judged = {record["id"]: record for record in store.read_json(folder / "claims.json") or []}
+    judged = {result.id: result for result in paper_page.read_claims(folder / "claims.json")}
     overview = {
         "name": "Verdicts",
         "panels": [
@@ -68,26 +69,27 @@ def specification(paper: int, profile: str, outputs: Path) -> dict[str, Any]:
 
 
 def _section(
-    claim: schema.Claim, judged: Mapping[str, Any] | None, sweeps: Mapping[str, Sweep], outputs: Path
+    claim: schema.Claim, judged: ClaimResult | None, sweeps: Mapping[str, Sweep], outputs: Path
 ) -> dict[str, Any]:
-    criteria = [f"- {part.says}: {schema.shown(part.criterion)}" for part in claim.parts]
-    verdict = f"\n\n**{judged['verdict']}**: {judged['says']}: {html.measured(judged)}" if judged else ""
+    criteria = [f"- {part.name}: {schema.shown(part.criterion)}" for part in claim.parts]
+    criteria += [f"- {number.name}: reported" for number in claim.reports]
+    verdict = f"\n\n**{judged.verdict}**: {judged.name}: {html.measured(judged)}" if judged else ""
     text = f"{claim.statement}\n\n`{claim.formula}`\n\n{claim.source}{verdict}\n\n" + "\n".join(criteria)
     panels: list[dict[str, Any]] = [{"kind": "text", "text": text}]
     for name in claim.experiments:
-        swept, own = sweeps[name], [part for part in claim.parts if name in part.experiments]
+        swept, own = sweeps[name], [number for number in claim.numbers if name in number.experiments]
         columns = store.flatten(swept.config).keys() | BOOKKEEPING
         curves = _curves(outputs / name)
-        metrics = dict.fromkeys(metric for part in own for metric in _measured(part, columns))
+        metrics = dict.fromkeys(metric for number in own for metric in _measured(number, columns))
         for metric in metrics or ["log_risk"]:  # all of a part may be derived from rows that W&B does not have
             panels += [panel for panel in _panels(metric, name, swept, curves) if panel not in panels]
     return {"name": f"{claim.id} {claim.statement}", "panels": panels}
 
 
-def _measured(part: schema.Part, columns: Iterable[str]) -> list[str]:
-    """The measured columns in the expressions of a part, in their order."""
+def _measured(number: schema.Number, columns: Iterable[str]) -> list[str]:
+    """The measured columns in the expressions of a number, in their order."""
     found: list[str] = []
-    for expression in filter(None, (part.value, part.of, part.against)):
+    for expression in filter(None, (number.quantity, number.trials, number.x)):
         nodes = list(ast.walk(ast.parse(expression, mode="eval")))
         called = {getattr(node.func, "id", "") for node in nodes if isinstance(node, ast.Call)}
         found += [n.id for n in nodes if isinstance(n, ast.Name) and n.id not in called and n.id not in columns]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from src.claims import deviations, verdicts
 from src.claims import schema as claim_schema
+from src.claims.results import ClaimResult
 from src.config import schema, sweep
 from src.errors import ConfigError, unwritable
 from src.report import index_page, paper_page
@@ -40,8 +41,8 @@ def experiment(configs: Sequence[dict[str, Any]], overrides: Sequence[str], say:
     """Conclude one experiment, with the claims and effects that rest on it; the exit code as for ``paper``."""
     name, number = configs[0]["name"], configs[0]["paper"]
     judged = [] if number is None else [claim for claim in claim_schema.load(number) if name in claim.experiments]
-    entries = [] if number is None else deviations.load(number)
-    shown = [entry for entry in entries if entry.effect and name in entry.effect.experiments]
+    from_paper = [] if number is None else deviations.load(number)
+    shown = [each for each in from_paper if each.effect and name in each.effect.experiments]
     return _conclude(number, {name: configs}, overrides, name, judged, shown, say, note_absent=False)
 
 
@@ -51,7 +52,7 @@ def _conclude(
     overrides: Sequence[str],
     title: str,
     wanted: Sequence[claim_schema.Claim],
-    entries: Sequence[deviations.Entry],
+    from_paper: Sequence[deviations.Deviation],
     say: Say,
     note_absent: bool = True,
 ) -> int:
@@ -60,8 +61,8 @@ def _conclude(
             for name, configs in sweeps.items()}  # fmt: skip
     done = {name: cells for name, cells in done.items() if cells}
     total, finished = sum(map(len, sweeps.values())), sum(map(len, done.values()))
-    _tell_failures(sweeps, say)
-    _tell_changed_code([cell for cells in done.values() for cell in cells], say)
+    _log_failures(sweeps, say)
+    _log_changed_code([cell for cells in done.values() for cell in cells], say)
     whole = True
     if finished and number is not None and config["report"]:
         folder = paper_page.folder_of(Path(config["outputs"]), title, config["profile"], _mark(overrides))
@@ -72,16 +73,17 @@ def _conclude(
         say(paper_page.terminal_table(judged))  # before anything that can fail and is not needed for it
 
         def show() -> bool:
-            effects, commands = deviations.measure(entries, frames), _commands(sweeps, overrides)
+            effects, commands = deviations.measure(from_paper, frames), _commands(sweeps, overrides)
             built = paper_page.build(number, folder, frames, done, commands, judged, effects, note_absent=note_absent)
             say(f"report: {built.page}")
             return built.changed
 
         changed, whole = _attempt("report", folder, show, say)
         if changed:
-            _attempt("W&B", folder, lambda: wandb_mirror.tell_report(config, folder, title, judged), say)
+            plain = paper_page.plain(judged)
+            _attempt("W&B", folder, lambda: wandb_mirror.tell_report(config, folder, title, plain), say)
             _, whole = _attempt("index", folder.parent, lambda: index_page.write(Path(config["outputs"])), say)
-        _tell_verdicts(sweeps, wanted, judged, say)
+        _mirror_verdicts(sweeps, wanted, judged, say)
     where = Path(config["outputs"]) / (next(iter(sweeps)) if len(sweeps) == 1 else "")
     say(f"{finished} of {total} cells done; results in {where}")
     return 1 if finished < total else 0 if whole else 2
@@ -112,29 +114,29 @@ def _judged(
     frames: Mapping[str, pandas.DataFrame],
     planned: Mapping[str, int],
     others: Mapping[str, Mapping[str, str]],
-) -> list[dict[str, Any]]:
-    """The verdicts; a claim that rests on cells of another protocol has its numbers, and none.
+) -> list[ClaimResult]:
+    """Return the verdicts; a claim that rests on cells of another protocol has its numbers and no verdict.
 
     ``others`` are, by experiment, what ``sweep.other_protocol`` gives. A claim that selects rows by the name of an
     optimizer (or of data, a model, an objective) is made for that one.
     """
     judged = []
-    for claim, record in zip(wanted, verdicts.judge(wanted, frames, planned), strict=True):
-        conditions = " ".join(f"{part.where} {part.versus}" for part in claim.parts)
+    for claim, result in zip(wanted, verdicts.judge(wanted, frames, planned), strict=True):
+        conditions = " ".join(f"{number.rows} {number.baseline}" for number in claim.numbers)
         reasons = [reason for name in claim.experiments for group, reason in others.get(name, {}).items()
                    if f"{group}_name" not in conditions]  # fmt: skip
-        judged.append(verdicts.unjudged(record, f"made for {reasons[0]}") if reasons else record)
+        judged.append(verdicts.unjudged(result, f"made for {reasons[0]}") if reasons else result)
     return judged
 
 
-def _tell_failures(sweeps: Mapping[str, Sequence[dict[str, Any]]], say: Say) -> None:
+def _log_failures(sweeps: Mapping[str, Sequence[dict[str, Any]]], say: Say) -> None:
     for configs in sweeps.values():
         for cell in map(schema.folder, configs):
             if (status := store.status(cell))["state"] == "failed":
                 say(f"FAILED {cell}: {status['reason']}")
 
 
-def _tell_changed_code(cells: Sequence[Path], say: Say) -> None:
+def _log_changed_code(cells: Sequence[Path], say: Say) -> None:
     """Say which cells were computed by other code than the present one: finished is not the same as current."""
     changed = {cell: provenance.changed_since((store.read_json(cell / "provenance.json") or {}).get("code", {}))
                for cell in cells}  # fmt: skip
@@ -143,16 +145,16 @@ def _tell_changed_code(cells: Sequence[Path], say: Say) -> None:
         say(f"note: {count} of {len(cells)} cells were computed before {files} changed; force=true runs them anew")
 
 
-def _tell_verdicts(
+def _mirror_verdicts(
     sweeps: Mapping[str, Sequence[dict[str, Any]]],
     wanted: Sequence[claim_schema.Claim],
-    judged: Sequence[Mapping[str, Any]],
+    judged: Sequence[ClaimResult],
     say: Say,
 ) -> None:
-    """Tell W&B, for every finished cell, the verdicts that rest on it and on nothing outside of these sweeps."""
+    """Copy to the W&B run of every finished cell the verdicts that rest on it and on these sweeps alone."""
     failures = []
     whole = {claim.id for claim in wanted if set(claim.experiments) <= set(sweeps)}
-    own = [record for record in judged if record["id"] in whole]
+    own = paper_page.plain(result for result in judged if result.id in whole)
     for name, configs in sweeps.items():
         resting = [claim.id for claim in wanted if name in claim.experiments]
         for config in configs:

@@ -95,6 +95,6 @@ def tell_report(config: Mapping[str, Any], folder: Path, title: str, judged: Seq
         mirror.image(f"figures/{figure.stem}", figure)
     mirror.table("claims", [{k: v for k, v in record.items() if not isinstance(v, list)} for record in judged])
     mirror.summary({f"verdict/{record['id']}": record["verdict"] for record in judged})
-    files = [folder / name for name in ("report.html", "claims.json", "claims.csv", "ledger.json")]
+    files = [folder / name for name in ("report.html", "claims.json", "claims.csv", "deviations.json")]
     mirror.artifact(folder.name, "report", files, {"paper": config["paper"], "profile": config["profile"]})
     mirror.finish()

@@ -14,7 +14,7 @@ from src.runner import cell
 from tests import fabricated, fake_wandb
 
 VERDICTS = [{"id": "P1-C10", "verdict": "reproduced", "experiment": "cluster_width", "cells": []}]
-VERDICTS += [{"id": "P1-C1", "verdict": "undecided", "experiment": "cluster_literal", "cells": []}]
+VERDICTS += [{"id": "P1-C1", "verdict": "inconclusive", "experiment": "cluster_literal", "cells": []}]
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_the_report_arrives_with_figures_table_and_artifact(online, tmp_path):
     folder = tmp_path / "reports" / "paper1"
     (folder / "figures").mkdir(parents=True)
     matplotlib.image.imsave(folder / "figures" / "F1.png", np.zeros((2, 2)))
-    for name in ("report.html", "claims.json", "claims.csv", "ledger.json"):
+    for name in ("report.html", "claims.json", "claims.csv", "deviations.json"):
         (folder / name).write_text(f"this is {name}")
     wandb_mirror.tell_report(config, folder, "paper1", VERDICTS)
     (run,) = server.runs

@@ -37,8 +37,8 @@ all("details").forEach(details => details.addEventListener("toggle", () => {
 // Claims can be filtered by verdict and text, and sorted.
 const table = document.querySelector("table.claims"), tools = document.querySelector(".tools");
 if (table && tools) {
-  const claims = all(":scope > tbody", table), told = document.getElementById("shown");
-  const worst = ["contradicted", "undecided", "not run", "reproduced"];
+  const claims = all(":scope > tbody", table), shown = document.getElementById("shown");
+  const worst = ["contradicted", "inconclusive", "not run", "reproduced"];
   const orders = {
     paper: () => 0,
     verdict: (a, b) => worst.indexOf(a.dataset.verdict) - worst.indexOf(b.dataset.verdict),
@@ -54,7 +54,7 @@ if (table && tools) {
       claim.hidden = !verdicts.includes(claim.dataset.verdict) || !words.every(word => text.get(claim).includes(word));
     });
     table.append(...[...claims].sort(orders[tools.elements.order.value]));
-    told.textContent = claims.filter(claim => !claim.hidden).length + " of " + claims.length + " claims shown";
+    shown.textContent = claims.filter(claim => !claim.hidden).length + " of " + claims.length + " claims shown";
   };
   tools.hidden = false;
   tools.addEventListener("input", apply);
