@@ -35,9 +35,10 @@ test-dispatch: setup  ## run the numerical tests as a CPU of another brand would
 test-faults: setup  ## break small runs on purpose, on two cores in 10 minutes; SEED=7 breaks them the same way again
 	unshare --map-root-user --mount $(RUN) -m tests.faults $(if $(SEED),seed=$(SEED)) $(ARGS)
 
-lint: setup  ## check the style
+lint: setup  ## check the style, and the files of claims and deviations
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(RUN) -m src.claims check
 
 smoke: PROFILE := smoke
 smoke: reproduce  ## every experiment at its smallest, in seconds

@@ -100,10 +100,8 @@ def _visit(path: Path, groups: dict[str, set[str]]) -> Iterator[str]:
     swept = content.get("hydra", {}).get("sweeper", {}).get("params", {})
     for key, value in swept.items():
         if (CONF / key).is_dir():
-            options = (
-                {file.stem for file in (CONF / key).glob("*.yaml")} if "$" in str(value) else str(value).split(",")
-            )
-            yield from _choose(key, set(options), groups, swept=True)
+            known = {file.stem for file in (CONF / key).glob("*.yaml")}
+            yield from _choose(key, known if "$" in str(value) else set(value.split(",")), groups, swept=True)
         yield key.replace(".", "_")
     yield from _keys({key: value for key, value in content.items() if key not in ("defaults", "hydra", "profiles")})
 

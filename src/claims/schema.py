@@ -49,6 +49,15 @@ WORST = ("min", "max", "best_vs_best", "worst_vs_best")
 COMPANIONS = dict.fromkeys(("slope", "r2", "intercept"), "x") | {"rate": "trials"}
 COMPANIONS |= dict.fromkeys(("ratio", "paired_ratio", "best_vs_best", "worst_vs_best"), "baseline")
 """The key that a statistic needs as well."""
+RENAMED = {
+    "says": "name",
+    "value": "the statistic",
+    "where": "rows",
+    "versus": "baseline",
+    "of": "trials",
+    "against": "x",
+}
+RENAMED |= {"each": "group_by", "needs": "min_distinct", "members": "min_seeds", "needs_converged": "require_converged"}
 FOR_ALL = ("rows", "converged")
 FOR_PARTS = (*FOR_ALL, "min_distinct", "min_seeds", "require_converged")
 """Keys of a claim that are those of its numbers."""
@@ -105,6 +114,8 @@ class Number(Model):
     @model_validator(mode="before")
     @classmethod
     def _by_statistic(cls, entry: dict[str, Any]) -> dict[str, Any]:
+        if old := [key for key in entry if key in RENAMED]:
+            raise ConfigError(old[0], entry[old[0]], f"is now called {RENAMED[old[0]]}")
         named = [key for key in entry if key in STATISTICS]
         if len(named) != 1 or {"statistic", "quantity"} & entry.keys():
             hint = "".join(nearest(str(key), STATISTICS) for key in entry if key not in (*cls.model_fields, *named))
@@ -280,18 +291,17 @@ def _row_sets(entry: Any, place: str) -> dict[str, str]:
 
 
 def _refined(condition: Any, sets: Mapping[str, str]) -> Any:
-    """Return the condition with those of sets in the place of their names; what is no expression as it is."""
+    """Return the condition with those of sets in the place of their names; what is no expression, as it is."""
     try:
-        tree = ast.parse(condition, mode="eval").body
-    except (SyntaxError, TypeError):
+        text = expression(line(condition)).encode()  # positions in a tree are in bytes
+    except ValueError:
         return condition
+    tree = ast.parse(text, mode="eval").body
     terms = tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And) else [tree]
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in sets]
     for node in sorted(names, key=lambda node: node.col_offset, reverse=True):
         inner = ast.parse(sets[node.id], mode="eval").body
-        plain = isinstance(inner, ast.Compare | ast.Name) or (
-            isinstance(inner, ast.BoolOp) and isinstance(inner.op, ast.And)
-        )
-        text = sets[node.id] if plain and node in terms else f"({sets[node.id]})"
-        condition = condition[: node.col_offset] + text + condition[node.end_col_offset :]
-    return condition
+        plain = {type(inner), type(getattr(inner, "op", None))} & {ast.Name, ast.Compare, ast.And}
+        inserted = sets[node.id] if plain and node in terms else f"({sets[node.id]})"
+        text = text[: node.col_offset] + inserted.encode() + text[node.end_col_offset :]
+    return text.decode()

@@ -108,6 +108,7 @@ def test_a_loop_over_values_needs_no_table(tmp_path):
         (changed(median="a / / b"), ("P9-C1.parts[0].quantity=a / / b", "is not an expression")),
         (changed(rows="final and"), ("P9-C1.parts[0].rows", "is not an expression")),
         (changed(baseline="a"), ("P9-C1.parts[0].baseline=a", "goes with ratio, paired_ratio")),
+        (changed(says="x"), ("P9-C1.parts[0].says=x", "is now called name")),
         (changed(trials="points"), ("P9-C1.parts[0].trials", "goes with rate")),
         (changed(min_distinct={"data_k": 0}), ("P9-C1.parts[0].min_distinct.data_k", "greater than or equal to 1")),
         (changed(min_seeds=True), ("P9-C1.parts[0].min_seeds=true", "must be a valid integer")),
