@@ -93,10 +93,10 @@ def published(root: Path, paper: int, outputs: Path, texts: Mapping[Path, bytes]
         ConfigError: for a report, marker or figure that is missing.
     """
     report = outputs / "reports" / f"paper{paper}"
+    if not (report / "claims.json").exists():
+        raise ConfigError("report", report, f"is missing; make reproduce-paper{paper} builds it")
     judged = paper_page.read_claims(report / "claims.json")
     deviations = store.read_json(report / "deviations.json")
-    if not judged:
-        raise ConfigError("report", report, f"is missing; make reproduce-paper{paper} builds it")
     origin = provenance(outputs, judged)
     checks = [result for result in judged if result.check]
     verdicts = f"{origin}\n\n{verdict_table([result for result in judged if not result.check])}"

@@ -7,6 +7,7 @@ import pytest
 import wandb
 
 from src.claims import schema, verdicts
+from src.claims.results import Verdict
 from src.config import sweep
 from src.dashboards import __main__ as command
 from src.dashboards import workspaces
@@ -81,7 +82,7 @@ def test_a_verdict_stands_in_its_section(tmp_path):
     folder = tmp_path / "reports" / "paper1"
     folder.mkdir(parents=True)
     result = verdicts.judge(verdicts.load(1), {})[1]
-    numbers = {"verdict": "contradicted", "name": "exponent", "estimate": 0.7, "low": 0.6, "high": 0.8}
+    numbers = {"verdict": Verdict.CONTRADICTED, "name": "exponent", "estimate": 0.7, "low": 0.6, "high": 0.8}
     store.write_json(folder / "claims.json", paper_page.plain([result.model_copy(update=numbers)]))
     spec = workspaces.specification(1, "default", tmp_path)
     (section,) = [section for section in spec["sections"] if section["name"].startswith("P1-C2 ")]

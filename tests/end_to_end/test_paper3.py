@@ -6,7 +6,7 @@ from math import log
 import pytest
 
 from src import run as entry
-from src.claims import verdicts
+from src.claims import columns, verdicts
 from src.results import store
 
 OVERRIDES = ["profile=smoke", "tracking.mode=disabled"]
@@ -35,6 +35,9 @@ def test_seven_optimizers_and_the_claims_on_them(tmp_path):
     judged = verdicts.judge(resting, {"muon_margin": rows})
     assert len(judged) >= 7
     assert {result.verdict for result in judged} <= {"inconclusive", "not run"}, "one seed decides nothing"
+    assert not [column for column in rows if not columns.of("muon_margin").has(column)], (
+        "src.claims check knows them all"
+    )
 
 
 def test_a_row_where_the_loss_is_first_reached(tmp_path):

@@ -12,6 +12,7 @@ import yaml
 from markupsafe import escape as escaped
 
 from src.claims import deviations, verdicts
+from src.claims.results import Verdict
 from src.report import index_page, paper_page
 from tests import fabricated
 
@@ -212,7 +213,9 @@ def test_the_terminal_table_has_a_line_per_claim_and_reasons(built):
     lines = paper_page.terminal_table(judged).splitlines()
     assert sum(line.startswith("P1-C") for line in lines) == len(judged)
     assert lines[-1] == "16 reproduced"
-    failed = judged[0].model_copy(update={"verdict": "inconclusive", "reason": "the interval straddles the bound"})
+    failed = judged[0].model_copy(
+        update={"verdict": Verdict.INCONCLUSIVE, "reason": "the interval straddles the bound"}
+    )
     text = paper_page.terminal_table([failed, *judged[1:]])
     assert "the interval straddles the bound" in text
     assert "1 inconclusive" in text
@@ -220,7 +223,7 @@ def test_the_terminal_table_has_a_line_per_claim_and_reasons(built):
 
 def test_a_check_of_the_code_is_shown_apart_and_not_counted(built, tmp_path):
     *_, commands, judged = built[1]
-    judged = [judged[0].model_copy(update={"check": True, "verdict": "passed"}), *judged[1:3]]
+    judged = [judged[0].model_copy(update={"check": True, "verdict": Verdict.PASSED}), *judged[1:3]]
     text = paper_page.terminal_table(judged)
     assert text.index("2 reproduced") < text.index("checks of the code:") < text.index("P1-C1 ")
     page = paper_page.build(1, tmp_path / "reports" / "paper1", {}, {}, commands, judged).page.read_text()
