@@ -103,6 +103,8 @@ def _visit(path: Path, groups: dict[str, set[str]]) -> Iterator[str]:
             known = {file.stem for file in (CONF / key).glob("*.yaml")}
             yield from _choose(key, known if "$" in str(value) else set(value.split(",")), groups, swept=True)
         yield key.replace(".", "_")
+    for profile in content.get("profiles", {}).values():
+        yield from _keys(profile, "size_")
     yield from _keys({key: value for key, value in content.items() if key not in ("defaults", "hydra", "profiles")})
 
 

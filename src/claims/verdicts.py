@@ -49,12 +49,12 @@ def unjudged(result: ClaimResult, reason: str) -> ClaimResult:
     """Return a result with all its numbers and, for the ``reason`` given, no verdict on any of them."""
     plain = {"verdict": Verdict.NOT_RUN, "reason": reason}
 
-    def numbers(results: Sequence[NumberResult]) -> tuple[NumberResult, ...]:
-        groups = [tuple(group.model_copy(update=plain) for group in number.groups) for number in results]
-        pairs = zip(results, groups, strict=True)
-        return tuple(number.model_copy(update=plain | {"groups": groups}) for number, groups in pairs)
+    def unjudged_number(number: NumberResult) -> NumberResult:
+        groups = tuple(group.model_copy(update=plain) for group in number.groups)
+        return number.model_copy(update=plain | {"groups": groups})
 
-    return result.model_copy(update=plain | {"parts": numbers(result.parts), "reports": numbers(result.reports)})
+    numbers = {key: tuple(map(unjudged_number, getattr(result, key))) for key in ("parts", "reports")}
+    return result.model_copy(update=plain | numbers)
 
 
 def informational(number: Number, frames: Mapping[str, pandas.DataFrame], name: str) -> NumberResult:

@@ -120,7 +120,7 @@ def _is_current(folder: Path, inputs: Path, digest: str) -> bool:
 
 def plain(results: Iterable[BaseModel]) -> list[dict[str, Any]]:
     """Return results as what JSON can hold."""
-    return exhibits.finite([result.model_dump() for result in results])
+    return exhibits.finite([result.model_dump(mode="json") for result in results])
 
 
 def read_claims(file: Path) -> list[ClaimResult]:
