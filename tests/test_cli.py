@@ -10,12 +10,13 @@ import pytest
 
 from scripts import offline_runs, publish, reproduce
 from src import cli, status
+from src.claims import __main__ as claims
 from src.dashboards import __main__ as dashboards
 from src.errors import ConfigError
 from src.report import __main__ as report
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = [status, report, dashboards, offline_runs, publish, reproduce]
+COMMANDS = [status, report, claims, dashboards, offline_runs, publish, reproduce]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)

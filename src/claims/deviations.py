@@ -15,7 +15,7 @@ from pydantic import AfterValidator
 
 from src.claims.results import NumberResult
 from src.claims.schema import STATISTICS, Number
-from src.claims.yaml_entries import Model, Text, check_ids, parse
+from src.claims.yaml_entries import Model, Text, check_entries, parse
 from src.config import yaml_files
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def load(paper: int, folder: Path = FOLDER) -> list[Deviation]:
 def read(path: Path) -> list[Deviation]:
     """Return the deviations of a file."""
     entries = yaml_files.read(path, "deviations", list, "a list of mappings, each with the key id")
-    check_ids(entries, path.stem)
+    check_entries(entries, "deviations", path)
     return [_deviation(entry, f"{path.stem}[{index}]") for index, entry in enumerate(entries)]
 
 
@@ -92,11 +92,10 @@ def measure(deviations: Sequence[Deviation], frames: Mapping[str, pandas.DataFra
     return [MeasuredDeviation(**dict(each) | {"effect": effects[each.id]}) for each in deviations]
 
 
-def _deviation(entry: Any, place: str) -> Deviation:
+def _deviation(entry: Mapping[str, Any], place: str) -> Deviation:
     """Read the mappings within first, so that an error names its place in them."""
-    if isinstance(entry, dict):
-        place, entry = str(entry.get("id", place)), dict(entry)
-        for key, kind, also in (("switch", Switch, ()), ("effect", Number, STATISTICS)):
-            if entry.get(key) is not None:
-                entry[key] = parse(kind, entry[key], f"{place}.{key}", also)
+    place, entry = str(entry.get("id", place)), dict(entry)
+    for key, kind, also in (("switch", Switch, ()), ("effect", Number, STATISTICS)):
+        if entry.get(key) is not None:
+            entry[key] = parse(kind, entry[key], f"{place}.{key}", also)
     return parse(Deviation, entry, place)

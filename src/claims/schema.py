@@ -22,7 +22,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, model_validator
 
-from src.claims.yaml_entries import Count, Expression, Model, Names, Text, check_ids, expression, line, parse
+from src.claims.yaml_entries import Count, Expression, Model, Names, Text, check_entries, expression, line, parse
 from src.config import yaml_files
 from src.constraints import Range
 from src.errors import ConfigError, nearest
@@ -196,24 +196,17 @@ def load(paper: int, folder: Path = FOLDER) -> list[Claim]:
 
 def read(path: Path, paper: int = 0) -> list[Claim]:
     """Return the claims of a file; ``paper`` is the number they get."""
-    shape = "a mapping with the list claims"
-    head = dict(yaml_files.read(path, "claims", dict, shape))
+    head = dict(yaml_files.read(path, "claims", dict, "a mapping with the list claims"))
     entries = head.pop("claims", None)
-    if not isinstance(entries, list):
-        raise ConfigError("claims", path.name, f"must be {shape}")
-    check_ids(entries, path.stem)
+    check_entries(entries, "claims", path)
     sets = _row_sets(head.pop("rows", {}), f"{path.stem}.rows")
     converged = {"converged": head.pop("converged", "converged")}
     for name, table in head.items():
         if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
             raise ConfigError(f"{path.stem}.{name}", table, "must be rows, claims or a table, entry → its words")
-    claims = []
-    for index, entry in enumerate(entries):
-        if not isinstance(entry, dict):
-            raise ConfigError(f"{path.stem}[{index}]", entry, "must be a mapping, a claim with the key id")
-        place = str(entry.get("id", f"{path.stem}[{index}]"))
-        claims.append(_claim(converged | entry, paper, sets, head, place))
-    return claims
+    places = [str(entry.get("id", f"{path.stem}[{index}]")) for index, entry in enumerate(entries)]
+    entries = [converged | entry for entry in entries]
+    return [_claim(entry, paper, sets, head, place) for entry, place in zip(entries, places, strict=True)]
 
 
 def shown(criterion: Range | None) -> str:

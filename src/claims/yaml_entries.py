@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -50,11 +51,13 @@ def parse(kind: type[M], entry: Any, place: str, also: Iterable[str] = ()) -> M:
     raise ConfigError(key, error["input"], message)
 
 
-def check_ids(entries: Sequence[Any], place: str) -> None:
-    """Raise ConfigError if two entries have the same ``id``."""
-    ids = [entry["id"] for entry in entries if isinstance(entry, Mapping) and "id" in entry]
+def check_entries(entries: Any, kind: str, path: Path) -> None:
+    """Raise ConfigError unless the entries of a file are a list of mappings without the same ``id`` twice."""
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ConfigError(kind, path.name, f"must have a list of {kind}, each a mapping with the key id")
+    ids = [entry["id"] for entry in entries if "id" in entry]
     if twice := next((name for name in ids if ids.count(name) > 1), None):
-        raise ConfigError(f"{place}.id", twice, "stands twice")
+        raise ConfigError(f"{path.stem}.id", twice, "stands twice")
 
 
 def line(value: Any) -> str:
