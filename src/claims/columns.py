@@ -50,12 +50,12 @@ def of(experiment: str) -> Columns:
     if not path.exists():
         known = [file.stem for file in path.parent.glob("*.yaml")]
         raise ConfigError("experiment", experiment, f"unknown{nearest(experiment, known)}")
-    groups: dict[str, set[str]] = {}
-    names = {*_visit(CONF / "config.yaml", groups), *_visit(path, groups)}
-    for group, options in groups.items():
+    base: dict[str, set[str]] = {}
+    chosen: dict[str, set[str]] = {}
+    names = {*_visit(CONF / "config.yaml", base), *_visit(path, chosen)}
+    for group, options in (base | chosen).items():
         names |= {name for option in options for name in _keys(_read(CONF / group / f"{option}.yaml"), f"{group}_")}
-    prefix = re.compile(r"measurements_([a-z\d_]+)")
-    files = {found[1] for found in map(prefix.fullmatch, names) if found and (MEASUREMENTS / f"{found[1]}.py").exists()}
+    files = [file.stem for file in MEASUREMENTS.glob("*.py") if f"measurements_{file.stem}" in names]
     measured = {pattern: name for file in files for pattern, name in _named_by(file).items()}
     measured |= {computed: computed for column, computed in COMPUTED.items() if column in measured}
     return Columns(frozenset(names | OF_EVERY_ROW), measured)
@@ -87,39 +87,27 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _visit(path: Path, groups: dict[str, set[str]]) -> Iterator[str]:
-    """Yield the config keys of a file with a place at the top level and of those it chooses.
+    """Yield the config keys of a file with its place at the top level, and of such files that it chooses or sweeps.
 
-    The options of all other groups are collected in ``groups``; those of a file replace those it overrides.
+    The options of all other groups are collected in ``groups``.
     """
     content = _read(path)
+    options = []
     for default in content.get("defaults", []):
-        key, option = next(iter(default.items())) if isinstance(default, dict) else (path.parent.name, default)
-        group = key.removeprefix("override ").strip("/")
-        if (CONF / group / f"{option}.yaml").exists():
-            yield from _choose(group, {option}, groups, swept=False)
-    swept = content.get("hydra", {}).get("sweeper", {}).get("params", {})
-    for key, value in swept.items():
-        if (CONF / key).is_dir():
-            known = {file.stem for file in (CONF / key).glob("*.yaml")}
-            yield from _choose(key, known if "$" in str(value) else set(value.split(",")), groups, swept=True)
+        group, option = next(iter(default.items())) if isinstance(default, dict) else (path.parent.name, default)
+        options.append(CONF / group.removeprefix("override ").strip("/") / f"{option}.yaml")
+    for key, value in content.get("hydra", {}).get("sweeper", {}).get("params", {}).items():
         yield key.replace(".", "_")
+        known = sorted((CONF / key).glob("*.yaml"))  # none for the key of a group, optimizer.lr
+        options += [file for file in known if "$" in str(value) or file.stem in str(value).split(",")]
+    for file in filter(Path.exists, options):
+        if file.read_text("utf-8").startswith("# @package _global_"):
+            yield from _visit(file, groups)
+        else:
+            groups.setdefault(str(file.parent.relative_to(CONF)), set()).add(file.stem)
     for profile in content.get("profiles", {}).values():
         yield from _keys(profile, "size_")
     yield from _keys({key: value for key, value in content.items() if key not in ("defaults", "hydra", "profiles")})
-
-
-def _choose(group: str, options: set[str], groups: dict[str, set[str]], swept: bool) -> Iterator[str]:
-    own = {}
-    for option in options:
-        path = CONF / group / f"{option}.yaml"
-        if path.exists() and path.read_text("utf-8").startswith("# @package _global_"):
-            yield from _visit(path, chosen := {})
-            for name, found in chosen.items():
-                own.setdefault(name, set()).update(found)
-        else:
-            own.setdefault(group, set()).add(option)
-    for name, found in own.items():
-        groups[name] = groups.get(name, set()) | found if swept else found
 
 
 def _keys(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
