@@ -37,9 +37,9 @@ def write(pair: str, page: Path | None = None) -> str:
         raise ConfigError("compare", pair, f"no report in common: {', '.join(left)} here, {', '.join(right)} there")
     claims = compared(left, right)
     summary = summed_up(claims, left, right)
-    beside = Path(names[1]) / "reports" if (Path(names[1]) / "reports").is_dir() else Path(names[1]).parent
+    folder = Path(names[1]) / "reports" if (Path(names[1]) / "reports").is_dir() else Path(names[1]).parent
     plain = [re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") for name in names]
-    page = page or beside / f"compared-{'-and-'.join(plain)}.html"
+    page = page or folder / f"compared-{'-and-'.join(plain)}.html"
     machines = [computed_on(Path(name)) for name in names]
     facts = [(fact, *(machine.get(fact, "not recorded") for machine in machines))
              for fact in dict.fromkeys(fact for machine in machines for fact in machine)]  # fmt: skip

@@ -113,7 +113,7 @@ def test_a_link_unfolds_the_claim_with_its_figures_and_command(pages, page):
     page.run("new Promise(done => setTimeout(done, 300))")
     claim = "document.getElementById('P1-C2')"
     assert page.run(f"{claim}.querySelector('details').open")
-    assert page.run(f"[...{claim}.querySelectorAll('.beside a')].map(a => a.hash)") == ["#F1", "#F3"]
+    assert page.run(f"[...{claim}.querySelectorAll('.shown-by a')].map(a => a.hash)") == ["#F1", "#F3"]
     assert "cluster_k_scaling" in page.run(f"{claim}.querySelector('.command code').innerText")
     page.run(f"{claim}.querySelector('.command button').click(); new Promise(done => setTimeout(done, 100))")
     assert page.run(f"{claim}.querySelector('.command button').innerText") == "copied"

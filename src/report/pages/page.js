@@ -24,7 +24,7 @@ all(".command").forEach(box => {
 // An unfolded claim shows its figures: the pictures further down, not a second copy of them.
 all("details").forEach(details => details.addEventListener("toggle", () => {
   if (!details.open || details.dataset.printed) return;
-  all(".beside:empty", details).forEach(box => box.dataset.figures.split(" ").forEach(id => {
+  all(".shown-by:empty", details).forEach(box => box.dataset.figures.split(" ").forEach(id => {
     const image = document.getElementById(id)?.querySelector("img");
     if (!image) return;
     const link = document.createElement("a");
@@ -61,7 +61,7 @@ if (table && tools) {
   tools.addEventListener("submit", event => event.preventDefault());
   tools.addEventListener("reset", () => setTimeout(apply));
   tools.elements.unfold?.addEventListener("click", () => {
-    const folded = all(".says > td > details", table).filter(d => !d.closest("[hidden]"));
+    const folded = all(".statement > td > details", table).filter(d => !d.closest("[hidden]"));
     const open = folded.some(d => !d.open);
     folded.forEach(d => { d.open = open; });
   });
