@@ -114,13 +114,7 @@ def other_protocol(configs: Sequence[Mapping[str, Any]], overrides: Sequence[str
     """
     name, profile = configs[0]["name"], configs[0]["profile"]
     chosen = {word.key_or_group.removesuffix(".name"): word for word in _parsed(overrides) if not word.is_delete()}
-    apart = {
-        "experiment",
-        "launcher",
-        "measurements",
-        "claims",
-        "deviations",
-    }  # say nothing of how a network comes about
+    apart = {"experiment", "launcher", "measurements", "claims", "deviations"}  # do not change how a network is trained
     chosen = {group: chosen[group] for group in sorted((_groups() - apart) & set(chosen))}
     if not chosen:
         return {}
