@@ -49,15 +49,9 @@ WORST = ("min", "max", "best_vs_best", "worst_vs_best")
 COMPANIONS = dict.fromkeys(("slope", "r2", "intercept"), "x") | {"rate": "trials"}
 COMPANIONS |= dict.fromkeys(("ratio", "paired_ratio", "best_vs_best", "worst_vs_best"), "baseline")
 """The key that a statistic needs as well."""
-RENAMED = {
-    "says": "name",
-    "value": "the statistic",
-    "where": "rows",
-    "versus": "baseline",
-    "of": "trials",
-    "against": "x",
-}
-RENAMED |= {"each": "group_by", "needs": "min_distinct", "members": "min_seeds", "needs_converged": "require_converged"}
+RENAMED = {"says": "name", "value": "the statistic", "where": "rows", "versus": "baseline", "of": "trials"}
+RENAMED |= {"against": "x", "each": "group_by", "needs": "min_distinct", "members": "min_seeds"}
+RENAMED |= {"needs_converged": "require_converged"}
 FOR_ALL = ("rows", "converged")
 FOR_PARTS = (*FOR_ALL, "min_distinct", "min_seeds", "require_converged")
 """Keys of a claim that are those of its numbers."""
