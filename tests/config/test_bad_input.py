@@ -366,8 +366,8 @@ def test_a_damaged_option_is_one_line(damage, tmp_path, monkeypatch, capfd):
 
 @pytest.mark.parametrize("load", [claim_schema.load, deviations.load])
 @pytest.mark.parametrize("damage", DAMAGED)
-def test_damaged_claims_and_ledgers_are_one_line(damage, load, tmp_path):
+def test_damaged_claims_and_deviations_are_one_line(damage, load, tmp_path):
     (tmp_path / "paper1.yaml").write_bytes(DAMAGED[damage])
-    with pytest.raises(ConfigError, match=r"(claims|ledger)=paper1\.yaml: ") as refused:
+    with pytest.raises(ConfigError, match=r"(claims|deviations)=paper1\.yaml: ") as refused:
         load(1, tmp_path)
     assert "\n" not in str(refused.value)
