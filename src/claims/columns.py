@@ -135,7 +135,7 @@ def _named_by(measurement: str) -> dict[str, str]:
     hole = f"(?:{'|'.join(sorted(named))}|\\d+|)"
     for node in nodes:
         if isinstance(node, ast.JoinedStr):
-            pieces = [piece.value if isinstance(piece, ast.Constant) else hole for piece in node.values]
+            pieces = [str(piece.value) if isinstance(piece, ast.Constant) else hole for piece in node.values]
             if all(piece == hole or re.fullmatch(r"\w*", piece) for piece in pieces):
                 named["".join(pieces)] = ast.unparse(node)[2:-1]
     return named

@@ -64,7 +64,7 @@ class Deviation(Model):
 class MeasuredDeviation(Deviation):
     """A deviation with the result of its effect."""
 
-    effect: NumberResult | None
+    effect: NumberResult | None  # type: ignore[assignment]
 
 
 def load(paper: int, folder: Path = FOLDER) -> list[Deviation]:

@@ -43,9 +43,11 @@ def build(
     ``momentum`` and ``polar_factor`` are Muon's; ``beta1``, ``beta2`` and ``epsilon`` are Adam's; ``exponent`` and
     ``t0`` are of the schedule that both share.
     """
-    if equal_growth and model.degree is None:
-        raise ConfigError("optimizer.equal_growth", True, "needs a homogeneous model, such as model=mlp")
-    factor = ratio ** (-1 / model.degree) if equal_growth else 1.0
+    factor = 1.0
+    if equal_growth:
+        if model.degree is None:
+            raise ConfigError("optimizer.equal_growth", True, "needs a homogeneous model, such as model=mlp")
+        factor = ratio ** (-1 / model.degree)
     rate = power_law(scaled(lr, factor), exponent=exponent, t0=t0, degree=model.degree)
     return split_last_layer(
         steepest_descent(msp(polar.EXACT[polar_factor]), rate, momentum=momentum),

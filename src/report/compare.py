@@ -103,7 +103,7 @@ def compared(left: Reports, right: Reports) -> list[dict[str, Any]]:
             rows.append({
                 "report": name,
                 "id": claim,
-                "statement": (b or a).statement,
+                "statement": (there | here)[claim].statement,
                 "a": verdicts[0],
                 "b": verdicts[1],
                 "moved": verdicts[0] != verdicts[1],
@@ -126,17 +126,18 @@ def moved(a: Result, b: Result) -> str:
     """
     if a.estimate is None or b.estimate is None:
         return SAME if a.estimate == b.estimate else ONE_SIDED
-    ends = [[side.estimate if end is None else end for end in (side.low, side.high)] for side in (a, b)]
-    if a.estimate == b.estimate and ends[0] == ends[1]:
+    first, second = ([at if end is None else end for end in (side.low, side.high)]
+                     for side, at in ((a, a.estimate), (b, b.estimate)))  # fmt: skip
+    if a.estimate == b.estimate and first == second:
         return SAME
-    if ends[0][0] <= ends[1][1] and ends[1][0] <= ends[0][1]:
+    if first[0] <= second[1] and second[0] <= first[1]:
         return WITHIN
     return UNKNOWN if a.low is None or b.low is None else BEYOND
 
 
 def _numbers(claim: ClaimResult) -> dict[str, tuple[Result, str]]:
     """Return the numbers of a claim and their criteria, by name and group."""
-    numbers = {}
+    numbers: dict[str, tuple[Result, str]] = {}
     for number in claim.numbers:
         for group in number.groups or [number]:
             name = number.name + (f"; {group.group}" if number.groups and group.group else "")

@@ -39,13 +39,14 @@ def measured(result: Result) -> str:
     >>> measured(Result(estimate=0.0047, low=0.0032, high=0.0047, **known | {"statistic": "max"}))
     '0.0047 (0.0032 to 0.0047)'
     """
-    values = [result.estimate, result.low, result.high]
-    if values[0] is None:
+    if result.estimate is None:
         return "–"
+    ends = [result.estimate if end is None else end for end in (result.low, result.high)]  # or no interval
+    values = [result.estimate, *ends]
     if result.statistic in WORST:
         texts = [number(value) for value in values]
         return texts[0] if texts[1] == texts[2] else f"{texts[0]} ({texts[1]} to {texts[2]})"
-    if values[1] == values[2]:  # no spread, or no interval
+    if values[1] == values[2]:
         return number(values[0])
     decimals = 1 - math.floor(math.log10(values[2] - values[1]))
     texts = [f"{round(value, decimals):.7g}" if 0 <= decimals <= 6 else number(value) for value in values]

@@ -142,7 +142,8 @@ def counted(judged: Iterable[ClaimResult]) -> Counter[str]:
 
 def terminal_table(judged: Sequence[ClaimResult]) -> str:
     """Return the verdicts as lines of text, and below each that is not ``reproduced`` the reason; then the checks."""
-    lines, checks = [], []
+    lines: list[str] = []
+    checks: list[str] = []
     for result in judged:
         texts = (measured(result), result.criterion, f"n={result.n}", percent(result.converged))
         cells = [f"{result.id:<7}", f"{result.verdict:<12}"]
