@@ -60,7 +60,7 @@ def estimate(number: Number, rows: pandas.DataFrame, rng_key: tuple) -> Estimate
     if rows.duplicated(["cell", "member", "is_baseline"]).any():
         raise EstimateUnavailable(f"'{number.rows}' selects several steps of one member")
     if number.statistic == "rate":
-        errors, points = value.sum(), numbers(rows, number.trials).sum()
+        errors, points = value.sum(), numbers(rows, number.trials or "").sum()
         if not points:
             raise EstimateUnavailable(f"{number.trials} is 0")
         return Estimate(float(errors / points), *clopper_pearson(errors, points))
@@ -68,11 +68,12 @@ def estimate(number: Number, rows: pandas.DataFrame, rng_key: tuple) -> Estimate
         fraction, seeds = value.mean(), rows["seed"].nunique()
         return Estimate(float(fraction), *clopper_pearson(fraction * seeds, seeds))
 
-    columns, statistic = value[None], OVER_MEMBERS.get(number.statistic)
-    cell, seed = list(zip(rows["cell"], rows["is_baseline"], strict=True)), rows["seed"]
+    columns, statistic = value[None], OVER_MEMBERS.get(number.statistic, OVER_MEMBERS["median"])
+    cell: list[Any] = list(zip(rows["cell"], rows["is_baseline"], strict=True))
+    seed = rows["seed"]
     if number.statistic == "paired_ratio":
         own, others = _by_seed(rows, value, "mean", "mean")
-        columns, statistic = (own / others).to_numpy()[None], OVER_MEMBERS["median"]
+        columns = (own / others).to_numpy()[None]
         cell, seed = ["all"] * len(own), own.index
     if number.x is not None:
         columns = np.stack([value, numbers(rows, number.x)])
@@ -136,8 +137,8 @@ def rows_missing(rows: pandas.DataFrame, condition: str, *, at_each_step: bool =
     Terms on ``final``, ``step`` and ``steps`` select steps, terms on columns that are constant in a cell select cells.
     A condition on anything else selects members by their results, so that some are left out on purpose.
     """
-    terms = ast.parse(condition, mode="eval").body
-    terms = terms.values if isinstance(terms, ast.BoolOp) and isinstance(terms.op, ast.And) else [terms]
+    whole = ast.parse(condition, mode="eval").body
+    terms = whole.values if isinstance(whole, ast.BoolOp) and isinstance(whole.op, ast.And) else [whole]
     where = [ast.unparse(term) for term in terms if not names_in(term) <= {"final", "step", "steps"}]
     chosen = select(rows, " and ".join(f"({term})" for term in where)) if where else rows
     columns = sorted(set().union(*(names_in(ast.parse(term)) for term in where)))

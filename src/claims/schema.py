@@ -61,12 +61,13 @@ def _criterion(entry: Any) -> Range:
     if isinstance(entry, Range):
         return entry
     kind, bound = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else ("?", None)
-    ends = bound if isinstance(bound, list) else [bound]
-    if all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends):
+    given = bound if isinstance(bound, list) else [bound]
+    ends = [float(end) for end in given if isinstance(end, int | float) and not isinstance(end, bool)]
+    if len(ends) == len(given):
         if kind == "between" and len(ends) == 2 and ends[0] <= ends[1]:
-            return Range(*map(float, ends))
+            return Range(ends[0], ends[1])
         if kind in ("at_least", "at_most") and len(ends) == 1:
-            return Range(low=float(ends[0])) if kind == "at_least" else Range(high=float(ends[0]))
+            return Range(low=ends[0]) if kind == "at_least" else Range(high=ends[0])
     hint = nearest(str(kind), ("between", "at_least", "at_most"))
     allowed = f"must be at_least: a, at_most: b or between: [a, b] with a <= b{hint}"
     raise ValueError(f"{allowed} (YAML reads 1e-3 as text: write 0.001)")
@@ -219,7 +220,7 @@ def shown(criterion: Range | None) -> str:
 def _claim(
     entry: Mapping[str, Any], paper: int, sets: Mapping[str, str], tables: Mapping[str, Any], place: str
 ) -> Claim:
-    numbers = {}
+    numbers: dict[str, Any] = {}
     for key, kind, inherited in (("parts", Part, FOR_PARTS), ("report", Number, FOR_ALL)):
         if key not in entry:
             continue

@@ -103,7 +103,9 @@ def _judge_number(
     criterion = number.criterion if isinstance(number, Part) else None
     described = {key: getattr(number, key) for key in ("name", "statistic", "quantity", "companion", "rows")}
     described |= {"experiment": ", ".join(number.experiments), "criterion": shown(criterion)}
-    lacking, cells, groups = _cells_missing(number, frames, planned), (), []
+    lacking = _cells_missing(number, frames, planned)
+    cells: tuple[str, ...] = ()
+    groups: list[GroupResult] = []
     try:
         whole = _whole(number, frames)
         rows = _rows(number, whole)
@@ -117,7 +119,7 @@ def _judge_number(
         result = GroupResult(statistic=number.statistic, **_unavailable(error, number))
     verdict = Verdict.INCONCLUSIVE if lacking and result.verdict == Verdict.REPRODUCED else result.verdict
     reasons = [result.reason, *lacking] if result.reason not in lacking else lacking
-    outcome = {"verdict": verdict, "reason": "; ".join(filter(None, reasons)), "cells": cells}
+    outcome: dict[str, Any] = {"verdict": verdict, "reason": "; ".join(filter(None, reasons)), "cells": cells}
     outcome["groups"] = tuple(groups) if number.group_by else ()
     return NumberResult(**result.model_dump() | described | outcome)
 
@@ -190,7 +192,7 @@ def _judge_group(number: Number, values: tuple, rows: pandas.DataFrame, rng_key:
     return GroupResult(**known, verdict=Verdict.INCONCLUSIVE, reason=reason)
 
 
-def _compared(low: float, high: float, criterion: Range, place: str) -> dict[str, str]:
+def _compared(low: float, high: float, criterion: Range, place: str) -> dict[str, Any]:
     inside = f"{low:.4g}" if low == high else f"[{low:.4g}, {high:.4g}]"
     verdict = verdict_of(low, high, criterion)
     reasons = {
@@ -201,7 +203,7 @@ def _compared(low: float, high: float, criterion: Range, place: str) -> dict[str
     return {"verdict": verdict, "reason": reasons[verdict]}
 
 
-def _unavailable(error: EstimateUnavailable, number: Number) -> dict[str, str]:
+def _unavailable(error: EstimateUnavailable, number: Number) -> dict[str, Any]:
     verdict = (
         Verdict.INFORMATIONAL
         if not isinstance(number, Part)

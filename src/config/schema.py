@@ -114,7 +114,7 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
         ConfigError: for an interpolation that does not resolve.
     """
     try:
-        node = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        node: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         first = str(error).splitlines()[0]
         if own := re.fullmatch(r"ConfigError raised while resolving interpolation: (\w+)=(.*?): (.*)", first):
@@ -156,8 +156,8 @@ def _with_steps(node: Mapping[str, Any]) -> Mapping[str, Any]:
     Raises:
         ConfigError: for both, or where what they are counted in is no number.
     """
-    key, *others = [key for key in ("epochs", "time") if node.get(key) is not None] or [None]
-    if key is None or node.get("steps", "deleted") is not None:
+    key, *others = [key for key in ("epochs", "time") if node.get(key) is not None] or [""]
+    if not key or node.get("steps", "deleted") is not None:
         return node
     if others:
         raise ConfigError("time", node["time"], "must be null beside epochs: one of them sets the steps")
