@@ -43,10 +43,11 @@ def build(
     ``momentum`` and ``polar_factor`` are Muon's; ``beta1``, ``beta2`` and ``epsilon`` are Adam's; ``exponent`` and
     ``t0`` are of the schedule that both share.
     """
-    if equal_growth and model.degree is None:
-        raise ConfigError("optimizer.equal_growth", True, "needs a homogeneous model, such as model=mlp")
-    factor = ratio ** (-1 / model.degree) if equal_growth else 1.0
-    rate = power_law(scaled(lr, factor), exponent=exponent, t0=t0, degree=model.degree)
+    if equal_growth:
+        if model.degree is None:
+            raise ConfigError("optimizer.equal_growth", True, "needs a homogeneous model, such as model=mlp")
+        lr = scaled(lr, ratio ** (-1 / model.degree))
+    rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
     return hidden_and_last(
         steepest_descent(msp(polar.EXACT[polar_factor]), rate, momentum=momentum),
         adam(times(ratio, rate), beta1=beta1, beta2=beta2, epsilon=epsilon),
