@@ -39,14 +39,15 @@ def words(patch: Mapping[str, Any], prefix: str = "") -> list[str]:
     """
     flat = []
     for key, value in patch.items():
-        flat += words(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [f"{prefix}{key}={written(value)}"]
+        name = f"{prefix}{key}"
+        flat += words(value, f"{name}.") if isinstance(value, Mapping) else [f"{name}={value_text(value)}"]
     return flat
 
 
-def written(value: Any) -> str:
+def value_text(value: Any) -> str:
     """Return a value as Hydra's grammar has it, in quotes unless it is a name.
 
-    >>> [written(value) for value in ("adam", "a b", "null", None, [0, 1e-6], True)]
+    >>> [value_text(value) for value in ("adam", "a b", "null", None, [0, 1e-6], True)]
     ['adam', '"a b"', '"null"', 'null', '[0,1e-06]', 'true']
     """
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z_]\w*", value, re.ASCII) and value.lower() not in NO_NAMES:

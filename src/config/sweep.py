@@ -169,7 +169,7 @@ def patch_words(whole: DictConfig) -> list[str]:
 def _own_words(whole: DictConfig) -> list[str]:
     """Return what an experiment sets and sweeps in its profile, as words of the command line."""
     lists = _layout(whole).lists.items()
-    return [*patch_words(whole), *(f"{key}={','.join(map(overrides.written, values))}" for key, values in lists)]
+    return [*patch_words(whole), *(f"{key}={','.join(map(overrides.value_text, values))}" for key, values in lists)]
 
 
 def cost(config: Config) -> float:

@@ -89,10 +89,8 @@ def test_a_protocol_is_what_an_experiment_names(words, reason):
 
 
 def test_options_that_an_experiment_sweeps_are_its_protocol():
-    for words in (
-        ["+experiment=muon_margin", "optimizer=adam"],
-        ["+experiment=cluster_trainers", "variant/cluster_trainers=gd"],
-    ):
+    for experiment, word in (("muon_margin", "optimizer=adam"), ("cluster_trainers", "variant/cluster_trainers=gd")):
+        words = [f"+experiment={experiment}", word]
         assert not finalize.sweep.other_protocol(finalize.sweep.expand([*words, "profile=smoke"]), words)
     words = ["+experiment=tnn_generalization_gap", "profile=smoke", "protocol=released_code"]
     reasons = finalize.sweep.other_protocol(finalize.sweep.expand(words), words)
