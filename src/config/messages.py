@@ -26,6 +26,16 @@ ADDED_BY = {
 }
 """How to install a launcher that is not there."""
 
+MOVED = {
+    "choice": "variant/choice_margin",
+    "departure": "variant/tnn_departures",
+    "linear_data": "variant/linear_margin",
+    "polar": "variant/polar_margin",
+    "trainer": "variant/cluster_trainers",
+    "training": "variant/tnn_implicit_rank",
+}
+"""Groups that had another name."""
+
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:
     """One line for an error of composition (Hydra, OmegaConf) or one of our own."""
@@ -63,6 +73,8 @@ def _written(key: str, overrides: Sequence[str]) -> str:
 def _unknown_key(typed: str, key: str, overrides: Sequence[str]) -> str:
     """What is known where the override of ``typed`` meets the first ``key`` that is not there."""
     word = _written(typed, overrides)
+    if typed in MOVED:
+        return f"{word}: is now {MOVED[typed]}{word.removeprefix(typed)}"
     if key.startswith(f"{typed}."):  # inside a mapping
         word = f"{key}={_inside(word, key.removeprefix(f'{typed}.').split('.'))}"
     parent, _, last = key.rpartition(".")

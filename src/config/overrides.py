@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hydra.core.override_parser.types import ChoiceSweep, Override
 
 from src.config import components, hydra_internals
 from src.errors import ConfigError
+
+NO_NAMES = ("null", "true", "false", "inf", "nan")
+"""What Hydra's grammar reads as something else than a string."""
 
 
 def parsed(overrides: Sequence[str]) -> list[Override]:
@@ -15,14 +21,37 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
     return hydra_internals.parsed(overrides, components.CONF)
 
 
-def written(override: Override) -> str:
+def line(override: Override) -> str:
     """Return an override as the user wrote it."""
     return override.input_line or ""
 
 
 def groups() -> set[str]:
     """Return the names of the groups of ``conf/``."""
-    return {path.name for path in components.CONF.iterdir() if path.is_dir()}
+    return {path.parent.relative_to(components.CONF).as_posix() for path in components.CONF.glob("*/**/*.yaml")}
+
+
+def words(patch: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the words of the command line that set the keys of ``patch``, a tree of mappings.
+
+    >>> words({"seeds": [0], "data": {"n": 64, "n_test": None}, "dtype": "${vary.dtype}"})
+    ['seeds=[0]', 'data.n=64', 'data.n_test=null', 'dtype="${vary.dtype}"']
+    """
+    flat = []
+    for key, value in patch.items():
+        flat += words(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [f"{prefix}{key}={written(value)}"]
+    return flat
+
+
+def written(value: Any) -> str:
+    """Return a value as Hydra's grammar has it, in quotes unless it is a name.
+
+    >>> [written(value) for value in ("adam", "a b", "null", None, [0, 1e-6], True)]
+    ['adam', '"a b"', '"null"', 'null', '[0,1e-06]', 'true']
+    """
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_]\w*", value, re.ASCII) and value.lower() not in NO_NAMES:
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def first_of_sweeps(overrides: Sequence[str]) -> list[str]:
@@ -37,7 +66,7 @@ def grid(overrides: Sequence[Override]) -> list[list[str]]:
         ConfigError: for a sweep without a value, or over all numbers of an interval.
     """
     for override in overrides:
-        key, _, value = written(override).partition("=")
+        key, _, value = line(override).partition("=")
         if not override.is_sweep_override():
             continue
         if not override.is_discrete_sweep():
@@ -55,10 +84,10 @@ def refuse_several_for_one(overrides: Sequence[Override]) -> None:
     """
     single = groups() - {"measurements"}
     if len(named := [override for override in overrides if override.key_or_group == "experiment"]) > 1:
-        names = ",".join(written(override).partition("=")[2] for override in named)
+        names = ",".join(line(override).partition("=")[2] for override in named)
         raise ConfigError("experiment", names, "one at a time; a shell loop runs several")
     for override in overrides:
-        name, value = override.key_or_group, written(override).partition("=")[2]
+        name, value = override.key_or_group, line(override).partition("=")[2]
         if name in ("experiment", "profile") and (override.is_sweep_override() or override.package):
             raise ConfigError(name, value, "one at a time; a shell loop runs several")
         given = override.value()

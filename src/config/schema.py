@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,8 +21,8 @@ from src.constraints import Count, NonNegative, Positive, Seed, Share
 from src.errors import ConfigError
 
 DESCRIPTION_KEYS = frozenset(
-    {"name", "paper", "label", "optional", "profile", "profiles", "size", "vary", "force", "report", "outputs"}
-    | {"tracking", "checkpoint_every", "memory_gb"}
+    {"name", "paper", "label", "optional", "profile", "profiles", "sweep", "vary", "force", "report", "outputs"}
+    | {"tracking", "checkpoint_every", "memory_gb", "epochs", "time"}
 )
 """Keys that do not determine a cell's numbers, and so are left out of its identity."""
 
@@ -50,6 +51,14 @@ class Tracking(Node):
     project: str
 
 
+class Profiles(Node):
+    """Of every profile, the keys that it sets to other values."""
+
+    smoke: dict
+    default: dict
+    paper: dict
+
+
 class Component(Node):
     """The name of a component and its arguments, which are checked when it is built: ``arguments``."""
 
@@ -66,11 +75,13 @@ class Config(Node):
     label: str | None
     optional: bool
     profile: Profile
-    profiles: dict
-    size: dict | None
+    profiles: Profiles
+    sweep: dict
     vary: dict
     seeds: list[Seed]
     steps: Count
+    epochs: Positive | None
+    time: Positive | None
     snapshots: Count | list[Share]
     batch_size: Count | None
     matched_loss: Positive | None
@@ -122,7 +133,7 @@ def typed(node: Mapping[str, Any]) -> Config:
     for group in GROUPS:
         if isinstance(node.get(group), Mapping) and "name" not in node[group]:
             raise ConfigError(f"{group}.name", "?", f"missing; choose with {group}=OPTION")
-    config = validated("", node, Config)
+    config = validated("", _with_steps(node), Config)
     config = config.model_copy(
         update={
             "label": _one_word(config.label),
@@ -134,6 +145,41 @@ def typed(node: Mapping[str, Any]) -> Config:
     _check_seeds(config)
     project_name(config.tracking.project, "tracking.project")
     return config
+
+
+def _with_steps(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a composed node with the number of steps in place of a null.
+
+    ``epochs`` are so many times ⌈n / batch_size⌉ steps. The ``time`` T of the gradient flow is T/η steps of gradient
+    descent at the constant learning rate η.
+
+    Raises:
+        ConfigError: for both, or where what they are counted in is no number.
+    """
+    key, *others = [key for key in ("epochs", "time") if node.get(key) is not None] or [None]
+    if key is None or node.get("steps", "deleted") is not None:
+        return node
+    if others:
+        raise ConfigError("time", node["time"], "must be null beside epochs: one of them sets the steps")
+    needed = {"epochs": ("epochs", "data.n", "batch_size"), "time": ("time", "optimizer.lr")}[key]
+    numbers = {path: _at(node, path) for path in needed}
+    if key == "epochs" and numbers["batch_size"] is None:
+        numbers["batch_size"] = numbers["data.n"]
+    for path, number in numbers.items():
+        if not isinstance(number, int | float) or not 0 < number < math.inf:
+            raise ConfigError(path, number, f"must be one number > 0, since {key} set the steps; or give steps=COUNT")
+    first, second, *third = numbers.values()
+    try:
+        return {**node, "steps": round(first * math.ceil(second / third[0]) if third else first / second)}
+    except OverflowError as error:
+        raise ConfigError(key, first, "makes up too many steps") from error
+
+
+def _at(node: Any, path: str) -> Any:
+    """Return the value at a dotted path; None where there is none."""
+    for key in path.split("."):
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return node
 
 
 def _present_device() -> str:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
@@ -60,10 +59,22 @@ def all_experiments() -> list[str]:
     return sorted(path.stem for path in (components.CONF / "experiment").glob("*.yaml"))
 
 
-class ProfileOnly(Node):
-    """The one key the sizes of an experiment depend on."""
+class Layout(Node):
+    """The keys that lay out the cells of an experiment."""
 
     profile: schema.Profile
+    profiles: schema.Profiles
+    sweep: dict
+
+    @property
+    def patch(self) -> dict[str, Any]:
+        """The keys that the chosen profile sets, with interpolations as they are written."""
+        return getattr(self.profiles, self.profile)
+
+    @property
+    def lists(self) -> dict[str, list[Any]]:
+        """What is swept: key or group → values. Lists of the chosen profile replace those of the experiment."""
+        return {**self.sweep, **self.patch.get("sweep", {})}
 
 
 def expand(words: Sequence[str]) -> list[Config]:
@@ -87,7 +98,7 @@ def _composed(parsed: Sequence[Override]) -> list[tuple[list[str], dict[str, Any
     overrides.refuse_what_is_no_option(overrides.parsed(start))
     with initialize_config_dir(str(components.CONF), version_base="1.3"):
         whole = compose("config", overrides=start, return_hydra_config=True)
-        cells = overrides.grid([*overrides.parsed(_own_sweep(whole)), *parsed])
+        cells = overrides.grid([*overrides.parsed(_own_words(whole)), *parsed])
         return [(job, schema.resolved(compose("config", overrides=job))) for job in cells]
 
 
@@ -99,16 +110,11 @@ def first(words: Sequence[str]) -> tuple[Config, dict[str, list[Any]]]:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(components.CONF), version_base="1.3"):
         whole = compose("config", overrides=list(words), return_hydra_config=True)
-        parsed = overrides.parsed(_own_sweep(whole))
-        start = overrides.grid(parsed)[0]
+        start = overrides.grid(overrides.parsed(_own_words(whole)))[0]
         config = schema.typed(schema.resolved(compose("config", overrides=[*start, *words])))
     swept = {}
-    for override in parsed:
-        if not override.is_sweep_override():
-            continue
-        key = override.key_or_group
-        name = key if "." in key else f"{key}.name" if key in components.GROUPS else "label"
-        swept[name] = [yaml.safe_load(value) for value in override.sweep_string_iterator()]
+    for key, values in _layout(whole).lists.items():
+        swept[key if "." in key else f"{key}.name" if key in components.GROUPS else "label"] = values
     return config, {name: values for name, values in swept.items() if len(values) > 1}
 
 
@@ -120,14 +126,14 @@ def other_protocol(configs: Sequence[Config], words: Sequence[str]) -> dict[str,
     """
     name, profile = configs[0].name, configs[0].profile
     chosen = {word.key_or_group.removesuffix(".name"): word for word in overrides.parsed(words) if not word.is_delete()}
-    apart = {"experiment", "launcher", "measurements", "claims", "ledger"}  # say nothing of how a network comes about
+    apart = {"experiment", "launcher", "measurements", "claims", "deviations"}  # do not change how a network is trained
     chosen = {group: chosen[group] for group in sorted((overrides.groups() - apart) & set(chosen))}
     if not chosen:
         return {}
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(components.CONF), version_base="1.3"):
         own = compose("config", overrides=[f"+experiment={name}", f"profile={profile}"], return_hydra_config=True)
-        swept = overrides.parsed(_own_sweep(own))
+        swept = overrides.parsed(_own_words(own))
     options = {word.key_or_group: set(word.sweep_string_iterator()) for word in swept if word.is_sweep_override()}
     reasons = {}
     for group, word in chosen.items():
@@ -141,14 +147,29 @@ def other_protocol(configs: Sequence[Config], words: Sequence[str]) -> dict[str,
     return reasons
 
 
-def _own_sweep(whole: DictConfig) -> list[str]:
-    """What the experiment itself sweeps, as words of the command line.
+def _layout(whole: DictConfig) -> Layout:
+    """Return the checked layout of a composed experiment.
 
-    The profile is checked first, since nothing that an unknown one sizes would resolve.
+    Raises:
+        ConfigError: for an unknown profile, or swept values that are no list.
     """
-    validated("", {"profile": whole.profile}, ProfileOnly)
-    params = whole.hydra.sweeper.params
-    return [f"{key}={value}" for key, value in OmegaConf.to_container(params, resolve=True).items()] if params else []
+    keys = [key for key in Layout.model_fields if key in whole]
+    layout = validated("", OmegaConf.to_container(OmegaConf.masked_copy(whole, keys)), Layout)
+    for key, values in layout.lists.items():
+        if not isinstance(values, list) or not values:
+            raise ConfigError(f"sweep.{key}", values, "must be a list of values")
+    return layout
+
+
+def patch_words(whole: DictConfig) -> list[str]:
+    """Return the keys that the chosen profile sets, as words of the command line."""
+    return overrides.words({key: value for key, value in _layout(whole).patch.items() if key != "sweep"})
+
+
+def _own_words(whole: DictConfig) -> list[str]:
+    """Return what an experiment sets and sweeps in its profile, as words of the command line."""
+    lists = _layout(whole).lists.items()
+    return [*patch_words(whole), *(f"{key}={','.join(map(overrides.written, values))}" for key, values in lists)]
 
 
 def cost(config: Config) -> float:

@@ -42,6 +42,11 @@ def power_law(lr: Rate, *, exponent: float, t0: float, degree: float | None) -> 
     return rate
 
 
+def scaled(lr: Rate, factor: float) -> Rate:
+    """Return base step sizes ``factor`` times as large."""
+    return [factor * one for one in lr] if isinstance(lr, list) else factor * lr
+
+
 def first_step(params: Params, rate: Schedule) -> Tensor:
     """Return the step counter at step 0, int64 ``[M]``.
 

@@ -18,7 +18,7 @@ from src.optimizers import norms
 from src.optimizers.log_scaled import ema, zero_nonfinite, zeros
 from src.optimizers.norms import Norm
 from src.optimizers.rotations import INVARIANT
-from src.optimizers.schedule import Rate, Schedule, descend, first_step, power_law
+from src.optimizers.schedule import Rate, Schedule, descend, first_step, power_law, scaled
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
 
 
@@ -34,6 +34,7 @@ def build(
     norm: Literal["l2", "linf", "msp", "rows", "lp", "schatten"] = "schatten",
     p: Annotated[float, Range(1)] = 4.0,
     lr: Rate = 1.0,
+    rank: Positive | None = None,
     momentum: Fraction = 0.9,
     exponent: NonNegative = 0.8,
     t0: Positive = 1.0,
@@ -47,11 +48,13 @@ def build(
             largest ℓ2 norm of a row, ``msp`` the largest spectral norm of a layer.
         p: exponent of ``lp`` and ``schatten``; p = 1 changes the largest entry or singular direction only.
         lr: η0, in units of ``norm``; one number, or one for each seed.
+        rank: n in η0 = n^(1/p) ``lr``: a step with n equal singular values σ has Schatten-p norm n^(1/p) σ, so that
+            ``lr`` is its spectral norm for every p. Null: η0 = ``lr``.
         momentum: β.
         exponent: a in η_t = η0 ((t + t0)/t0)^{−a}.
         t0: shift of the schedule, in steps.
     """
-    rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
+    rate = power_law(lr if rank is None else scaled(lr, rank ** (1 / p)), exponent=exponent, t0=t0, degree=model.degree)
     return steepest_descent(norms.norm_from_name(norm, p=p), rate, momentum=momentum)
 
 

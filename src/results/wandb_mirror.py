@@ -36,7 +36,8 @@ def open_cell(cell: Path, config: Config, claims: Sequence[str]) -> wandb_run.Mi
 def described(config: Config) -> dict[str, Any]:
     """Return the config as it is recorded: what determines the numbers and what the cell is called, no paths."""
     recorded = schema.without_locations(config.model_dump())
-    return {key: value for key, value in recorded.items() if key not in ("outputs", "force", "report", "profiles")}
+    left_out = ("outputs", "force", "report", "profiles", "sweep")
+    return {key: value for key, value in recorded.items() if key not in left_out}
 
 
 def _time_per_step(optimizer: Component) -> float | None:
@@ -70,7 +71,7 @@ def log_report(config: Config, folder: Path, title: str, judged: Sequence[Mappin
         for figure in sorted((folder / "figures").glob("*.png")):
             run.log({f"figures/{figure.stem}": wandb.Image(str(figure))})
         artifact = wandb.Artifact(folder.name, "report", metadata=about)
-        for name in ("report.html", "claims.json", "claims.csv", "ledger.json"):
+        for name in ("report.html", "claims.json", "claims.csv", "deviations.json"):
             # without skip_cache, a copy in the home directory
             artifact.add_file(str(folder / name), policy="immutable", skip_cache=True)
         run.log_artifact(artifact)

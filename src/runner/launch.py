@@ -59,9 +59,13 @@ def plain_warnings() -> None:
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
 
 
-def command(overrides: Sequence[str]) -> str:
-    """Return what a person types to run the cell of these overrides on this machine."""
-    return shlex.join(["python", "-m", "src.run", *(word for word in overrides if not word.startswith(sweep.CHOOSING))])
+def command(overrides: Sequence[str], patch: Sequence[str] = ()) -> str:
+    """Return what a person types to run the cell of these overrides on this machine.
+
+    Words that choose a launcher are left out, and those of the profile's ``patch``, which come with the profile.
+    """
+    typed = [word for word in overrides if not word.startswith(sweep.CHOOSING) and word not in patch]
+    return shlex.join(["python", "-m", "src.run", *typed])
 
 
 def claims_on(config: Config) -> list[str]:
@@ -83,7 +87,7 @@ def run_cell(cfg: DictConfig) -> None:
     if os.environ.get("SUBMITIT_EXECUTOR") == "local":
         end_at_ctrl_c()
     config = schema.typed(schema.resolved(cfg))
-    cell.run(config, command(hydra.overrides.task), claims_on(config), say)
+    cell.run(config, command(hydra.overrides.task, sweep.patch_words(cfg)), claims_on(config), say)
 
 
 def unfinished(jobs: Sequence[Job]) -> list[Job]:

@@ -62,6 +62,67 @@ def test_a_key_on_the_command_line_replaces_the_swept_one():
     assert [cell.model.width for cell in cells] == [6, 7, 9]
 
 
+def test_a_profile_sets_keys_and_the_command_line_wins():
+    words = ["+experiment=cluster_width", "profile=smoke"]
+    assert [cell.model.width for cell in sweep.expand(words)] == [4, 32]
+    for more, sizes in (
+        ([], (1024, 64)),
+        (["data.d=256"], (256, 64)),
+        (["profiles.smoke.data.d=256"], (256, 64)),
+        (["data={n:8}"], (1024, 8)),
+    ):
+        cell, *_ = sweep.expand([*words, *more])
+        assert (cell.data.d, cell.data.n) == sizes
+
+
+def test_an_arm_wins_over_the_profile():
+    (cell,) = sweep.expand(["+experiment=choice_margin", "profile=smoke", "variant/choice_margin=float32"])
+    assert cell.dtype == "float32"
+
+
+def test_every_folder_of_variants_is_named_after_an_experiment():
+    assert {path.name for path in (CONF / "variant").iterdir()} <= set(EXPERIMENTS)
+
+
+GAP = ["+experiment=tnn_generalization_gap", "profile=smoke", "model.rank=2", "data.n=130"]
+RANK = ["+experiment=tnn_implicit_rank", "profile=smoke", "variant/tnn_implicit_rank=half_lr"]
+
+
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [
+        ([*GAP, "epochs=2"], 2 * 3),
+        ([*GAP, "epochs=2", "batch_size=null"], 2),
+        ([*GAP, "epochs=2", "steps=5"], 5),
+        ([*RANK, "time=0.5"], 50),
+        ([*RANK, "time=0.5", "optimizer.lr=0.02"], 25),
+        ([*RANK, "steps=7"], 7),
+    ],
+)
+def test_steps_make_up_the_epochs_or_the_time(words, steps):
+    (cell,) = sweep.expand(words)
+    assert cell.steps == steps
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([*GAP, "time=3"], "time=3: must be null beside epochs"),
+        ([*GAP, "batch_size=many"], "batch_size=many: must be one number > 0, since epochs set the steps"),
+        ([*GAP, "epochs=0"], "epochs=0: must be one number > 0"),
+        (
+            [*RANK, "seeds=[1,2]", "optimizer.lr=[0.1,0.2]"],
+            "optimizer.lr=[0.1,0.2]: must be one number > 0",
+        ),
+        ([*RANK, "time=1e300", "optimizer.lr=1e-300"], "time=1e+300: makes up too many steps"),
+    ],
+)
+def test_steps_that_cannot_be_counted_are_one_line(words, told):
+    with pytest.raises(ConfigError) as refused:
+        sweep.expand(words)
+    assert str(refused.value).startswith(told)
+
+
 @pytest.mark.parametrize(
     ("group", "key", "value", "words"),
     [

@@ -25,7 +25,7 @@ EXPERIMENTS = {
         "stop.slackness": "null", "stop.flatness": "null",
     },
     "tnn_implicit_rank": {
-        "training": "adversarial,standard", "steps": 60, "data.n": 100, "model.width": 4,
+        "variant/tnn_implicit_rank": "adversarial,standard", "steps": 60, "data.n": 100, "model.width": 4,
         "measurements.adversarial.train_points": 20,
     },
     "muon_margin": {"optimizer": "muon,adam", "steps": 100, "model.width": 4, "data.n": 32},
@@ -141,7 +141,7 @@ def files(outputs: Path, experiment: str) -> dict[str, bytes]:
 
 def report(outputs: Path) -> dict[str, bytes]:
     """The numbers of the report: its verdicts, and the rows of its tables and figures."""
-    named = [file for pattern in ("*/claims.json", "*/ledger.json", "*/*.csv", "*/*/*.csv")
+    named = [file for pattern in ("*/claims.json", "*/deviations.json", "*/*.csv", "*/*/*.csv")
              for file in (outputs / "reports").glob(pattern)]  # fmt: skip
     return {str(file.relative_to(outputs)): file.read_bytes() for file in named}
 

@@ -163,6 +163,28 @@ def test_muon_signum_is_steepest_in_the_hybrid_norm(ratio):
         torch.testing.assert_close(inner(step, grads), -0.25 * ratio * norm.dual(grads), rtol=1e-12, atol=0)
 
 
+def test_rates_that_follow_a_ratio_or_a_norm():
+    """r^(−1/L) for Muon and Adam with the ratio r, here on a network of degree L = 3; n^(1/p) in a Schatten-p norm."""
+    task, model, _ = network_problem()
+    params, grads = random_params({"w1": (5, 7), "w2": (1, 5)}, seed=1), random_params({"w1": (5, 7), "w2": (1, 5)})
+    assert model.degree == 3
+    zero = torch.zeros(3, dtype=torch.float64)
+    for rule, plain in (
+        (
+            muon_adam.build(task, model, lr=0.3, ratio=8.0, equal_growth=True),
+            muon_adam.build(task, model, lr=0.15, ratio=8.0),
+        ),
+        (
+            steepest.build(task, model, lr=[0.1, 0.2, 0.3], p=2.0, rank=16),
+            steepest.build(task, model, lr=[0.4, 0.8, 1.2], p=2.0),
+        ),
+    ):
+        moved, expected = (
+            one.update(params, one.init(params), zero, ScaledGrad(grads, zero))[0] for one in (rule, plain)
+        )
+        torch.testing.assert_close(moved, expected, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [

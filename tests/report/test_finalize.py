@@ -32,7 +32,7 @@ def test_a_claim_is_not_reproduced_by_what_is_left_of_a_sweep(widths):
     assert (code, claim["id"], claim["verdict"]) == (0, "P1-C10", "reproduced")
     (widths[2].folder / "status.json").write_text('{"state": "failed", "reason": "out of memory"}')
     code, claim, said = concluded(widths)
-    assert (code, claim["verdict"]) == (1, "undecided")
+    assert (code, claim["verdict"]) == (1, "inconclusive")
     assert claim["reason"] == "1 of 5 cells of cluster_width is missing"
     assert claim["reason"] in said
 
@@ -56,7 +56,7 @@ def test_commands_of_a_report_run_anywhere_and_compute_nothing_again():
     ("word", "other_report"),
     [
         ("profile=smoke", False),
-        ("profiles.smoke.d=256", True),
+        ("profiles.smoke.data.d=256", True),
         ("tracking.mode=online", False),
         ("hydra.launcher.n_jobs=2", False),
         ("launcher=basic", False),
@@ -89,11 +89,14 @@ def test_a_protocol_is_what_an_experiment_names(words, reason):
 
 
 def test_options_that_an_experiment_sweeps_are_its_protocol():
-    for words in (["+experiment=muon_margin", "optimizer=adam"], ["+experiment=cluster_trainers", "trainer=gd"]):
+    for words in (
+        ["+experiment=muon_margin", "optimizer=adam"],
+        ["+experiment=cluster_trainers", "variant/cluster_trainers=gd"],
+    ):
         assert not finalize.sweep.other_protocol(finalize.sweep.expand([*words, "profile=smoke"]), words)
-    words = ["+experiment=tnn_generalization_gap", "profile=smoke", "protocol=authors"]
+    words = ["+experiment=tnn_generalization_gap", "profile=smoke", "protocol=released_code"]
     reasons = finalize.sweep.other_protocol(finalize.sweep.expand(words), words)
-    assert reasons == {"protocol": "protocol=clean, not for authors"}
+    assert reasons == {"protocol": "protocol=theory, not for released_code"}
 
 
 def test_claims_are_not_judged_on_another_protocol(widths, monkeypatch):

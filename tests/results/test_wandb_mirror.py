@@ -32,7 +32,7 @@ def test_a_report_arrives_with_figures_table_and_artifact(mode, tmp_path, wandb_
     folder = tmp_path / "reports" / "paper1"
     (folder / "figures").mkdir(parents=True)
     matplotlib.image.imsave(folder / "figures" / "F1.png", np.zeros((2, 2)))
-    for name in ("report.html", "claims.json", "claims.csv", "ledger.json"):
+    for name in ("report.html", "claims.json", "claims.csv", "deviations.json"):
         (folder / name).write_text(f"this is {name}")
     config = {"paper": 1, "profile": "default", "outputs": str(tmp_path)}
     wandb_mirror.log_report(config | {"tracking": {"mode": mode, "project": "suite"}}, folder, "paper1", JUDGED)

@@ -125,6 +125,13 @@ def test_the_command_of_a_cell_names_no_launcher():
     assert launch.command(["data.k=4", "launcher=ray", "hydra.launcher.n_jobs=2"]) == "python -m src.run data.k=4"
 
 
+def test_the_command_of_a_cell_leaves_out_what_its_profile_sets():
+    words = ["seeds=[0]", "data.d=512", "profile=smoke", "model.width=4"]
+    assert launch.command(words, ["seeds=[0]", "data.d=1024"]).endswith(
+        "src.run data.d=512 profile=smoke model.width=4"
+    )
+
+
 @pytest.mark.parametrize("option, how", [("ray", "[ray]"), ("submitit_slurm", "[slurm]"), ("joblib", "make setup")])
 def test_a_launcher_that_is_not_installed_is_one_line(option, how):
     error = MissingConfigException(f"In 'launcher/x': Could not find 'hydra/launcher/{option}'\n\nAvailable options:")

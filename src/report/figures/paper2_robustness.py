@@ -22,11 +22,11 @@ def teacher(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     order = sorted(final["objective_eps"].astype(float).unique(), reverse=True)
     depths = sorted(final["model_depth"].unique())
     at = {eps: final[final["objective_eps"].astype(float) == eps] for eps in order}
-    told = {eps: f"ε = {eps:g}" if eps else "no attack" for eps in order}
+    labels = {eps: f"ε = {eps:g}" if eps else "no attack" for eps in order}
     data = pandas.concat([
-        *[spread(at[eps], "model_depth", "harmonic_ratio", f"end, {told[eps]}") for eps in order],
+        *[spread(at[eps], "model_depth", "harmonic_ratio", f"end, {labels[eps]}") for eps in order],
         spread(start, "model_depth", "harmonic_ratio", "start"),
-        *[spread(at[eps], "model_depth", "ratio_bound", f"bound, {told[eps]}") for eps in order],
+        *[spread(at[eps], "model_depth", "ratio_bound", f"bound, {labels[eps]}") for eps in order],
         spread(start, "model_depth", "teacher_ratio", "teacher").assign(converged=1.0),
         formula(depths, math.sqrt(2), LIMIT),
     ])  # fmt: skip
