@@ -8,7 +8,8 @@ import pytest
 import torch
 import yaml
 
-from src.config.schema import CONF, arguments, component
+from src.config.components import CONF, component
+from src.config.schema import Component, arguments
 from src.types import Batch
 from tests.problems import distance, network_problem, train
 
@@ -20,7 +21,7 @@ def from_yaml(name, task, model, **changes):
     assert node["name"] == name
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return component("optimizer", name)(task, model, **arguments("optimizer", node))
+        return component("optimizer", name)(task, model, **arguments("optimizer", Component(**node)))
 
 
 def small_steps(name):

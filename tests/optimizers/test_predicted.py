@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.config.schema import CONF
+from src.config.components import CONF
 from src.measurements import norm_margins
 from src.optimizers.predicted import NAMES, predicted
 from src.report.figures.paper3_rows import OWN

@@ -6,7 +6,8 @@ import pytest
 import torch
 import yaml
 
-from src.config.schema import CONF, arguments, component
+from src.config.components import CONF, component
+from src.config.schema import Component, arguments
 from src.models import linear, mlp
 from src.optimizers.rotations import commutes
 from src.training.objectives import logistic
@@ -35,7 +36,7 @@ def largest_change(node, task, build_model):
     outputs = []
     for data, start in ((task, params), (rotated, params | {first: params[first] @ rotation.mT})):
         network = build_model(data)
-        rule = component("optimizer", node["name"])(data, network, **arguments("optimizer", node))
+        rule = component("optimizer", node["name"])(data, network, **arguments("optimizer", Component(**node)))
         trained, _ = train(rule, logistic(data, network), data, start, 6)
         outputs.append(model.apply(trained, data.x_test))
     return float((outputs[0] - outputs[1]).abs().max() / outputs[0].abs().max())

@@ -72,7 +72,7 @@ def test_gradient_of_the_log_risk_does_not_vanish():
         ({"path": "no_such_module.Adam"}, "cannot be imported"),
         ({"path": "Adam"}, "cannot be imported"),
         ({"path": "my_optimizers.function"}, "must be a subclass of torch.optim.Optimizer"),
-        ({"path": "torch.optim.Adam", "arguments": {"momentum": 0.9}}, r"optimizer\.arguments=.*refused"),
+        ({"path": "torch.optim.Adam", "arguments": {"momentum": 0.9}}, r"optimizer\.arguments=.*rejected"),
     ],
 )
 def test_unusable_classes_are_rejected_in_one_line(mine, options, message):
