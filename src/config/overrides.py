@@ -34,8 +34,8 @@ def groups() -> set[str]:
 def words(patch: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Return the words of the command line that set the keys of ``patch``, a tree of mappings.
 
-    >>> words({"seeds": [0], "data": {"n": 64, "n_test": None}, "dtype": "${vary.dtype}"})
-    ['seeds=[0]', 'data.n=64', 'data.n_test=null', 'dtype="${vary.dtype}"']
+    >>> words({"seeds": [0], "data": {"n": 64, "n_test": None}, "dtype": "${vars.dtype}"})
+    ['seeds=[0]', 'data.n=64', 'data.n_test=null', 'dtype="${vars.dtype}"']
     """
     flat = []
     for key, value in patch.items():

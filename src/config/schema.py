@@ -21,7 +21,7 @@ from src.constraints import Count, NonNegative, Positive, Seed, Share
 from src.errors import ConfigError
 
 DESCRIPTION_KEYS = frozenset(
-    {"name", "paper", "label", "optional", "profile", "profiles", "sweep", "vary", "force", "report", "outputs"}
+    {"name", "paper", "label", "optional", "profile", "profiles", "sweep", "vars", "force", "report", "outputs"}
     | {"tracking", "checkpoint_every", "memory_gb", "epochs", "time"}
 )
 """Keys that do not determine a cell's numbers, and so are left out of its identity."""
@@ -41,7 +41,7 @@ class Stop(Node):
     slackness: Positive | None
     flatness: Positive | None
     log_risk: float | None
-    every: Count
+    check_every: Count
 
 
 class Tracking(Node):
@@ -77,14 +77,14 @@ class Config(Node):
     profile: Profile
     profiles: Profiles
     sweep: dict
-    vary: dict
+    vars: dict
     seeds: list[Seed]
     steps: Count
     epochs: Positive | None
     time: Positive | None
-    snapshots: Count | list[Share]
+    log_points: Count | list[Share]
     batch_size: Count | None
-    matched_loss: Positive | None
+    compare_at_loss: Positive | None
     stop: Stop
     data: Component
     model: Component

@@ -115,6 +115,6 @@ def _of_metric(metric: str, experiment: Experiment) -> Iterator[dict[str, Any]]:
 
 def _axis(config: Config) -> str:
     """What runs are compared at: the loss if matched by it, the time of gradient flow if that sets their steps."""
-    if config.matched_loss is not None:
+    if config.compare_at_loss is not None:
         return "decades"
     return "flow_time" if config.time is not None else "step"

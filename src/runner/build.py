@@ -44,10 +44,10 @@ def check(config: Config) -> Arguments:
         if not isinstance(node, dict | None):
             raise ConfigError(path, node, "must be a mapping of options, {} for none")
         options = dict(node or {})
-        when = options.pop("at", "every")
+        when = options.pop("when", "every")
         if when not in ("every", "last"):
-            raise ConfigError(f"{path}.at", when, "must be one of every, last")
-        arguments[path] = schema.options(path, options, component("measurements", name), also=("at",))
+            raise ConfigError(f"{path}.when", when, "must be one of every, last")
+        arguments[path] = schema.options(path, options, component("measurements", name), also=("when",))
     _check_coordinates(config, arguments)
     return arguments
 
@@ -87,7 +87,7 @@ def assemble(config: Config) -> Parts:
     last: list[Measurement] = []
     for name, options in config.measurements.items():
         measure = component("measurements", name)(task, model, **arguments[f"measurements.{name}"])
-        (last if (options or {}).get("at") == "last" else every).append(measure)
+        (last if (options or {}).get("when") == "last" else every).append(measure)
     return Parts(task, model, objective, rule, stopping.build(task, model, **dict(config.stop)), every, last)
 
 

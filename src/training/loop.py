@@ -87,10 +87,10 @@ def train(
         log_risk, grad = objective(progress.params, batches(progress.step))
         newly = (progress.matched_at < 0) & (log_risk <= matched_log_risk)
         progress = progress._replace(matched_at=torch.where(newly, progress.step, progress.matched_at))
-        if progress.step % stop.every == 0 or progress.step == steps:
+        if progress.step % stop.check_every == 0 or progress.step == steps:
             view = snapshot(progress, objective, rule, batches)
             progress = progress._replace(diverged=progress.diverged | ~view.log_risk.isfinite())
-            if progress.step % stop.every == 0:  # not at the last step: rules compare with the previous check
+            if progress.step % stop.check_every == 0:  # not at the last step: rules compare with the previous check
                 converged, stop_state = stop.update(view, progress.stop_state)
                 converged = progress.converged | converged & ~progress.diverged
                 progress = progress._replace(converged=converged, stop_state=stop_state)

@@ -17,11 +17,17 @@ class StopRule(NamedTuple):
 
     init: Callable[[int], State]
     update: Callable[[Snapshot, State], tuple[Tensor, State]]
-    every: int
+    check_every: int
 
 
 def build(
-    task: Task, model: Model, *, slackness: float | None, flatness: float | None, log_risk: float | None, every: int
+    task: Task,
+    model: Model,
+    *,
+    slackness: float | None,
+    flatness: float | None,
+    log_risk: float | None,
+    check_every: int,
 ) -> StopRule:
     """Build a rule by which a member has converged when every criterion that is not None holds.
 
@@ -32,7 +38,7 @@ def build(
             gradient flow.
         flatness: bound on the relative rise of the smoothed margin −log Σ e^{−q} / ‖θ‖^L since the previous check.
         log_risk: upper bound on the log of the risk.
-        every: steps between checks.
+        check_every: steps between checks.
     """
 
     any_criterion = any(criterion is not None for criterion in (slackness, flatness, log_risk))
@@ -60,18 +66,18 @@ def build(
             converged &= (before > 0) & (smoothed <= (1 + flatness) * before)
         return converged, {"smoothed_margin": smoothed}
 
-    return StopRule(init, update, every)
+    return StopRule(init, update, check_every)
 
 
-def measured(steps: int, snapshots: int | Sequence[float]) -> set[int]:
+def measured(steps: int, log_points: int | Sequence[float]) -> set[int]:
     """Return the steps to measure at: a number of ``log_spaced`` ones, or those at listed fractions of the budget.
 
     >>> sorted(measured(2000, [0, 0.2105, 0.5]))
     [0, 421, 1000]
     """
-    if isinstance(snapshots, int):
-        return log_spaced(steps, snapshots)
-    return {round(share * steps) for share in snapshots}
+    if isinstance(log_points, int):
+        return log_spaced(steps, log_points)
+    return {round(share * steps) for share in log_points}
 
 
 def log_spaced(steps: int, count: int) -> set[int]:

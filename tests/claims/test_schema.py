@@ -160,4 +160,4 @@ def test_shares_of_the_budget_that_claims_name_are_measured(profile):
     for experiment, shares in named.items():
         config = sweep.expand([f"+experiment={experiment}", f"profile={profile}"])[0]
         steps = config.steps
-        assert shares <= {step / steps for step in measured(steps, config.snapshots)}
+        assert shares <= {step / steps for step in measured(steps, config.log_points)}

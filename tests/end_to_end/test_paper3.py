@@ -42,7 +42,7 @@ def test_seven_optimizers_and_the_claims_on_them(tmp_path):
 
 
 def test_a_row_where_the_loss_is_first_reached(tmp_path):
-    assert run("muon_margin", tmp_path, "optimizer=adam", "seeds=[7,8]", "optimizer.lr=0.2", "matched_loss=0.1",
+    assert run("muon_margin", tmp_path, "optimizer=adam", "seeds=[7,8]", "optimizer.lr=0.2", "compare_at_loss=0.1",
                "report=false") == 0  # fmt: skip
     rows = rows_of(tmp_path, "muon_margin")
     matched = rows[rows["matched"]]

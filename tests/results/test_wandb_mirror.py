@@ -63,7 +63,7 @@ def test_gradient_descent_is_shown_in_time_of_gradient_flow(lr):
 def test_a_cell_is_whole_whatever_the_server_does(fault, tmp_path, monkeypatch, caplog, wandb_server):
     monkeypatch.setattr(wandb_run, "PATIENCE", 1.0)
     wandb_server.fault = fault
-    overrides = ["+experiment=cluster_width", "profile=smoke", "model.width=6,8", "steps=30", "stop.every=10"]
+    overrides = ["+experiment=cluster_width", "profile=smoke", "model.width=6,8", "steps=30", "stop.check_every=10"]
     configs = sweep.expand([*overrides, f"outputs={tmp_path}", "tracking.mode=online"])
     for config in configs:
         cell.run(config, "python", say=lambda line: None)

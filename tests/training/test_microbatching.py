@@ -15,7 +15,14 @@ from src.types import Batch
 from tests.problems import network_problem
 
 MEMBERS = 5
-SMALL = ["+experiment=muon_margin", "optimizer=adam", "matched_loss=null", "profile=smoke", "steps=20", "seeds=[1,2,3]"]
+SMALL = [
+    "+experiment=muon_margin",
+    "optimizer=adam",
+    "compare_at_loss=null",
+    "profile=smoke",
+    "steps=20",
+    "seeds=[1,2,3]",
+]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, MEMBERS])
