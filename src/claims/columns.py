@@ -96,10 +96,10 @@ def _visit(path: Path, groups: dict[str, set[str]]) -> Iterator[str]:
     for default in content.get("defaults", []):
         group, option = next(iter(default.items())) if isinstance(default, dict) else (path.parent.name, default)
         options.append(CONF / group.removeprefix("override ").strip("/") / f"{option}.yaml")
-    for key, value in content.get("hydra", {}).get("sweeper", {}).get("params", {}).items():
+    for key, values in content.get("sweep", {}).items():
         yield key.replace(".", "_")
         known = sorted((CONF / key).glob("*.yaml"))  # none for the key of a group, optimizer.lr
-        options += [file for file in known if "$" in str(value) or file.stem in str(value).split(",")]
+        options += [file for file in known if file.stem in map(str, values)]
     for file in filter(Path.exists, options):
         if file.read_text("utf-8").startswith("# @package _global_"):
             yield from _visit(file, groups)

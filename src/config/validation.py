@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
 
-from src.constraints import Range
+from src.constraints import Within
 from src.errors import ConfigError, nearest
 
 
@@ -116,12 +116,12 @@ def _wrong_value(name: str, value: Any, wanted: Any, place: list[int | str]) -> 
 def described(hint: Any) -> str:
     """Return an annotation in words.
 
-    >>> described(Annotated[int, Range(1)] | None)
+    >>> described(Annotated[int, Within(1)] | None)
     'an integer >= 1 or null'
     """
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        return " ".join([described(options[0]), *(str(item) for item in hint.__metadata__ if isinstance(item, Range))])
+        return " ".join([described(options[0]), *(str(item) for item in hint.__metadata__ if isinstance(item, Within))])
     if origin is Literal:
         return f"one of {', '.join(map(str, options))}"
     if origin in (typing.Union, UnionType):

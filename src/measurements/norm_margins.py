@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from src.constraints import NonNegative, Positive, Range
+from src.constraints import NonNegative, Positive, Within
 from src.errors import ConfigError
 from src.optimizers import norms as geometry
 from src.optimizers.norms import Norm, Sigma
 from src.optimizers.predicted import predicted
 from src.types import Measurement, Model, Params, Snapshot, Task
 
-Exponent = Annotated[float, Range(1)]
+Exponent = Annotated[float, Within(1)]
 
 
 def build(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from src.constraints import Count, Positive, Range
+from src.constraints import Count, Positive, Within
 from src.errors import ConfigError
 from src.randomness import normal
 from src.types import Model, Params, Task
@@ -22,7 +22,7 @@ def build(
     depth: Count = 2,
     width: Count = 64,
     activation: Literal["relu", "quadratic"] = "relu",
-    power: Annotated[float, Range(1)] = 2.0,
+    power: Annotated[float, Within(1)] = 2.0,
     scale: Positive = 0.3,
 ) -> Model:
     """Build f(x) = W_K φ(W_{K−1} φ(… W_1 x)), homogeneous of degree L = 1 + q + … + q^{K−1}.

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from torch import Tensor
 
-from src.constraints import Fraction, NonNegative, Positive, Range
+from src.constraints import Fraction, NonNegative, Positive, Within
 from src.optimizers import norms
 from src.optimizers.log_scaled import ema, zero_nonfinite, zeros
 from src.optimizers.norms import Norm
@@ -32,7 +32,7 @@ def build(
     model: Model,
     *,
     norm: Literal["l2", "linf", "msp", "rows", "lp", "schatten"] = "schatten",
-    p: Annotated[float, Range(1)] = 4.0,
+    p: Annotated[float, Within(1)] = 4.0,
     lr: Rate = 1.0,
     rank: Positive | None = None,
     momentum: Fraction = 0.9,
