@@ -106,7 +106,7 @@ def _visit(path: Path, groups: dict[str, set[str]]) -> Iterator[str]:
         else:
             groups.setdefault(str(file.parent.relative_to(CONF)), set()).add(file.stem)
     for profile in content.get("profiles", {}).values():
-        yield from _keys(profile, "size_")
+        yield from _keys({key: value for key, value in profile.items() if key != "sweep"})
     yield from _keys({key: value for key, value in content.items() if key not in ("defaults", "hydra", "profiles")})
 
 
