@@ -20,7 +20,7 @@ from src.errors import ConfigError, nearest
 
 
 class Node(BaseModel):
-    """A mapping of config keys: read-only, without unknown keys. 3.0 becomes an integer; no other value is converted."""
+    """A mapping of config keys: read-only, without unknown keys. 3.0 becomes an integer; nothing else is converted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
 

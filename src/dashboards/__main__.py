@@ -103,7 +103,7 @@ def workspace(spec: Mapping[str, Any], entity: str, project: str) -> Any:
         return getattr(v2, panel)(**arguments)
 
     sections = [
-        workspaces.Section(name=section["name"], panels=[panel(**entry) for entry in section["panels"]], is_open=not index)
+        workspaces.Section(name=section["name"], panels=[panel(**p) for p in section["panels"]], is_open=not index)
         for index, section in enumerate(spec["sections"])
     ]
     filters = [

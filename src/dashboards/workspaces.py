@@ -114,7 +114,7 @@ def _of_metric(metric: str, experiment: Experiment) -> Iterator[dict[str, Any]]:
 
 
 def _axis(config: Config) -> str:
-    """Return the x axis: the loss if runs are compared at a loss, gradient-flow time if it sets the steps, else the step."""
+    """Return the x axis: the loss if runs are compared at one, gradient-flow time if it sets the steps, or the step."""
     if config.compare_at_loss is not None:
         return "decades"
     return "flow_time" if config.time is not None else "step"

@@ -139,7 +139,7 @@ def _log_failures(sweeps: Mapping[str, Sequence[Config]], log: Log) -> None:
 
 
 def _log_changed_code(cells: Sequence[Path], log: Log) -> None:
-    """Log which cells were computed by other code than the present one: finished is not the same as current."""
+    """Log how many cells were computed before code that affects their numbers changed."""
     changed = {cell: provenance.changed_since((store.read_json(cell / "provenance.json") or {}).get("code", {}))
                for cell in cells}  # fmt: skip
     if count := sum(map(bool, changed.values())):

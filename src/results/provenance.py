@@ -89,7 +89,7 @@ def git(root: Path) -> dict[str, Any] | None:
     """
     if not (root / ".git").exists():
         return None
-    # No optional locks, since cells run in parallel. A checkout of another user is safe to read if git starts no program
+    # No optional locks, since cells run in parallel. Another user's checkout is safe to read if git starts no program
     # from its config. GIT_DIR and similar variables (set in git hooks) would select another repository.
     settings = ["-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
     command = ["git", "--no-optional-locks", *settings, "status", "--porcelain=v2", "--branch"]

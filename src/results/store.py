@@ -1,6 +1,6 @@
 """Read and write the files of a cell, from which claims are judged; W&B has a copy. No torch here.
 
-``outputs/<experiment>/<cell>/`` contains ``config.yaml`` (resolved), ``provenance.json``, ``metrics.jsonl`` (one row per
+``outputs/<experiment>/<cell>/`` has ``config.yaml`` (resolved), ``provenance.json``, ``metrics.jsonl`` (one row per
 measured step and member; append-only except for a rewind to a checkpoint), ``summary.json``, ``checkpoint.pt``,
 ``run.log`` and, written last, ``status.json``. Rows contain no time and no path, so the same cell always gives the
 same bytes.

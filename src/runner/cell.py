@@ -187,4 +187,4 @@ def _progress_bar(name: str, step: int, steps: int) -> tqdm:
 def _compute_reproducibly(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms imports the compiler, which takes a second
+    torch.set_deterministic_debug_mode("error")  # the public function imports the compiler: a second
