@@ -36,7 +36,7 @@ COMMAND = cli.Command(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     words = [cli.quoted(word) for word in arguments]
     return entry.guarded(lambda: reproduce(COMMAND.read(words)), [word for word in words if "=" in word])
 

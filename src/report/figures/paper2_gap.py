@@ -151,8 +151,8 @@ PLOTS = (
         "F2",
         "The gap as defined in the released code",
         "Training as released. Above, risks as released: the sum of batch means over N, which is the mean over the "
-        "batch size. r = 28 has smaller batches than r = 4, so its gap is larger by their ratio; points divided by this "
-        f"ratio are drawn, too. Below: gap in mean loss of the same networks. {POINTS}",
+        "batch size. r = 28 has smaller batches than r = 4, so its gap is larger by their ratio; points divided by "
+        f"this ratio are drawn, too. Below: gap in mean loss of the same networks. {POINTS}",
         "(1/N) Σ_batches mean = mean / batch size",
         "Two panels over one over root N with straight lines: gap as released, and in mean loss.",
         ("tnn_released_gap",),

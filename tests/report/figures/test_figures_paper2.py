@@ -221,14 +221,14 @@ def test_curves_are_told_at_the_same_flow_time_at_both_step_sizes(drawn, frames)
     data = drawn["F3"][1].set_index(["panel", "series", "run"])
     for panel in ("FGSM loss", "F-norm", "stable rank"):
         series = "training set" if panel == "FGSM loss" else "layer 2"
-        whole, half = (data.loc[(panel, series, run)] for run in ("step size η", "step size η/2"))
+        whole, half = (data.loc[(panel, series, run)] for run in ("learning rate η", "learning rate η/2"))
         assert (
             whole["x"].tolist() == half["x"].tolist() == [2, 20]
         )  # steps 100 and 1000 at 0.02; step 1 is before T/200
         further = 0.01 if series == "training set" else 0  # as the rows have it
         np.testing.assert_allclose(whole["y"].to_numpy(), half["y"].to_numpy() + further)
     rows = frames["tnn_implicit_rank"].query("vars_training == 'adversarial' and step == 1000")
-    end = data.loc[("stable rank", "layer 3", "step size η")].iloc[-1]
+    end = data.loc[("stable rank", "layer 3", "learning rate η")].iloc[-1]
     assert (end["y"], end["low"]) == (rows["srank_3"].median(), rows["srank_3"].min())
 
 

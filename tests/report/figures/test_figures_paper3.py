@@ -263,7 +263,7 @@ def test_tables_are_the_medians_of_the_rows(frames):
     rows = frames["muon_margin"].query("matched and optimizer_name == 'adam'")
     assert table.loc[("matched loss", "Adam"), "γ ℓ∞"] == rows["gamma_linf"].median()
     assert table.loc[("matched loss", "Adam"), "log₁₀ loss"] == pytest.approx(rows["log_risk"].median() / np.log(10))
-    assert table.loc[("last step", "Adam"), "share with κ own ≥ 0.6"] == 1
+    assert table.loc[("last step", "Adam"), "fraction with κ own ≥ 0.6"] == 1
     linear = paper3.TABLES[1].make(frames["linear_margin"]).set_index(["data", "optimizer"])
     rows = frames["linear_margin"].query("final and data_name == 'mnist' and optimizer_name == 'signum'")
     assert linear.loc[("mnist", "Signum"), "in its own norm"] == rows["ratio_linf"].median()
