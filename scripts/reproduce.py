@@ -60,11 +60,11 @@ def reproduce(given: argparse.Namespace) -> int:
     code = finalize.paper(paper, there, overrides, launch.log)
     if given.only_report:
         index_page.write(Path(next(iter(configs.values()))[0].outputs))
-    return 2 if mistakes and code else code  # an optional experiment whose data are not there is no mistake
+    return 2 if mistakes and code else code  # missing data of an optional experiment are no mistake
 
 
 def left_out(configs: Sequence[Config]) -> bool:
-    """Whether it is optional and has no finished cell: its data cannot be had here, and claims on it are not run."""
+    """Return whether an experiment is optional and has no finished cell, as its data are unavailable."""
     return configs[0].optional and not store.count_finished(config.folder for config in configs)
 
 

@@ -85,7 +85,7 @@ def test_a_damaged_status_is_a_failure_that_is_told(sweep):
 
 def test_nothing_yet(tmp_path, capsys):
     assert status.main([f"outputs={tmp_path}"]) == 0
-    assert capsys.readouterr().out == "no cell yet\n"
+    assert capsys.readouterr().out == "no cells yet\n"
 
 
 @pytest.mark.parametrize("word", ["outputs=nowhere", "--wach", "output=x", "outputs="])

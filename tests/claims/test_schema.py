@@ -117,7 +117,7 @@ def test_a_loop_over_values_needs_no_table(tmp_path):
             ("report[0].criterion", "unknown"),
         ),
         (changed(**{"for": "norms"}), ("P9-C1.parts[0].for=norms", "tables: none")),
-        (changed(**{"for": {"k": [1]}, "name": "{kk}"}), ("P9-C1.parts[0].name={kk}", "unknown word 'kk'", "known: k")),
+        (changed(**{"for": {"k": [1]}, "name": "{kk}"}), ("P9-C1.parts[0].name={kk}", "unknown name 'kk'", "known: k")),
         ([GOOD | {"parts": []}], ("P9-C1.parts", "at least one")),
         ([GOOD, GOOD], ("paper9.id=P9-C1", "duplicate id")),
         ("rows: {a: 'b and'}\nclaims: []", ("paper9.rows.a=b and", "is not an expression")),

@@ -38,7 +38,7 @@ WRONG = {
     "rho with orthogonal means": ("data.rho=0.3", "equicorrelated"),
     "unknown option": ("optimizer=margin_flwo", "did you mean 'margin_flow'"),
     "unknown experiment": ("+experiment=cluster_widht", "did you mean 'cluster_width'"),
-    "experiment without a plus": ("experiment=cluster_width", "write it with a plus"),
+    "experiment without a plus": ("experiment=cluster_width", "needs a plus"),
     "unknown profile": ("profile=big", "must be one of smoke, default, paper"),
     "a snapshot beyond the end": ("log_points=[0.5,2]", "a list, each a number >= 0 and <= 1"),
     "no seeds": ("seeds=[]", "at least one seed"),
@@ -264,7 +264,7 @@ FINISHED = {
     [
         (["+experiment=hybrid_margin", "optimizer.ratio=-1"], "optimizer.ratio=-1: must be a number > 0"),
         (["+experiment=schatten_margin", "optimizer.p=0"], "optimizer.p=0: must be a number >= 1"),
-        (["+experiment=muon_margin", "optimizer.polar_factor=gram"], "not every option of optimizer that is swept"),
+        (["+experiment=muon_margin", "optimizer.polar_factor=gram"], "some swept options of optimizer lack this key"),
     ],
 )
 def test_a_wrong_key_that_experiments_of_paper_3_compute_with_is_one_line(words, told, tmp_path, capfd):

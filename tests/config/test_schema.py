@@ -108,13 +108,13 @@ def test_steps_make_up_the_epochs_or_the_time(words, steps):
     ("words", "told"),
     [
         ([*GAP, "time=3"], "time=3: must be null beside epochs"),
-        ([*GAP, "batch_size=many"], "batch_size=many: must be one number > 0, since epochs set the steps"),
-        ([*GAP, "epochs=0"], "epochs=0: must be one number > 0"),
+        ([*GAP, "batch_size=many"], "batch_size=many: must be a number > 0 to compute steps from epochs"),
+        ([*GAP, "epochs=0"], "epochs=0: must be a number > 0"),
         (
             [*RANK, "seeds=[1,2]", "optimizer.lr=[0.1,0.2]"],
-            "optimizer.lr=[0.1,0.2]: must be one number > 0",
+            "optimizer.lr=[0.1,0.2]: must be a number > 0",
         ),
-        ([*RANK, "time=1e300", "optimizer.lr=1e-300"], "time=1e+300: makes up too many steps"),
+        ([*RANK, "time=1e300", "optimizer.lr=1e-300"], "time=1e+300: too many steps"),
     ],
 )
 def test_steps_that_cannot_be_counted_are_one_line(words, told):
