@@ -38,10 +38,11 @@ test-dispatch: setup  ## run the numerical tests as a CPU of another brand would
 test-faults: setup  ## break small runs on purpose, on two cores in 10 minutes; SEED=7 breaks them the same way again
 	unshare --map-root-user --mount $(RUN) -m tests.faults $(if $(SEED),seed=$(SEED)) $(ARGS)
 
-lint: setup  ## check style and types
+lint: setup  ## check style and types, and the files of claims and deviations
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(RUN) -m src.claims check
 
 smoke: PROFILE := smoke
 smoke: reproduce  ## every experiment at its smallest, in seconds

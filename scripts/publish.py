@@ -3,11 +3,12 @@
     python scripts/publish.py [PAPER …] [outputs=outputs]
 
 Between ``<!-- results:paperN -->`` and ``<!-- /results -->`` go the verdicts, in docs/paperN.md with every number
-behind them; between ``<!-- ledger:paperN -->`` and ``<!-- /ledger -->`` the ledger; into docs/figures/paperN/ the
-figures a text shows; between ``<!-- overview -->`` and ``<!-- /overview -->`` how the claims of all papers in the text
-came out; between ``<!-- benchmarks -->`` and ``<!-- /benchmarks -->`` of docs/scaling.md the ratios that ``make bench``
-last measured here, if it did, with their figure. Without PAPER, every paper with a page and a report. The same report
-gives the same texts. Exit code 2: there is no report, or a text has no place for it; then nothing is written.
+behind them; between ``<!-- deviations:paperN -->`` and ``<!-- /deviations -->`` the deviations; into
+docs/figures/paperN/ the figures a text shows; between ``<!-- overview -->`` and ``<!-- /overview -->`` how many claims
+of each paper in the text have which verdict; between ``<!-- benchmarks -->`` and ``<!-- /benchmarks -->`` of
+docs/scaling.md the ratios that ``make bench`` last measured here, if it did, with their figure. Without PAPER, every
+paper with a page and a report. The same report gives the same texts. Exit code 2: there is no report, or a text has no
+place for it; then nothing is written.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from src import cli
+from src.claims.results import OF_CLAIMS, ClaimResult, NumberResult, Result
 from src.errors import ConfigError
-from src.report.paper_page import measured, percent
+from src.report import paper_page
+from src.report.html import measured, percent
 from src.results import store
 
 Record = Mapping[str, Any]
-VERDICTS = ("reproduced", "contradicted", "undecided", "not run")
-
 
 COMMAND = cli.Command(
     "python scripts/publish.py",
@@ -89,16 +90,20 @@ def published(root: Path, paper: int, outputs: Path, texts: Mapping[Path, bytes]
         ConfigError: for a report, marker or figure that is missing.
     """
     report = outputs / "reports" / f"paper{paper}"
-    judged, ledger = (store.read_json(report / f"{name}.json") for name in ("claims", "ledger"))
-    if judged is None:
+    if not (report / "claims.json").exists():
         raise ConfigError("report", report, f"is missing; make reproduce-paper{paper} builds it")
+    judged = paper_page.read_claims(report / "claims.json")
+    deviations = store.read_json(report / "deviations.json")
     origin = provenance(outputs, judged)
-    verdicts = f"{origin}\n\n{verdict_table(judged)}"
+    checks = [result for result in judged if result.check]
+    verdicts = f"{origin}\n\n{verdict_table([result for result in judged if not result.check])}"
+    if checks:
+        verdicts += f"\n\nChecks of the code, not counted:\n\n{verdict_table(checks)}"
     blocks = {
         root / "README.md": {"results": verdicts},
         root / "docs" / f"paper{paper}.md": {
             "results": f"{verdicts}\n\nEvery number of every claim:\n\n{number_table(judged)}",
-            "ledger": ledger_table(ledger or []),
+            "deviations": deviation_table(deviations or []),
         },
     }
     files = {}
@@ -141,18 +146,18 @@ def overviewed(text: str) -> str:
     for number, title, block in re.findall(section, after, re.MULTILINE | re.DOTALL):
         counts = Counter(re.findall(r"\*\*([a-z ]+)\*\* \|$", block, re.MULTILINE))
         anchor = re.sub(r"[^\w -]", "", f"{number}. {title}".lower()).replace(" ", "-")
-        told = [str(counts[word] or "–") for word in VERDICTS]
-        rows.append((f"[{number}. {title}](#{anchor})", str(sum(counts.values())), *told))
-    return f"{before}{opening}\n{_table(('paper', 'claims', *VERDICTS), rows)}\n{closing}{after}"
+        own = [str(counts[word] or "–") for word in OF_CLAIMS]
+        rows.append((f"[{number}. {title}](#{anchor})", str(sum(counts[word] for word in OF_CLAIMS)), *own))
+    return f"{before}{opening}\n{_table(('paper', 'claims', *OF_CLAIMS), rows)}\n{closing}{after}"
 
 
-def provenance(outputs: Path, judged: Iterable[Record]) -> str:
+def provenance(outputs: Path, judged: Iterable[ClaimResult]) -> str:
     """One line: the day, commit and profile of the cells that the verdicts rest on."""
-    cells = sorted({outputs / cell for record in judged for cell in record["cells"]})
+    cells = sorted({outputs / cell for result in judged for cell in result.cells})
     if not cells:
         return "No cell has been run."
     if gone := [cell for cell in cells if not store.finished(cell)]:
-        raise ConfigError("outputs", gone[0], "the report tells of it, but it is not there; `make report` mends that")
+        raise ConfigError("outputs", gone[0], "is missing, though the report rests on it; run `make report`")
     found = [store.read_json(cell / "provenance.json") for cell in cells]
     profiles = {yaml.safe_load((cell / "config.yaml").read_text(encoding="utf-8"))["profile"] for cell in cells}
     days = sorted({facts["date"][:10] for facts in found})
@@ -164,41 +169,41 @@ def provenance(outputs: Path, judged: Iterable[Record]) -> str:
     )
 
 
-def verdict_table(judged: Iterable[Record]) -> str:
-    """One row a claim: the number that decides it, with what stands in the way of a verdict."""
+def verdict_table(judged: Iterable[ClaimResult]) -> str:
+    """Return one row per claim: the number that decides it, and the reason for a verdict that is not reproduced."""
     rows = [
         (
-            record["id"],
-            _plain(record["statement"]) + (f" ({_plain(record['reason'])})" if record["reason"] else ""),
-            f"{_plain(record['says'])}: {measured(record)}",
-            _plain(record["criterion"]),
-            _networks(record),
-            f"**{record['verdict']}**",
+            result.id,
+            _plain(result.statement) + (f" ({_plain(result.reason)})" if result.reason else ""),
+            f"{_plain(result.name)}: {measured(result)}",
+            _plain(result.criterion),
+            _networks(result),
+            result.verdict if result.check else f"**{result.verdict}**",  # the overview counts what is bold
         )
-        for record in judged
+        for result in judged
     ]
     return _table(("claim", "statement", "measured [95 %]", "criterion", "networks, converged", "verdict"), rows)
 
 
-def number_table(judged: Iterable[Record]) -> str:
-    """One row a part of a claim; its worst group where it is taken in groups."""
+def number_table(judged: Iterable[ClaimResult]) -> str:
+    """Return one row per number of a claim; its worst group if it is taken in groups."""
     rows = [
         (
-            record["id"],
-            _plain(part["says"] + (f"; worst: {part['group']}" if part["group"] else "")),
-            measured(part),
-            _plain(part["criterion"]),
-            _networks(part),
-            part["verdict"],
+            result.id,
+            _plain(number.name + (f"; worst: {number.group}" if number.group else "")),
+            measured(number),
+            _plain(number.criterion),
+            _networks(number),
+            number.verdict,
         )
-        for record in judged
-        for part in record["parts"]
+        for result in judged
+        for number in result.numbers
     ]
     return _table(("claim", "number", "measured [95 %]", "criterion", "networks, converged", "verdict"), rows)
 
 
-def ledger_table(ledger: Iterable[Record]) -> str:
-    """One row an entry: both sides with the words that select them, and what the choice does."""
+def deviation_table(deviations: Iterable[Record]) -> str:
+    """Return one row per deviation: both sides with the overrides that select them, and the measured effect."""
     rows = [
         (
             f"{entry['id']}: {_plain(entry['subject'])}",
@@ -206,20 +211,21 @@ def ledger_table(ledger: Iterable[Record]) -> str:
             _effect(entry),
             _plain(entry["note"]),
         )
-        for entry in ledger
+        for entry in deviations
     ]
-    return _table(("choice", "paper", "otherwise", "effect [95 %]", "note"), rows)
+    return _table(("deviation", "paper", "otherwise", "effect [95 %]", "note"), rows)
 
 
 def _effect(entry: Record) -> str:
     if entry["effect"] is None:
-        return _plain(entry["says"])
-    reason = f" ({_plain(entry['effect']['reason'])})" if entry["effect"]["reason"] else ""
-    return f"{_plain(entry['says'])}: {measured(entry['effect'])}{reason}"
+        return "not measured"
+    effect = NumberResult(**entry["effect"])
+    reason = f" ({_plain(effect.reason)})" if effect.reason else ""
+    return f"{_plain(effect.name)}: {measured(effect)}{reason}"
 
 
-def _networks(record: Record) -> str:
-    return f"{record['n']}, {percent(record['converged'])}"
+def _networks(result: Result) -> str:
+    return f"{result.n}, {percent(result.converged)}"
 
 
 def _commit(git: Record | None) -> str:

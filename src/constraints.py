@@ -8,7 +8,7 @@ from pydantic_core import CoreSchema, core_schema
 
 
 class Range(NamedTuple):
-    """Closed or open interval that a configured number must lie in; pydantic checks it, ``str()`` describes it."""
+    """Closed or open interval that a configured number must lie in; ``str()`` describes it."""
 
     low: float | None = None
     high: float | None = None
@@ -25,6 +25,10 @@ class Range(NamedTuple):
         high = f"{'<' if self.open_high else '<='} {self.high:g}" if self.high is not None else ""
         return " and ".join(part for part in (low, high) if part)
 
+
+class Within(Range):
+    """A range as an annotation, ``Annotated[int, Within(1)]``: pydantic checks that the value lies in it."""
+
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self._checked, handler(source))
 
@@ -34,10 +38,10 @@ class Range(NamedTuple):
         return value
 
 
-Count = Annotated[int, Range(1)]
-Natural = Annotated[int, Range(0)]
-Positive = Annotated[float, Range(0, open_low=True)]
-NonNegative = Annotated[float, Range(0)]
-Fraction = Annotated[float, Range(0, 1, open_high=True)]
-Share = Annotated[float, Range(0, 1)]
-Seed = Annotated[int, Range(0, 2**63 - 1)]
+Count = Annotated[int, Within(1)]
+Natural = Annotated[int, Within(0)]
+Positive = Annotated[float, Within(0, open_low=True)]
+NonNegative = Annotated[float, Within(0)]
+Fraction = Annotated[float, Within(0, 1, open_high=True)]
+Share = Annotated[float, Within(0, 1)]
+Seed = Annotated[int, Within(0, 2**63 - 1)]

@@ -20,10 +20,10 @@ State = dict[str, Any]
 
 
 class Task(NamedTuple):
-    """What is to be learnt. Inputs are shared by the members (``[N, ...]``) or their own (``[M, N, ...]``).
+    """Training and test set. Members share the inputs (``[N, ...]``) or have their own (``[M, N, ...]``).
 
-    ``y`` holds labels ±1 with the shape of the leading axes of ``x``. ``facts`` is what the generator knows
-    about the distribution and a learner does not: cluster means, clusters' labels, closed-form optima.
+    ``y`` holds labels ±1 with the shape of the leading axes of ``x``. ``facts`` are properties of the distribution
+    that no learner sees: cluster means, labels of clusters, closed-form optima.
     """
 
     x: Tensor
@@ -56,18 +56,17 @@ class UpdateRule(NamedTuple):
     """An optimizer as pure functions over explicit state.
 
     ``init(params) -> state``. ``update(params, state, log_risk, grad) -> (params, state)`` makes one step from
-    the log-risk ``[M]`` and its gradient, both evaluated at ``params``. A rule never raises for a bad step. A rule
-    that tries points and takes them back returns, from ``settled(params, state)``, the point it stands by;
-    that is the point that is measured.
+    the log-risk ``[M]`` and its gradient, both evaluated at ``params``. A rule never raises for a bad step.
+    Rules that may reject a step return the last accepted parameters from ``accepted_params``; measurements use these.
     """
 
     init: Callable[[Params], State]
     update: Callable[[Params, State, Tensor, ScaledGrad], tuple[Params, State]]
-    settled: Callable[[Params, State], Params] = lambda params, state: params
+    accepted_params: Callable[[Params, State], Params] = lambda params, state: params
 
 
 class Batch(NamedTuple):
-    """The examples one step sees; the whole training set for gradient flow."""
+    """The examples of one step; the whole training set for gradient flow."""
 
     x: Tensor
     y: Tensor
@@ -78,7 +77,7 @@ Objective = Callable[[Params, Batch], tuple[Tensor, ScaledGrad]]
 
 
 class Snapshot(NamedTuple):
-    """The state of training at one step, as measurements see it. ``log_risk`` is ``[M]``."""
+    """Parameters and log-risk ``[M]`` at one step, the argument of measurements."""
 
     step: int
     params: Params

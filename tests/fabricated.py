@@ -154,7 +154,7 @@ def draw_every_cell_alone(plots, frames):
                         plot.draw(cell)
 
 
-CONFIG = ("data_", "model_", "optimizer_", "objective_", "vary_", "batch_size", "matched_loss", "steps")
+CONFIG = ("data_", "model_", "optimizer_", "objective_", "vary_", "batch_size", "compare_at_loss", "steps")
 CONFIG += ("seed", "member")
 """How columns begin that a config sets, not a measurement."""
 NOTHING = {"NaN": float("nan"), "inf": float("inf"), "-inf": float("-inf"), "no curve": None, "empty curve": []}

@@ -1,4 +1,4 @@
-"""Two-layer ReLU networks that attacks and certificates are tested on, and the truth for the smallest of them."""
+"""Two-layer ReLU networks for tests of attacks and certificates, and brute-force flips of the smallest ones."""
 
 import functools
 import itertools
@@ -22,7 +22,7 @@ def cluster_task(seeds=(0, 1), k=4, d=1024, n=32, sigma=0.3, n_test=100):
 
 @functools.cache
 def network(kind, task_key=()):
-    """Parameters of one of ``KINDS`` on ``cluster_task(**dict(task_key))``."""
+    """Return the parameters of one of ``KINDS`` on ``cluster_task(**dict(task_key))``."""
     task = cluster_task(**dict(task_key))
     means, labels = task.facts["means"], task.facts["labels"]
     match kind:
@@ -51,7 +51,7 @@ def _trained(task, width=8, steps=400):
     state = rule.init(params)
     for _ in range(steps):
         params, state = rule.update(params, state, *risk(params, Batch(task.x, task.y)))
-    return rule.settled(params, state)
+    return rule.accepted_params(params, state)
 
 
 def outputs(params, x):
@@ -59,10 +59,10 @@ def outputs(params, x):
 
 
 def smallest_flip(w, b, v, x, y):
-    """The true smallest ‖δ‖ with y N(x + δ) < 0 for one x in at most 3 dimensions, by trying all 2^m patterns.
+    """Return the smallest ‖δ‖ with y N(x + δ) < 0 for one x in at most 3 dimensions, over all 2^m activation patterns.
 
-    On a pattern the network is linear, so the flips form a polyhedron; its point nearest to 0 is found by trying all
-    sets of at most 3 tight constraints. Strict is y N ≤ −1e-9 y N(x).
+    On a pattern the network is linear, so the flips form a polyhedron; its point nearest to 0 is found over all sets of
+    at most 3 tight constraints. A flip needs y N ≤ −1e-9 y N(x).
     """
     on = torch.tensor(list(itertools.product([0.0, 1.0], repeat=len(b))), dtype=torch.float64)
     pre, outer = w @ x + b, y * v

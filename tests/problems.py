@@ -1,4 +1,4 @@
-"""Small separable problems for optimizers, and the plainest loop that trains on them."""
+"""Small separable problems for optimizers, and a minimal training loop."""
 
 import torch
 
@@ -9,7 +9,7 @@ from src.types import Batch, ScaledGrad
 
 
 def network_problem(members=2, d=6, n=12, width=5, **options):
-    """Task, squared-ReLU network and logistic risk; the members share nothing."""
+    """Return task, squared-ReLU network and logistic risk; members have their own data."""
     task = separable.build(range(members), shape=[d], n=n, n_test=10, margin=1.0)
     model = mlp.build(task, width=width, scale=1.0, **options)
     return task, model, logistic(task, model)
@@ -22,7 +22,7 @@ def linear_problem(members=2, shape=(3, 4), n=8, margin=1.0):
 
 
 def train(rule, objective, task, params, steps, *, factor=1.0, log_shift=0.0):
-    """Parameters and log-risk after ``steps``; the rule is told gradients times factor·e^{log_shift}."""
+    """Return parameters and log-risk after ``steps`` with gradients multiplied by factor·e^{log_shift}."""
     state, batch = rule.init(params), Batch(task.x, task.y)
     for _ in range(steps):
         log_risk, grad = objective(params, batch)
@@ -37,11 +37,11 @@ def random_params(shapes, members=3, seed=0):
 
 
 def inner(a, b):
-    """⟨a, b⟩ per member."""
+    """Return ⟨a, b⟩ per member."""
     return sum((a[name] * b[name]).flatten(1).sum(1) for name in a)
 
 
 def distance(a, b):
-    """Largest difference of two sets of parameters, relative to the largest entry."""
+    """Return the largest difference of two sets of parameters, relative to the largest entry."""
     largest = max(float(leaf.abs().max()) for leaf in a.values())
     return max(float((a[name] - b[name]).abs().max()) for name in a) / largest

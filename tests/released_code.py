@@ -1,4 +1,4 @@
-"""The released code of Wang et al. (2023) in float64, from a checkout that the variable REFERENCE names."""
+"""The released code of Wang et al. (2023) in float64, from the checkout in the environment variable REFERENCE."""
 
 import importlib
 import os
@@ -15,7 +15,7 @@ needs_checkout = pytest.mark.skipif(not FOLDER, reason="REFERENCE names no check
 
 @contextmanager
 def modules():
-    """Its modules ``layers`` and ``models``; they create tensors of the default precision, float64 within."""
+    """Import ``layers`` and ``models`` with float64 as the default dtype, in which they create tensors."""
     names = ("functions", "layers", "models")
     sys.path.insert(0, str(Path(FOLDER).resolve()))
     before = torch.get_default_dtype()
@@ -30,7 +30,7 @@ def modules():
 
 
 def network(models, params, member=0):
-    """Its network with our parameters of original coordinates, plain or in factors."""
+    """Return the released network with our parameters in original coordinates, factored or not."""
     v, leaves = params["v"][member], [name for name in params if name.startswith("w")]
     c, width = v.shape
     d = params[leaves[-1] if len(leaves) == 1 else "w1_right" if "w1_right" in params else "w1"].shape[-1]
@@ -41,8 +41,8 @@ def network(models, params, member=0):
         net = models.TNNdct3Layers(c, d, width)
         order = ["w1", "w2", "w3"]
     with torch.no_grad():
-        for place, name in enumerate(order, 1):
-            getattr(net, f"layer{place}").weight.copy_(params[name][member].movedim(-3, -1))
+        for number, name in enumerate(order, 1):
+            getattr(net, f"layer{number}").weight.copy_(params[name][member].movedim(-3, -1))
         last = getattr(net, f"layer{len(order) + 1}")
         last.weight.copy_(v.T.reshape(1, -1))
         last.bias.copy_(params["b"][member])
@@ -50,7 +50,7 @@ def network(models, params, member=0):
 
 
 def difference(net, order, params, member=0):
-    """Largest difference of an entry."""
+    """Return the largest difference of an entry."""
     ours = [params[name][member] for name in order]
     ours = [leaf.movedim(-3, -1) if leaf.ndim == 3 else leaf.mT if leaf.ndim == 2 else leaf for leaf in ours]
     theirs = [leaf.detach() for leaf in net.parameters()]
@@ -58,7 +58,7 @@ def difference(net, order, params, member=0):
 
 
 def fgsm(net, images, labels, eps):
-    """Adds the gradient of the clean loss to the weights', as the released code does."""
+    """Return FGSM images; as in the released code, the clean loss adds to the gradients of the weights."""
     images = images.clone().requires_grad_()
     torch.nn.BCELoss()(net(images).reshape(-1), labels).backward()
     return (images + eps * images.grad.sign()).clamp(0, 1).detach()

@@ -10,12 +10,13 @@ import pytest
 from benchmarks import __main__ as benchmarks
 from scripts import publish, reproduce
 from src import cli, status
+from src.claims import __main__ as claims
 from src.dashboards import __main__ as dashboards
 from src.errors import ConfigError
 from src.report import __main__ as report
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = [status, report, dashboards, publish, reproduce, benchmarks]
+COMMANDS = [status, report, claims, dashboards, publish, reproduce, benchmarks]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)

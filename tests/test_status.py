@@ -137,7 +137,9 @@ def test_a_cell_says_how_far_it_is(tmp_path, monkeypatch):
 
     monkeypatch.setattr(store, "write_json", watched)
     overrides = ["+experiment=cluster_width", "profile=smoke", "model.width=6", "tracking.mode=disabled"]
-    (config,) = sweep.expand([*overrides, f"outputs={tmp_path}", "checkpoint_every=0", "steps=30", "stop.every=10"])
+    (config,) = sweep.expand(
+        [*overrides, f"outputs={tmp_path}", "checkpoint_every=0", "steps=30", "stop.check_every=10"]
+    )
     cell.run(config, "python", log=lambda line: None)
     beats = [value for name, value in seen if name == "status.json" and value["state"] == "running"]
     assert {"since", "begun_at", "beat", "steps", "forced"} <= beats[0].keys()

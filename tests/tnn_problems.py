@@ -1,4 +1,4 @@
-"""Small t-NN problems, and the same parameters as the twin of ``tests/tnn_twin.py`` writes them."""
+"""Small t-NN problems, and conversion of parameters to the format of ``tests/tnn_twin.py``."""
 
 import math
 
@@ -11,7 +11,7 @@ from src.types import Task
 
 
 def images(members=1, n=12, d=5, c=4, seed=0, dtype=torch.float64):
-    """Random pixels in [0, 1] and balanced random labels, own to every member."""
+    """Draw pixels in [0, 1] and random labels, different for every member."""
     draw = torch.Generator().manual_seed(seed)
     x = torch.rand(members, n, d, c, generator=draw, dtype=torch.float64).to(dtype)
     y = torch.where(torch.rand(members, n, generator=draw) < 0.5, -1.0, 1.0).to(dtype)
@@ -25,7 +25,7 @@ def problem(members=1, n=12, d=5, c=4, seed=0, dtype=torch.float64, **options):
 
 
 def mixing(transform, c, scale=None, seed=0):
-    """M as a NumPy matrix, with the scale the model takes by default."""
+    """Return M as a NumPy matrix, with the default scale of the model."""
     s = scale if scale is not None else 1.0 if transform == "authors" else math.sqrt(c / 2)
     return s * matrix(transform, c, seed).numpy()
 
@@ -35,7 +35,7 @@ def tubes_last(leaf):
 
 
 def as_twin(params, member=0):
-    """(layers, v, b) of one member, for parameters in original coordinates."""
+    """Return (layers, v, b) of one member, for parameters in original coordinates."""
     names = [name for name in params if name.startswith("w")]
     layers = {}
     for name in names:

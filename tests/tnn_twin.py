@@ -1,4 +1,4 @@
-"""A t-NN a second time: NumPy, float64, tubes last, every t-layer one dense matrix, gradients by hand.
+"""An independent t-NN in NumPy and float64: tubes last, t-layers as dense matrices, gradients by hand.
 
 Layers are lists of factors (D, d, c), applied from the last to the first; ``mixing`` is M as a c×c matrix.
 """
@@ -9,14 +9,14 @@ import numpy as np
 
 
 def dense(w, mixing):
-    """The t-layer as a matrix from R^{d·c} to R^{D·c}: K[(a,i),(b,j)] = Σ_k M⁻¹_ik Ŵ_abk M_kj."""
+    """Return the t-layer as a matrix from R^{d·c} to R^{D·c}: K[(a,i),(b,j)] = Σ_k M⁻¹_ik Ŵ_abk M_kj."""
     rows, columns, c = w.shape
     hat = np.einsum("kl,abl->abk", mixing, w)
     return np.einsum("ik,abk,kj->aibj", np.linalg.inv(mixing), hat, mixing).reshape(rows * c, columns * c)
 
 
 def forward(layers, v, b, x, mixing):
-    """Outputs (N,) at images (N, d, c), and what the backward pass needs."""
+    """Return outputs (N,) at images (N, d, c), and the values that the backward pass needs."""
     h, trace = x.reshape(len(x), -1), []
     for factors in layers:
         for w in reversed(factors):
@@ -29,7 +29,7 @@ def forward(layers, v, b, x, mixing):
 
 
 def backward(outer, layers, v, x, mixing, kept):
-    """Gradients of Σ_n outer_n·f(x_n): of the factors, of v and b, and of the images."""
+    """Return the gradients of Σ_n outer_n·f(x_n) in the factors, in v and b, and in the images."""
     trace, last = kept
     g = np.outer(outer, v.ravel())
     of_factors = []
@@ -48,7 +48,7 @@ def backward(outer, layers, v, x, mixing, kept):
 
 
 def outer_gradient(outputs, y):
-    """Of the mean logistic loss in the outputs: −y σ(−y f)/N."""
+    """Return the gradient of the mean logistic loss in the outputs: −y σ(−y f)/N."""
     return -y / (1 + np.exp(y * outputs)) / len(y)
 
 
@@ -74,11 +74,11 @@ def unflat(leaves, like):
 
 def adversarial_gradient(layers, v, b, x, y, mixing, eps, clean=0.0):
     attacked = fgsm(layers, v, b, x, y, mixing, eps)
-    *found, _ = gradients(layers, v, b, attacked, y, mixing)
-    total = flat(*found)
+    *grads, _ = gradients(layers, v, b, attacked, y, mixing)
+    total = flat(*grads)
     if clean:
-        *found, _ = gradients(layers, v, b, x, y, mixing)
-        total = [g + clean * h for g, h in zip(total, flat(*found), strict=True)]
+        *grads, _ = gradients(layers, v, b, x, y, mixing)
+        total = [g + clean * h for g, h in zip(total, flat(*grads), strict=True)]
     return total
 
 

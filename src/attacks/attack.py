@@ -1,4 +1,4 @@
-"""What every attack returns."""
+"""The result of an attack."""
 
 from typing import NamedTuple
 
@@ -8,8 +8,8 @@ from torch import Tensor
 class Attack(NamedTuple):
     """One perturbation per example, the best over all starts and iterates.
 
-    ``success`` ``[M, P]`` says that y N(x + δ) < 0, evaluated at the ``delta`` ``[M, P, ...]`` that is returned;
-    ``radius`` ``[M, P]`` is the norm of that δ, and infinite where nothing flipped.
+    ``success [M, P]`` is whether y N(x + δ) < 0 at the returned ``delta [M, P, ...]``; ``radius [M, P]`` is the norm of
+    δ. ``minimal_attack`` has an infinite radius where no flip was found.
     """
 
     delta: Tensor

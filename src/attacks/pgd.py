@@ -1,7 +1,7 @@
 """Projected gradient descent on the margin y N(x + δ) within an ℓ2 or ℓ∞ ball (Madry et al., 2018).
 
-On the margin and not on a loss, which saturates on a confident network and takes the gradient along. An example
-keeps its best δ over all iterates of all restarts.
+The attack is on the margin, as the gradient of a saturating loss vanishes on a confident network. The result is the
+best δ over all iterates of all restarts, per example.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def pgd(
     ambient: int | None = None,
     box: Sequence[float] | None = None,
 ) -> Attack:
-    """The perturbation of norm ≤ eps with the smallest margin met on the way.
+    """Return the perturbation of norm ≤ eps with the smallest margin among all iterates.
 
     Args:
         apply: ``(params, [M, N, ...]) -> [M, N]``, any network.
-        params: its parameters.
+        params: parameters of ``apply``.
         x: ``[M, P, ...]``.
         y: ±1, ``[M, P]``.
         eps: radius of the ball; may differ by member and example (broadcasts to ``[M, P]``).
@@ -49,21 +49,20 @@ def pgd(
         norm: ``l2`` or ``linf``; steps are steepest in it, projections exact.
         seeds: one per member, for starts drawn uniformly from the ball; ``None`` starts from δ = 0.
         restarts: starts per example, all run at once.
-        ambient: dimension d of the space in which an ℓ2 ball is meant, where ``x`` gives only the coordinates the
-            network depends on: starts and projections are those of R^d.
-        box: allowed interval of x + δ, which must hold x.
+        ambient: dimension d of the ℓ2 ball, if ``x`` has only the coordinates that the network depends on: starts and
+            projections are those of R^d.
+        box: interval of x + δ, which must contain x.
 
     Returns:
-        ``radius`` is the norm of ``delta``; what a start has outside of x's coordinates changes nothing and is
-        left away.
+        An attack whose ``radius`` is the norm of ``delta``, without the part of δ outside of the coordinates of x.
 
     Raises:
-        ValueError: restarts without seeds would all be the same, and only ℓ2 balls have an ambient dimension.
+        ValueError: for restarts without seeds, which would be identical, or ``ambient`` with another norm than ℓ2.
     """
     if restarts > 1 and seeds is None:
-        raise ValueError(f"restarts={restarts} from zero are all the same; give seeds for random starts")
+        raise ValueError(f"restarts={restarts} from zero would be identical; pass seeds for random starts")
     if ambient is not None and norm != "l2":
-        raise ValueError(f"ambient={ambient} needs norm='l2': an {norm} ball is not round")
+        raise ValueError(f"ambient={ambient} needs norm='l2': an {norm} ball is not invariant under rotations")
     members, points = y.shape
     eps = torch.as_tensor(eps, dtype=x.dtype, device=x.device).expand(members, points).repeat(1, restarts)
     x, y = x.repeat(1, restarts, *[1] * (x.ndim - 2)), y.repeat(1, restarts)
@@ -91,17 +90,17 @@ def pgd(
 def margin_and_gradient(
     apply: Callable[[Params, Tensor], Tensor], params: Params, x: Tensor, y: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """y N(x) ``[M, P]`` and its gradient in x ``[M, P, ...]``."""
+    """Return y N(x) ``[M, P]`` and its gradient in x ``[M, P, ...]``."""
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         margin = y * apply(params, x)
-        # An example's margin depends on no other example: the gradient of the sum is each one's own.
+        # A margin depends on its own example only: the gradient of the sum has every example's own gradient.
         (gradient,) = torch.autograd.grad(margin.sum(), x)
     return margin.detach(), gradient
 
 
 def steepest(gradient: Tensor, norm: Norm) -> Tensor:
-    """The unit step of steepest ascent; no step where the gradient is zero."""
+    """Return the unit step of steepest ascent; zero where the gradient is zero."""
     if norm == "linf":
         return gradient.sign()
     length = _as(_length(gradient, norm), gradient)
@@ -109,7 +108,7 @@ def steepest(gradient: Tensor, norm: Norm) -> Tensor:
 
 
 def project(delta: Tensor, outside: Tensor, eps: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
-    """The nearest point of the ball to (delta, outside)."""
+    """Project (delta, outside) on the ball."""
     if norm == "linf":
         return delta.clamp(-_as(eps, delta), _as(eps, delta)), outside
     length = (_length(delta, norm).square() + outside.square()).sqrt()
@@ -120,7 +119,7 @@ def project(delta: Tensor, outside: Tensor, eps: Tensor, norm: Norm) -> tuple[Te
 def _random_start(
     seeds: Sequence[int], x: Tensor, eps: Tensor, norm: Norm, ambient: int | None
 ) -> tuple[Tensor, Tensor]:
-    """Uniform in the ball: δ like x, and its length ``[M, N]`` outside of x's coordinates."""
+    """Draw δ uniformly in the ball, in the shape of x, and its length ``[M, N]`` outside of the coordinates of x."""
     count, shape = x.shape[1], x.shape[2:]
     if norm == "linf":
         start = torch.stack([2 * uniform(seed, "pgd start", (count, *shape)) - 1 for seed in seeds]).to(x)
@@ -141,5 +140,5 @@ def _length(delta: Tensor, norm: Norm) -> Tensor:
 
 
 def _as(value: Tensor, like: Tensor) -> Tensor:
-    """``value [M, N]`` with axes of length 1 appended, to multiply ``like``."""
+    """Append axes of length 1 to ``value [M, N]`` to multiply ``like``."""
     return value.reshape(*value.shape, *[1] * (like.ndim - value.ndim))

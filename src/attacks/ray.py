@@ -1,4 +1,4 @@
-"""Where a two-layer ReLU network changes its answer along a straight line: exact, without steps or bisection.
+"""The first sign change of a two-layer ReLU network along a ray, exact, without steps or bisection.
 
 y N(x + t u) = Σ_j y v_j relu(p_j + a_j t) with p_j = w_j·x + b_j and a_j = w_j·u is piecewise linear in t with one
 breakpoint per neuron, so its first zero is found by sorting.
@@ -12,24 +12,24 @@ from torch import Tensor
 from src.types import Params
 
 RELATIVE_TOLERANCE = 1e-9
-"""'Turns negative' means y N ≤ −1e-9·y N(x), 'reaches zero' means y N ≤ +1e-9·y N(x): rounding decides neither."""
+"""y N < 0 is tested as y N ≤ −1e-9·y N(x), and y N ≤ 0 as y N ≤ +1e-9·y N(x), so that rounding decides neither."""
 
-_ROUNDING = 1e-15  # of a sum, in units of the sum of its terms' sizes
-_ELEMENTS = 2**22  # pre-activations held in memory at a time
+_ROUNDING = 1e-15  # rounding error of a sum, in units of the sum of the absolute values of its terms
+_ELEMENTS = 2**22  # most pre-activations in memory at a time
 
 
 def first_flip(params: Params, x: Tensor, y: Tensor, direction: Tensor, *, strict: bool = True) -> Tensor:
-    """The smallest t ≥ 0 at which x + t·direction is flipped; infinite where it never is.
+    """Return the smallest t ≥ 0 at which x + t·direction is flipped, infinite if there is none.
 
     Args:
         params: ``w [M, m, r]``, ``b [M, m]``, ``v [M, m]``.
         x: ``[M, P, r]``.
         y: ±1, ``[M, P]``.
         direction: ``[M, P, S, r]``, S directions for each example; M and P may be 1.
-        strict: flipped means y N < 0, else y N ≤ 0. Between the two a network can be exactly 0 for a long way.
+        strict: flipped means y N < 0, else y N ≤ 0. The two differ where a network is exactly 0 on an interval.
 
     Returns:
-        ``[M, P, S]`` in units of ‖direction‖. Zero for an example that is misclassified to begin with.
+        ``[M, P, S]`` in units of ‖direction‖, zero for an example that is misclassified at x.
     """
     w, b, v = params["w"], params["b"], params["v"]
     members, width = b.shape
@@ -45,14 +45,14 @@ def first_flip(params: Params, x: Tensor, y: Tensor, direction: Tensor, *, stric
 
 
 def slopes(w: Tensor, direction: Tensor) -> Tensor:
-    """w_j·u ``[..., S, m]`` for neurons ``[..., m, r]`` and directions ``[..., S, r]``, zero where it is rounding."""
+    """Return w_j·u ``[..., S, m]`` for ``w [..., m, r]`` and u ``[..., S, r]``, zero where it is rounding."""
     product = direction @ w.mT
     size = torch.linalg.vector_norm(direction, dim=-1)[..., None] * torch.linalg.vector_norm(w, dim=-1)[..., None, :]
     return torch.where(product.abs() > _ROUNDING * size, product, 0.0)
 
 
 def first_crossing(outer: Tensor, pre: Tensor, slope: Tensor, *, strict: bool = True) -> Tensor:
-    """The smallest t ≥ 0 with Σ_j outer_j relu(pre_j + slope_j t) < 0 (or ≤ 0); the last axis is the neurons'."""
+    """Return the smallest t ≥ 0 with Σ_j outer_j relu(pre_j + slope_j t) < 0 (or ≤ 0); neurons are the last axis."""
     outer, pre, slope = torch.broadcast_tensors(outer, pre, slope)
     margin = (outer * pre.relu()).sum(-1)
     level = (-RELATIVE_TOLERANCE if strict else RELATIVE_TOLERANCE) * margin.abs()
@@ -72,13 +72,13 @@ def first_crossing(outer: Tensor, pre: Tensor, slope: Tensor, *, strict: bool = 
     root = torch.where((root <= right) & left.isfinite(), root.maximum(left), torch.inf)
     first = torch.where(margin <= level, 0.0, root.amin(-1))
 
-    # Where slopes cancel, rounding may leave A + B t an incline: the margin itself counts, where it is no rounding.
+    # Where slopes cancel, B may be non-zero by rounding: test the margin itself at the root, beyond rounding.
     moved = pre + first.nan_to_num(posinf=0.0)[..., None] * slope
-    reached, rounding = (outer * moved.relu()).sum(-1), _ROUNDING * (outer * moved).abs().sum(-1)
-    flipped = (reached < -rounding) | (margin < 0) if strict else reached <= 2 * level.abs() + rounding
+    at_root, rounding = (outer * moved.relu()).sum(-1), _ROUNDING * (outer * moved).abs().sum(-1)
+    flipped = (at_root < -rounding) | (margin < 0) if strict else at_root <= 2 * level.abs() + rounding
     return torch.where(flipped, first, torch.inf)
 
 
 def _running(start: Tensor, changes: Tensor) -> Tensor:
-    """start, start + changes_1, start + changes_1 + changes_2, …"""
+    """Return start, start + changes_1, start + changes_1 + changes_2, …"""
     return torch.cat([start[..., None], changes], -1).cumsum(-1)

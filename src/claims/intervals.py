@@ -1,4 +1,4 @@
-"""How sure a number is: bootstrap over seeds, Clopper–Pearson for rates and shares. No torch here."""
+"""Confidence intervals: bootstrap over seeds, Clopper–Pearson for rates and fractions. No torch here."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ LEVEL = 0.95
 RESAMPLES = 2000
 
 
-def derived(*role: object) -> np.random.Generator:
-    """A generator that depends on ``role`` alone, never on the order of calls.
+def generator_of(*rng_key: object) -> np.random.Generator:
+    """Return a generator that depends on ``rng_key`` alone, never on the order of calls.
 
-    >>> derived("P1-C2", 0).random() == derived("P1-C2", 0).random()
+    >>> generator_of("P1-C2", 0).random() == generator_of("P1-C2", 0).random()
     True
     """
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(repr(role).encode()).digest()[:8], "big"))
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(repr(rng_key).encode()).digest()[:8], "big"))
 
 
 def bootstrap(
@@ -28,26 +28,26 @@ def bootstrap(
     seed: Sequence[int],
     generator: np.random.Generator,
 ) -> tuple[float, float]:
-    """95 % interval of a statistic of all members, resampling seeds.
+    """Return the 95 % interval of a statistic of all members by a cluster bootstrap over seeds.
 
-    The members of one seed resemble each other across the cells of a sweep (they start from the same draws), so a seed
-    that is drawn is drawn in every cell. Only where the cells have different seeds is each cell resampled by itself.
+    The members of one seed are correlated across the cells of a sweep, as they start from the same draws. So a seed
+    that is drawn is drawn in every cell. If the cells have different seeds, each cell is resampled by itself.
 
     A percentile interval of few members is too short: resampling n of them shrinks their variance by (n − 1)/n, and
-    a normal quantile stands where Student's should. Both ends are moved away from the estimate by ``√(n/ν)·t_ν/z``:
-    n seeds with ν = n − 1 degrees of freedom, or, where cells have seeds of their own, N members in C cells with
+    it has a normal quantile in the place of Student's. Both ends are moved away from the estimate by ``√(n/ν)·t_ν/z``:
+    n seeds with ν = n − 1 degrees of freedom, or, if cells have seeds of their own, N members in C cells with
     ν = N − C.
 
     Args:
         statistic: ``[F, ..., N] -> [...]``, over the last axis.
         columns: ``[F, N]``, what the statistic is taken of, one member a column.
         cell: cell of each member, length N.
-        seed: seed of each member, length N, no two alike in a cell.
+        seed: seed of each member, length N, distinct within a cell.
         generator: source of the resamples.
 
     Returns:
-        ``(low, high)``; ``(nan, nan)`` for one seed, or one member in every cell, since then nothing says how seeds
-        differ.
+        ``(low, high)``; ``(nan, nan)`` for one seed, or one member in every cell, where the spread over seeds is
+        unknown.
     """
     names, cell_of = np.unique([str(name) for name in cell], return_inverse=True)
     seeds, seed_of = np.unique(np.asarray(seed), return_inverse=True)
@@ -74,9 +74,9 @@ def bootstrap(
 
 
 def clopper_pearson(errors: float, points: float) -> tuple[float, float]:
-    """Exact bounds of a rate, each holding with 95 %: ``errors = 0`` of 1000 gives (0, 0.003), 5 of 5 (0.55, 1).
+    """Return exact bounds of a rate, each with 95 % coverage: (0, 0.003) for 0 errors of 1000, (0.55, 1) for 5 of 5.
 
-    Counts need not be whole, e.g. where a share is a mean over several draws for each point.
+    Counts need not be whole, e.g. if a fraction is a mean over several draws for each point.
 
     >>> [round(end, 5) for end in clopper_pearson(0, 1000)]
     [0.0, 0.00299]
@@ -87,14 +87,14 @@ def clopper_pearson(errors: float, points: float) -> tuple[float, float]:
 
 
 def line_r2(y_and_x: np.ndarray) -> np.ndarray:
-    """R² of the least-squares line through the means of y at every x, over the last axis of ``[2, ..., N]``."""
+    """Return R² of the least-squares line through the means of y at every x, over the last axis of ``[2, ..., N]``."""
     mean, _, fitted = _line(y_and_x)
     residual, total = mean - fitted, mean - mean.mean(-1, keepdims=True)
     return 1 - (residual * residual).sum(-1) / (total * total).sum(-1)
 
 
 def line_intercept(y_and_x: np.ndarray) -> np.ndarray:
-    """Value at x = 0 of that line, as a share of its value at the largest x: 0 for a law y ∝ x.
+    """Return the value at x = 0 of that line over its value at the largest x: 0 for a law y ∝ x.
 
     >>> float(line_intercept(np.array([[3.0, 5.0], [1.0, 2.0]])))
     0.2
@@ -104,9 +104,9 @@ def line_intercept(y_and_x: np.ndarray) -> np.ndarray:
 
 
 def _line(y_and_x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Means of y at the distinct x, rising; the least-squares line through them at 0; the line at these x.
+    """Return means of y at the distinct x, rising; the least-squares line through them at 0; the line at these x.
 
-    Resampling seeds leaves every x in its place, so the x of one resample are those of all.
+    Resampling seeds does not change x, so the x of one resample are those of all.
     """
     y, (x, *_) = y_and_x[0], y_and_x[1].reshape(-1, y_and_x.shape[-1])
     levels = np.unique(x)
@@ -118,7 +118,7 @@ def _line(y_and_x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def log_log_slope(y_and_x: np.ndarray) -> np.ndarray:
-    """Least-squares slope of log y on log x over the last axis of ``[2, ..., N]``."""
+    """Return the least-squares slope of log y on log x over the last axis of ``[2, ..., N]``."""
     y, x = np.log(y_and_x)
     x = x - x.mean(-1, keepdims=True)
     # slope = Σ (log x − mean)·log y / Σ (log x − mean)²

@@ -1,19 +1,29 @@
-"""The claims of a paper as they stand in ``conf/claims/paperN.yaml``, read and checked. No torch here.
+"""The claims of a paper as they stand in ``conf/claims/paperN.yaml``, as typed models. No torch here.
 
-A claim has parts. A part names a number, a pandas expression over the rows of an experiment (``value``, taken of
-the rows ``where`` selects), a ``statistic`` of it over members, and a ``criterion`` the number must meet. A part whose
-criterion is null is told and does not count.
+A file has the list ``claims`` and, above it, what its claims share::
+
+    rows: {at_end: final and kappa_own >= 0.6}                                  # sets of rows, by name
+    norms: {l2: {title: ℓ2, optimizers: [ngd, nmd]}, msp: {title: msp, optimizers: [muon]}}        # a table
+
+- In ``rows:`` and ``baseline:`` the name of a set stands for its condition: ``rows: at_end and data_k > 2``.
+- A number with ``for: norm`` stands for one number per entry of the table ``norms``, in their order. In its texts
+  ``{norm}`` is the name of the entry, and ``{title}`` or ``{optimizers}`` are what the entry says.
+- ``for: {norm: [l2, msp]}`` takes these entries only; ``for: {layer: [1, 2, 3]}`` takes values that need no table.
+- ``rows``, ``converged``, ``min_distinct``, ``min_seeds`` and ``require_converged`` of a claim are those of its parts,
+  unless a part has its own. Numbers of ``report:`` take the first two only. The file may set ``converged`` for all.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-from src.claims.yaml_entries import check_keys, read_entries, text, words
+from pydantic import Field, PlainValidator, model_validator
+
+from src.claims.yaml_entries import Count, Expression, Model, Names, Text, check_entries, expression, line, parse
+from src.config import yaml_files
 from src.constraints import Range
 from src.errors import ConfigError, nearest
 
@@ -24,205 +34,262 @@ STATISTICS = {
     "mean": "mean over members",
     "min": "smallest member",
     "max": "largest member",
-    "share": "share of members for which it holds",
+    "fraction": "fraction of members for which it holds",
     "slope": "log–log least-squares slope",
     "r2": "R² of the least-squares line through the means",
-    "intercept": "intercept of that line as a share of its largest value",
+    "intercept": "intercept of that line over its value at the largest x",
     "rate": "pooled rate",
     "ratio": "ratio of medians",
-    "paired": "median over seeds of the ratio within a seed",
-    "lead": "best row over the best of the others, in the worst seed",
-    "clearance": "worst row over the best of the others, in the worst seed",
+    "paired_ratio": "median over seeds of the ratio within a seed",
+    "best_vs_best": "best row over the best of the baseline, in the worst seed",
+    "worst_vs_best": "worst row over the best of the baseline, in the worst seed",
 }
-WORST = ("min", "max", "lead", "clearance")
-"""Facts about the networks at hand, decided by the worst of them; the others are inferred, with an interval."""
-COMPANIONS = dict.fromkeys(("slope", "r2", "intercept"), "against") | {"rate": "of"}
-COMPANIONS |= dict.fromkeys(("ratio", "paired", "lead", "clearance"), "versus")
-"""What a statistic needs beside ``value``: the abscissa, the number of trials, the rows it is compared with."""
+WORST = ("min", "max", "best_vs_best", "worst_vs_best")
+"""Statistics of the networks that were run, decided by the worst of them; the others are inferred, with an interval."""
+COMPANIONS = dict.fromkeys(("slope", "r2", "intercept"), "x") | {"rate": "trials"}
+COMPANIONS |= dict.fromkeys(("ratio", "paired_ratio", "best_vs_best", "worst_vs_best"), "baseline")
+"""The key that a statistic needs as well."""
+RENAMED = {"says": "name", "value": "the statistic", "where": "rows", "versus": "baseline", "of": "trials"}
+RENAMED |= {"against": "x", "each": "group_by", "needs": "min_distinct", "members": "min_seeds"}
+RENAMED |= {"needs_converged": "require_converged"}
+FOR_ALL = ("rows", "converged")
+FOR_PARTS = (*FOR_ALL, "min_distinct", "min_seeds", "require_converged")
+"""Keys of a claim that are those of its numbers."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """One number of a claim.
+def _criterion(entry: Any) -> Range:
+    if isinstance(entry, Range):
+        return entry
+    kind, bound = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else ("?", None)
+    given = bound if isinstance(bound, list) else [bound]
+    ends = [float(end) for end in given if isinstance(end, int | float) and not isinstance(end, bool)]
+    if len(ends) == len(given):
+        if kind == "between" and len(ends) == 2 and ends[0] <= ends[1]:
+            return Range(ends[0], ends[1])
+        if kind in ("at_least", "at_most") and len(ends) == 1:
+            return Range(low=ends[0]) if kind == "at_least" else Range(high=ends[0])
+    hint = nearest(str(kind), ("between", "at_least", "at_most"))
+    allowed = f"must be at_least: a, at_most: b or between: [a, b] with a <= b{hint}"
+    raise ValueError(f"{allowed} (YAML reads 1e-3 as text: write 0.001)")
+
+
+class Number(Model):
+    """A number to report. The key of its statistic names it: ``median: gamma_l2``.
 
     Attributes:
-        says: the number in plain words.
-        value: pandas expression over columns, e.g. ``z_r50 / (data_d / data_k)**0.5``; errors for a ``rate``.
+        name: the number in plain words.
         statistic: one of ``STATISTICS``.
-        where: pandas condition that selects rows; ``final`` are the rows at the end of training.
+        quantity: what the statistic is taken of, e.g. ``z_r50 / (data_d / data_k)**0.5``; errors for a ``rate``.
+        rows: condition that selects rows; ``final`` are the rows at the end of training.
+        baseline: condition that selects the rows to compare with.
+        x: abscissa of a ``slope`` or of a line (``r2``, ``intercept``).
+        trials: number of trials of a ``rate``.
+        group_by: columns; the number is taken in every group of equal values, and the worst group decides.
         experiments: whose rows are read, together.
-        against: abscissa of a ``slope`` or of a line (``r2``, ``intercept``).
-        of: number of trials of a ``rate``.
-        versus: condition selecting the rows that a ratio is relative to or a lead is held over.
-        each: columns; the number is taken in every group of equal values, and the worst group decides.
-        criterion: closed range the number must lie in, or None: told only.
-        needs: how many distinct values of a column the rows must have, ``{"data_k": 4}``.
-        members: how many members, of different seeds, every cell must have.
-        converged: pandas condition that says which members have converged; a claim may give it for all its parts.
-        needs_converged: whether too many unconverged members leave the part undecided.
+        converged: condition that says which members have converged.
+        min_distinct: how many distinct values of a column the rows must have, ``{"data_k": 4}``.
+        rng_key: index that the resamples derive from; without it, the place of the number in its claim.
     """
 
-    says: str
-    value: str
-    statistic: str = "median"
-    where: str = "final"
-    experiments: tuple[str, ...]
-    against: str | None = None
-    of: str | None = None
-    versus: str | None = None
-    each: tuple[str, ...] = ()
-    criterion: Range | None = None
-    needs: Mapping[str, int] = field(default_factory=dict)
-    members: int = 3
-    converged: str = "converged"
-    needs_converged: bool = True
+    name: Text
+    statistic: str
+    quantity: Expression
+    rows: Expression = "final"
+    baseline: Expression | None = None
+    x: Expression | None = None
+    trials: Expression | None = None
+    group_by: Names = ()
+    experiments: Names = Field(alias="experiment")
+    converged: Expression = "converged"
+    min_distinct: dict[str, Count] = Field({})
+    rng_key: int | None = None
+
+    DERIVED: ClassVar = ("statistic", "quantity")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_statistic(cls, entry: dict[str, Any]) -> dict[str, Any]:
+        if old := [key for key in entry if key in RENAMED]:
+            raise ConfigError(old[0], entry[old[0]], f"is now called {RENAMED[old[0]]}")
+        named = [key for key in entry if key in STATISTICS]
+        if len(named) != 1 or {"statistic", "quantity"} & entry.keys():
+            hint = "".join(nearest(str(key), STATISTICS) for key in entry if key not in (*cls.model_fields, *named))
+            raise ConfigError("statistic", named or "?", f"must be one key of {', '.join(STATISTICS)}{hint}")
+        rest = {key: value for key, value in entry.items() if key not in named}
+        return rest | {"statistic": named[0], "quantity": entry[named[0]]}
+
+    @model_validator(mode="after")
+    def _has_companion(self) -> Number:
+        for companion in dict.fromkeys(COMPANIONS.values()):
+            takers = [statistic for statistic, needed in COMPANIONS.items() if needed == companion]
+            if (self.statistic in takers) != (getattr(self, companion) is not None):
+                raise ConfigError(companion, getattr(self, companion), f"goes with {', '.join(takers)}")
+        return self
 
     @property
-    def beside(self) -> str:
-        """What the statistic needs beside ``value``, e.g. ``against data_d / data_k``; empty if nothing."""
-        companion = COMPANIONS.get(self.statistic)
-        return f"{companion} {getattr(self, companion)}" if companion else ""
+    def companion(self) -> str:
+        """What the statistic needs as well, e.g. ``x: data_d / data_k``; empty if nothing."""
+        key = COMPANIONS.get(self.statistic)
+        return f"{key}: {getattr(self, key)}" if key else ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A statement of a paper; ``source`` says where it stands and how sure its wording and constants are."""
+class Part(Number):
+    """A number with the criterion that its claim must meet.
 
-    id: str
+    Attributes:
+        criterion: closed range the number must lie in.
+        min_seeds: how many members, of different seeds, every cell must have.
+        require_converged: whether too many unconverged members leave the part inconclusive.
+    """
+
+    criterion: Annotated[Range, PlainValidator(_criterion)]
+    min_seeds: Count = 3
+    require_converged: bool = True
+
+
+class Claim(Model):
+    """A statement of a paper; ``source`` says where it stands and how sure its wording and constants are.
+
+    ``parts`` are judged, the numbers of ``reports`` are not. A ``check`` tests the code instead of the theory: it is
+    listed apart and never counts as reproduced.
+    """
+
+    id: Text
     paper: int
-    statement: str
-    formula: str
-    source: str
-    experiments: tuple[str, ...]
-    published: str | None = None
+    statement: Text
+    formula: Text
+    source: Text
+    experiments: Names = Field(alias="experiment")
+    published: Text | None = None
+    check: bool = False
     parts: tuple[Part, ...]
+    reports: tuple[Number, ...] = Field((), alias="report")
+
+    @property
+    def numbers(self) -> tuple[Number, ...]:
+        """The parts, then the numbers to report."""
+        return self.parts + self.reports
 
 
 def papers(folder: Path = FOLDER) -> list[int]:
-    """The numbers of the papers that have claims."""
+    """Return the numbers of the papers that have claims."""
     return sorted(int(path.stem.removeprefix("paper")) for path in folder.glob("paper*.yaml"))
 
 
 def load(paper: int, folder: Path = FOLDER) -> list[Claim]:
-    """The claims of a paper.
+    """Return the claims of a paper.
 
     Raises:
         ConfigError: naming the entry that is missing, unknown or not allowed, with the nearest known word.
     """
     path = folder / f"paper{paper}.yaml"
     if not path.exists():
-        known = sorted(file.stem.removeprefix("paper") for file in folder.glob("paper*.yaml"))
-        raise ConfigError("paper", paper, f"has no claims; papers that have: {', '.join(known) or 'none'}")
-    entries = read_entries(path, "claims")
-    return [_claim(entry, paper, f"{path.stem}[{index}]") for index, entry in enumerate(entries)]
+        known = ", ".join(map(str, papers(folder)))
+        raise ConfigError("paper", paper, f"has no claims; papers that have: {known or 'none'}")
+    return read(path, paper)
+
+
+def read(path: Path, paper: int = 0) -> list[Claim]:
+    """Return the claims of a file; ``paper`` is the number they get."""
+    head = dict(yaml_files.read(path, "claims", dict, "a mapping with the list claims"))
+    entries = head.pop("claims", None)
+    check_entries(entries, "claims", path)
+    sets = _row_sets(head.pop("rows", {}), f"{path.stem}.rows")
+    converged = {"converged": head.pop("converged", "converged")}
+    for name, table in head.items():
+        if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
+            raise ConfigError(f"{path.stem}.{name}", table, "must be rows, claims or a table, entry → its words")
+    places = [str(entry.get("id", f"{path.stem}[{index}]")) for index, entry in enumerate(entries)]
+    entries = [converged | entry for entry in entries]
+    return [_claim(entry, paper, sets, head, place) for entry, place in zip(entries, places, strict=True)]
 
 
 def shown(criterion: Range | None) -> str:
-    """The criterion as people read it.
+    """Return the criterion as people read it.
 
     >>> shown(Range(0.45, 0.55)), shown(Range(high=2e-3)), shown(None)
-    ('in [0.45, 0.55]', '≤ 0.002', 'told only')
+    ('in [0.45, 0.55]', '≤ 0.002', 'none')
     """
     if criterion is None:
-        return "told only"
+        return "none"
     if criterion.low is not None and criterion.high is not None:
         return f"in [{criterion.low:g}, {criterion.high:g}]"
     return f"≥ {criterion.low:g}" if criterion.low is not None else f"≤ {criterion.high:g}"
 
 
-def _claim(entry: dict[str, Any], paper: int, place: str) -> Claim:
-    place = str(entry.get("id", place))
-    known = {"id", "statement", "formula", "source", "experiment", "published", "converged", "parts"}
-    check_keys(entry, known, known - {"published", "converged"}, place)
-    texts = {key: text(entry[key], f"{place}.{key}") for key in ("id", "statement", "formula", "source")}
-    experiments = words(entry["experiment"], f"{place}.experiment")
-    published = entry.get("published")
-    if not isinstance(entry["parts"], list) or not entry["parts"]:
-        raise ConfigError(f"{place}.parts", entry["parts"], "must be a list of at least one part")
-    shared = {"converged": entry["converged"]} if "converged" in entry else {}
-    parts = [shared | part if isinstance(part, dict) else part for part in entry["parts"]]
-    parts = tuple(read_part(part, experiments, f"{place}.parts[{i}]") for i, part in enumerate(parts))
-    if all(part.criterion is None for part in parts):
-        raise ConfigError(f"{place}.parts", "all told only", "one part at least needs a criterion")
-    return Claim(
-        **texts,
-        paper=paper,
-        experiments=experiments,
-        published=None if published is None else text(published, f"{place}.published"),
-        parts=parts,
-    )
+def _claim(
+    entry: Mapping[str, Any], paper: int, sets: Mapping[str, str], tables: Mapping[str, Any], place: str
+) -> Claim:
+    numbers: dict[str, Any] = {}
+    for key, kind, inherited in (("parts", Part, FOR_PARTS), ("report", Number, FOR_ALL)):
+        if key not in entry:
+            continue
+        blocks = entry[key]
+        if not isinstance(blocks, list) or not blocks or not all(isinstance(block, dict) for block in blocks):
+            raise ConfigError(f"{place}.{key}", blocks, "must be a list of at least one mapping")
+        shared = {name: entry[name] for name in ("experiment", *inherited) if name in entry}
+        numbers[key] = []
+        for index, block in enumerate(blocks):
+            where = f"{place}.{key}[{index}]"
+            for number in _expanded(block, tables, where):
+                number = shared | number
+                number |= {name: _refined(number[name], sets) for name in ("rows", "baseline") if name in number}
+                numbers[key].append(parse(kind, number, where, also=STATISTICS))
+    own = {name: value for name, value in entry.items() if name not in FOR_PARTS}
+    own |= {"paper": paper} | {key: tuple(found) for key, found in numbers.items()}
+    return parse(Claim, own, place, also=FOR_PARTS)
 
 
-def read_part(entry: Any, experiments: tuple[str, ...], place: str) -> Part:
-    """The part a mapping says; its rows are those of ``experiments`` unless it names its own.
+def _expanded(block: Mapping[str, Any], tables: Mapping[str, Any], place: str) -> list[dict[str, Any]]:
+    """Return the block once per value of its ``for``, or as it is."""
+    if "for" not in block:
+        return [dict(block)]
+    loop, tables_of = block["for"], {name.removesuffix("s"): table for name, table in tables.items()}
+    if isinstance(loop, str) and loop in tables_of:
+        loop = {loop: list(tables_of[loop])}
+    if not (isinstance(loop, dict) and len(loop) == 1 and all(isinstance(values, list) for values in loop.values())):
+        known = f"{nearest(str(loop), tables_of)}; tables: {', '.join(tables) or 'none'}"
+        raise ConfigError(f"{place}.for", loop, f"must be a table without its last s, or name: [values]{known}")
+    ((name, values),) = loop.items()
+    expanded = []
+    for value in values:
+        words = {name: value} | tables_of.get(name, {}).get(value, {})
+        texts = {key: text for key, text in block.items() if key != "for"}
+        for key, text in texts.items():
+            try:
+                texts[key] = text.format(**words) if isinstance(text, str) else text
+            except (LookupError, ValueError) as error:
+                allowed = f"unknown word {error} in braces; known: {', '.join(words)}"
+                raise ConfigError(f"{place}.{key}", text, allowed) from error
+        expanded.append(texts)
+    return expanded
 
-    Raises:
-        ConfigError: naming what is missing, unknown or not allowed; ``place`` is where the mapping stands.
-    """
+
+def _row_sets(entry: Any, place: str) -> dict[str, str]:
+    """Return the conditions of the named sets; one may refine those above it."""
     if not isinstance(entry, dict):
-        raise ConfigError(place, entry, "must be a mapping with the keys says, value and criterion")
-    known = {"experiment"} | {each.name for each in fields(Part)} - {"experiments"}
-    check_keys(entry, known, {"says", "value", "criterion"}, place)
-    checked: dict[str, Any] = {"says": text(entry["says"], f"{place}.says"), "experiments": experiments}
-    for key in ("value", "where", "against", "of", "versus", "converged"):
-        if key in entry:
-            checked[key] = _expression(entry[key], f"{place}.{key}")
-    if "experiment" in entry:
-        checked["experiments"] = words(entry["experiment"], f"{place}.experiment")
-    if "each" in entry:
-        checked["each"] = words(entry["each"], f"{place}.each")
-    checked["criterion"] = _criterion(entry["criterion"], f"{place}.criterion")
-    checked["needs"] = needs = entry.get("needs", {})
-    if not isinstance(needs, dict) or not all(_is_count(count) for count in needs.values()):
-        raise ConfigError(f"{place}.needs", needs, "must map columns to how many values of them are needed")
-    if not _is_count(entry.get("members", 1)):
-        raise ConfigError(f"{place}.members", entry["members"], "must be a whole number >= 1")
-    if not isinstance(entry.get("needs_converged", True), bool):
-        raise ConfigError(f"{place}.needs_converged", entry["needs_converged"], "must be true or false")
-    checked |= {key: entry[key] for key in ("statistic", "members", "needs_converged") if key in entry}
-    part = Part(**checked)
-
-    if part.statistic not in STATISTICS:
-        allowed = f"unknown{nearest(str(part.statistic), STATISTICS)}; known: {', '.join(STATISTICS)}"
-        raise ConfigError(f"{place}.statistic", part.statistic, allowed)
-    for companion in set(COMPANIONS.values()):
-        takers = [statistic for statistic, needed in COMPANIONS.items() if needed == companion]
-        if (part.statistic in takers) != (getattr(part, companion) is not None):
-            allowed = f"goes with statistic: {', '.join(takers)}"
-            raise ConfigError(f"{place}.{companion}", getattr(part, companion), allowed)
-    return part
+        raise ConfigError(place, entry, "must be a mapping, name → condition")
+    sets: dict[str, str] = {}
+    for name, condition in entry.items():
+        try:
+            sets[name] = expression(line(_refined(condition, sets)))
+        except ValueError as error:
+            raise ConfigError(f"{place}.{name}", condition, str(error)) from error
+    return sets
 
 
-def _criterion(entry: Any, place: str) -> Range | None:
-    if entry is None:
-        return None
-    if not isinstance(entry, dict) or len(entry) != 1:
-        raise ConfigError(place, entry, "must be null or one of between: [a, b], at_least: a, at_most: b")
-    ((kind, bound),) = entry.items()
-    known = {"between", "at_least", "at_most"}
-    if kind not in known:
-        raise ConfigError(f"{place}.{kind}", bound, f"unknown{nearest(str(kind), known)}; known: {', '.join(known)}")
-    if kind == "between":
-        if not (isinstance(bound, list) and len(bound) == 2 and all(map(_is_number, bound)) and bound[0] <= bound[1]):
-            raise ConfigError(f"{place}.between", bound, "must be two numbers, the smaller one first")
-        return Range(float(bound[0]), float(bound[1]))
-    if not _is_number(bound):
-        raise ConfigError(f"{place}.{kind}", bound, "must be a number (YAML reads 1e-3 as text: write 0.001)")
-    return Range(low=float(bound)) if kind == "at_least" else Range(high=float(bound))
-
-
-def _expression(value: Any, place: str) -> str:
-    expression = text(value, place)
+def _refined(condition: Any, sets: Mapping[str, str]) -> Any:
+    """Return the condition with those of sets in the place of their names; what is no expression, as it is."""
     try:
-        ast.parse(expression, mode="eval")
-    except SyntaxError as error:
-        raise ConfigError(place, expression, f"is not an expression: {error.msg}") from error
-    return expression
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        text = expression(line(condition)).encode()  # positions in a tree are in bytes
+    except ValueError:
+        return condition
+    tree = ast.parse(text, mode="eval").body
+    terms = tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And) else [tree]
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in sets]
+    for node in sorted(names, key=lambda node: node.col_offset, reverse=True):
+        inner = ast.parse(sets[node.id], mode="eval").body
+        plain = {type(inner), type(getattr(inner, "op", None))} & {ast.Name, ast.Compare, ast.And}
+        inserted = sets[node.id] if plain and node in terms else f"({sets[node.id]})"
+        text = text[: node.col_offset] + inserted.encode() + text[node.end_col_offset :]
+    return text.decode()

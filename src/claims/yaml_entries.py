@@ -1,51 +1,99 @@
-"""Hand-written YAML lists of entries (claims, ledgers), checked key by key. No torch here."""
+"""Hand-written YAML lists of entries (claims, deviations), read into typed models. No torch here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ast
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from src.config import yaml_files
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
 from src.errors import ConfigError, nearest
 
 
-def read_entries(path: Path, kind: str) -> list[dict[str, Any]]:
-    """The mappings listed in a YAML file of claims or of another ``kind``; no ``id`` stands twice.
+class Model(BaseModel):
+    """A typed entry. ``DERIVED`` are its fields that are no keys of the file."""
+
+    DERIVED: ClassVar[tuple[str, ...]] = ()
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+
+
+M = TypeVar("M", bound=Model)
+
+
+def parse(kind: type[M], entry: Any, place: str, also: Iterable[str] = ()) -> M:
+    """Return the model of ``kind`` that a mapping at ``place`` describes; the keys ``also`` are read elsewhere.
 
     Raises:
-        ConfigError: for anything else.
+        ConfigError: naming the key that is missing, unknown or not allowed, with the nearest known word.
     """
-    shape = "a list of mappings, each with the key id"
-    entries = yaml_files.read(path, kind, list, shape)
-    if not all(isinstance(entry, dict) for entry in entries):
-        raise ConfigError(kind, path.name, f"must be {shape}")
+    if not isinstance(entry, Mapping):
+        required = [field.alias or name for name, field in kind.model_fields.items() if field.is_required()]
+        raise ConfigError(place, entry, f"must be a mapping with the keys {', '.join(required)}")
+    try:
+        return kind.model_validate(dict(entry))
+    except ValidationError as errors:
+        # A misspelt key is also a missing one: its own error has the hint.
+        error = min(errors.errors(), key=lambda error: error["type"] != "extra_forbidden")
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, ConfigError):
+        raise ConfigError(f"{place}.{cause.key}", cause.value, cause.allowed)
+    key = ".".join([place, *map(str, error["loc"])])
+    if error["type"] == "missing":
+        raise ConfigError(key, "?", "missing")
+    if error["type"] == "extra_forbidden":
+        fields = {field.alias or name for name, field in kind.model_fields.items() if name not in kind.DERIVED}
+        known = sorted(fields.union(also))
+        hint = nearest(str(error["loc"][-1]), known)
+        raise ConfigError(key, error["input"], f"unknown key{hint}; known: {', '.join(known)}")
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    raise ConfigError(key, error["input"], message)
+
+
+def check_entries(entries: Any, kind: str, path: Path) -> None:
+    """Raise ConfigError unless the entries of a file are a list of mappings without the same ``id`` twice."""
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ConfigError(kind, path.name, f"must have a list of {kind}, each a mapping with the key id")
     ids = [entry["id"] for entry in entries if "id" in entry]
     if twice := next((name for name in ids if ids.count(name) > 1), None):
         raise ConfigError(f"{path.stem}.id", twice, "stands twice")
-    return entries
 
 
-def check_keys(entry: Mapping[str, Any], known: set[str], required: set[str], place: str) -> None:
-    """Refuse a key that is not known, and the lack of one that is required."""
-    for key in entry:
-        if key not in known:
-            hint = nearest(str(key), known)
-            raise ConfigError(f"{place}.{key}", entry[key], f"unknown key{hint}; known: {', '.join(sorted(known))}")
-    for key in sorted(required - entry.keys()):
-        raise ConfigError(f"{place}.{key}", "?", "missing")
-
-
-def text(value: Any, place: str) -> str:
-    """Text, on one line."""
+def line(value: Any) -> str:
+    """Return a text on one line."""
     if not isinstance(value, str) or not value.strip():
-        raise ConfigError(place, value, "must be text")
+        raise ValueError("must be text")
     return " ".join(value.split())
 
 
-def words(value: Any, place: str) -> tuple[str, ...]:
-    """A name or a list of names."""
+def expression(value: str) -> str:
+    """Return a text that is an expression."""
+    try:
+        ast.parse(value, mode="eval")
+    except SyntaxError as error:
+        raise ValueError(f"is not an expression: {error.msg}") from error
+    return value
+
+
+def names_in(tree: ast.AST) -> set[str]:
+    """Return the names in an expression without those of functions."""
+    nodes = list(ast.walk(tree))
+    called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    return {node.id for node in nodes if isinstance(node, ast.Name)} - called
+
+
+def _names(value: Any) -> tuple[str, ...]:
     names = [value] if isinstance(value, str) else value
-    if not isinstance(names, list) or not names:
-        raise ConfigError(place, value, "must be a name or a list of names")
-    return tuple(text(name, place) for name in names)
+    if not isinstance(names, list | tuple) or not names:
+        raise ValueError("must be a name or a list of names")
+    return tuple(map(line, names))
+
+
+Text = Annotated[str, BeforeValidator(line)]
+"""Text, on one line."""
+Expression = Annotated[Text, AfterValidator(expression)]
+"""A pandas expression over columns."""
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+"""A name or a list of names."""
+Count = Annotated[int, Field(ge=1)]

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from src import cli
 from src.config import components, sweep
 from src.config.overrides import first_of_sweeps
-from src.config.validation import parameters
+from src.config.validation import parameters, suggestion
 from src.errors import nearest, shown
 
 EXTRA = "pip install -c constraints.txt -e '.[{}]' adds it"
@@ -87,7 +87,7 @@ def _unknown_key(typed: str, key: str, overrides: Sequence[str]) -> str:
     if last in addable or parent == "optimizer.arguments":
         return f"{word}: is not set there yet; write it with a plus, +{word}"
     known = list(dict.fromkeys([*known, *addable]))
-    return f"{word}: unknown key{nearest(last, known)}; known: {', '.join(known)}"
+    return f"{word}: unknown key{suggestion(last, known)}; known: {', '.join(known)}"
 
 
 def _inside(word: str, path: Sequence[str]) -> str:
@@ -106,7 +106,7 @@ def _addable(parent: str) -> list[str]:
         return []
     known = components.names(group)
     if name in known:
-        return [*parameters(components.component(group, name)), "at"]
+        return [*parameters(components.component(group, name)), "when"]
     return [] if name else known
 
 

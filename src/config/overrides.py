@@ -21,7 +21,7 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
     return hydra_internals.parsed(overrides, components.CONF)
 
 
-def written(override: Override) -> str:
+def line(override: Override) -> str:
     """Return an override as the user wrote it."""
     return override.input_line or ""
 
@@ -34,8 +34,8 @@ def groups() -> set[str]:
 def words(patch: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Return the words of the command line that set the keys of ``patch``, a tree of mappings.
 
-    >>> words({"seeds": [0], "data": {"n": 64, "n_test": None}, "dtype": "${vary.dtype}"})
-    ['seeds=[0]', 'data.n=64', 'data.n_test=null', 'dtype="${vary.dtype}"']
+    >>> words({"seeds": [0], "data": {"n": 64, "n_test": None}, "dtype": "${vars.dtype}"})
+    ['seeds=[0]', 'data.n=64', 'data.n_test=null', 'dtype="${vars.dtype}"']
     """
     flat = []
     for key, value in patch.items():
@@ -67,7 +67,7 @@ def grid(overrides: Sequence[Override]) -> list[list[str]]:
         ConfigError: for a sweep without a value, or over all numbers of an interval.
     """
     for override in overrides:
-        key, _, value = written(override).partition("=")
+        key, _, value = line(override).partition("=")
         if not override.is_sweep_override():
             continue
         if not override.is_discrete_sweep():
@@ -85,10 +85,10 @@ def refuse_several_for_one(overrides: Sequence[Override]) -> None:
     """
     single = groups() - {"measurements"}
     if len(named := [override for override in overrides if override.key_or_group == "experiment"]) > 1:
-        names = ",".join(written(override).partition("=")[2] for override in named)
+        names = ",".join(line(override).partition("=")[2] for override in named)
         raise ConfigError("experiment", names, "one at a time; a shell loop runs several")
     for override in overrides:
-        name, value = override.key_or_group, written(override).partition("=")[2]
+        name, value = override.key_or_group, line(override).partition("=")[2]
         if name in ("experiment", "profile") and (override.is_sweep_override() or override.package):
             raise ConfigError(name, value, "one at a time; a shell loop runs several")
         given = override.value()

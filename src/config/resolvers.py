@@ -12,7 +12,7 @@ from src.errors import ConfigError
 
 def times(*factors: float) -> float:
     """``${times:16,${data.k}}`` in YAML: the product; a whole product of whole numbers stays an integer."""
-    product = 1
+    product: float = 1
     for factor in factors:
         product *= factor
     return product

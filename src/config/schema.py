@@ -21,7 +21,7 @@ from src.constraints import Count, NonNegative, Positive, Seed, Share
 from src.errors import ConfigError
 
 DESCRIPTION_KEYS = frozenset(
-    {"name", "paper", "label", "optional", "profile", "profiles", "sweep", "vary", "force", "report", "outputs"}
+    {"name", "paper", "label", "optional", "profile", "profiles", "sweep", "vars", "force", "report", "outputs"}
     | {"tracking", "checkpoint_every", "memory_gb", "epochs", "time"}
 )
 """Keys that do not determine a cell's numbers, and so are left out of its identity."""
@@ -41,7 +41,7 @@ class Stop(Node):
     slackness: Positive | None
     flatness: Positive | None
     log_risk: float | None
-    every: Count
+    check_every: Count
 
 
 class Tracking(Node):
@@ -77,14 +77,14 @@ class Config(Node):
     profile: Profile
     profiles: Profiles
     sweep: dict
-    vary: dict
+    vars: dict
     seeds: list[Seed]
     steps: Count
     epochs: Positive | None
     time: Positive | None
-    snapshots: Count | list[Share]
+    log_points: Count | list[Share]
     batch_size: Count | None
-    matched_loss: Positive | None
+    compare_at_loss: Positive | None
     stop: Stop
     data: Component
     model: Component
@@ -114,7 +114,7 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
         ConfigError: for an interpolation that does not resolve.
     """
     try:
-        node = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        node: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         first = str(error).splitlines()[0]
         if own := re.fullmatch(r"ConfigError raised while resolving interpolation: (\w+)=(.*?): (.*)", first):
@@ -156,8 +156,8 @@ def _with_steps(node: Mapping[str, Any]) -> Mapping[str, Any]:
     Raises:
         ConfigError: for both, or where what they are counted in is no number.
     """
-    key, *others = [key for key in ("epochs", "time") if node.get(key) is not None] or [None]
-    if key is None or node.get("steps", "deleted") is not None:
+    key, *others = [key for key in ("epochs", "time") if node.get(key) is not None] or [""]
+    if not key or node.get("steps", "deleted") is not None:
         return node
     if others:
         raise ConfigError("time", node["time"], "must be null beside epochs: one of them sets the steps")

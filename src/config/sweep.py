@@ -126,7 +126,7 @@ def other_protocol(configs: Sequence[Config], words: Sequence[str]) -> dict[str,
     """
     name, profile = configs[0].name, configs[0].profile
     chosen = {word.key_or_group.removesuffix(".name"): word for word in overrides.parsed(words) if not word.is_delete()}
-    apart = {"experiment", "launcher", "measurements", "claims", "ledger"}  # say nothing of how a network comes about
+    apart = {"experiment", "launcher", "measurements", "claims", "deviations"}  # do not change how a network is trained
     chosen = {group: chosen[group] for group in sorted((overrides.groups() - apart) & set(chosen))}
     if not chosen:
         return {}

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
 
-from src.constraints import Range
+from src.constraints import Within
 from src.errors import ConfigError, nearest
 
 
@@ -29,6 +29,12 @@ class Node(BaseModel):
     def _read_whole_floats_as_integers(cls, node: object) -> object:
         return whole(node)
 
+
+RENAMED = {
+    "vary": "vars", "snapshots": "log_points", "matched_loss": "compare_at_loss", "memory": "memory_gb",
+    "every": "check_every", "at": "when",
+}  # fmt: skip
+"""Keys that had another name once, and what they are now."""
 
 AnyNode = TypeVar("AnyNode", bound=Node)
 
@@ -59,6 +65,12 @@ def model_of(component: Callable) -> type[Node]:
     return create_model(component.__name__, __base__=Node, **fields)
 
 
+def suggestion(key: str, known: Iterable[str]) -> str:
+    """Return `` (now 'log_points')`` for a key that was renamed, or the known key closest to it, or nothing."""
+    new = RENAMED.get(key)
+    return f" (now '{new}')" if new and new in known else nearest(key, known)
+
+
 def validated(path: str, node: object, model: type[AnyNode], also: Iterable[str] = ()) -> AnyNode:
     """Return ``node`` as ``model``.
 
@@ -82,7 +94,7 @@ def validated(path: str, node: object, model: type[AnyNode], also: Iterable[str]
     own = {one["loc"][0]: one["type"] for one in mistakes if len(one["loc"]) == 1}
     for key in (str(key) for key, kind in own.items() if kind == "extra_forbidden"):
         known = [*model.model_fields, *also]
-        raise ConfigError(prefix + key, node[key], f"unknown key{nearest(key, known)}; known: {', '.join(known)}")
+        raise ConfigError(prefix + key, node[key], f"unknown key{suggestion(key, known)}; known: {', '.join(known)}")
     for key in (str(key) for key, kind in own.items() if kind == "missing"):
         raise ConfigError(prefix + key, "?", f"missing; must be {described(hints[key])}")
     first, *place = mistakes[0]["loc"]
@@ -104,12 +116,12 @@ def _wrong_value(name: str, value: Any, wanted: Any, place: list[int | str]) -> 
 def described(hint: Any) -> str:
     """Return an annotation in words.
 
-    >>> described(Annotated[int, Range(1)] | None)
+    >>> described(Annotated[int, Within(1)] | None)
     'an integer >= 1 or null'
     """
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        return " ".join([described(options[0]), *(str(item) for item in hint.__metadata__ if isinstance(item, Range))])
+        return " ".join([described(options[0]), *(str(item) for item in hint.__metadata__ if isinstance(item, Within))])
     if origin is Literal:
         return f"one of {', '.join(map(str, options))}"
     if origin in (typing.Union, UnionType):

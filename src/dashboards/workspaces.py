@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from src.claims import schema
+from src.claims.results import ClaimResult
 from src.config import sweep
 from src.config.schema import Config
 from src.report import html, paper_page
@@ -42,7 +43,7 @@ def specification(paper: int, profile: str, outputs: Path) -> dict[str, Any]:
     experiments = {name: _experiment(name, profile, outputs) for name in names}
     title, plots, _ = paper_page.of_paper(paper)
     folder = paper_page.folder_of(outputs, f"paper{paper}", profile)
-    judged = {record["id"]: record for record in store.read_json(folder / "claims.json") or []}
+    judged = {result.id: result for result in paper_page.read_claims(folder / "claims.json")}
     verdicts = [
         _text(f"**{title}**\n\nReport of profile {profile}: the run `{folder.name}`."),
         {"panel": "WeavePanelSummaryTable", "table_name": "claims"},
@@ -72,15 +73,17 @@ def _text(markdown: str) -> dict[str, Any]:
 
 
 def _panels(
-    claim: schema.Claim, judged: Mapping[str, Any] | None, experiments: Mapping[str, Experiment]
+    claim: schema.Claim, judged: ClaimResult | None, experiments: Mapping[str, Experiment]
 ) -> list[dict[str, Any]]:
     """The claim in words, then every measured column of its numbers: along the way, and at the end by what is swept."""
-    verdict = f"\n\n**{judged['verdict']}**: {judged['says']}: {html.measured(judged)}" if judged else ""
-    criteria = "\n".join(f"- {part.says}: {schema.shown(part.criterion)}" for part in claim.parts)
+    verdict = f"\n\n**{judged.verdict}**: {judged.name}: {html.measured(judged)}" if judged else ""
+    lines = [f"- {part.name}: {schema.shown(part.criterion)}" for part in claim.parts]
+    criteria = "\n".join([*lines, *(f"- {number.name}: reported" for number in claim.reports)])
     panels = [_text(f"{claim.statement}\n\n`{claim.formula}`\n\n{claim.source}{verdict}\n\n{criteria}")]
     for experiment in (experiments[name] for name in claim.experiments):
-        numbers = [(part.value, part.of, part.against) for part in claim.parts if experiment.name in part.experiments]
-        metrics = _columns(expression for number in numbers for expression in number if expression)
+        numbers = [number for number in claim.numbers if experiment.name in number.experiments]
+        expressions = [text for number in numbers for text in (number.quantity, number.trials, number.x) if text]
+        metrics = _columns(expressions)
         measured = [m for m in metrics if m not in BOOKKEEPING | store.flatten(experiment.config.model_dump()).keys()]
         for metric in measured or ["log_risk"]:  # all of a part may be derived from rows that W&B does not have
             panels += [panel for panel in _of_metric(metric, experiment) if panel not in panels]
@@ -112,6 +115,6 @@ def _of_metric(metric: str, experiment: Experiment) -> Iterator[dict[str, Any]]:
 
 def _axis(config: Config) -> str:
     """What runs are compared at: the loss if matched by it, the time of gradient flow if that sets their steps."""
-    if config.matched_loss is not None:
+    if config.compare_at_loss is not None:
         return "decades"
     return "flow_time" if config.time is not None else "step"

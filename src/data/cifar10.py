@@ -1,6 +1,6 @@
-"""CIFAR-10, two of its ten classes (or any split of them) against each other.
+"""CIFAR-10: two of its ten classes, or any split of them, against each other.
 
-It is not in the repository: it is fetched once with pooch (an optional extra), or put in place by hand.
+The archive is not in the repository. Download it by hand, or install pooch (an optional extra) to fetch it once.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def build(
     layout: Literal["vector", "matrix"] = "vector",
     subset_seed: Subset = None,
 ) -> Task:
-    """Automobile (+1) against airplane (−1); ``x`` is ``[M, n, d]`` with d = 768 pooled or 3072.
+    """Return automobiles (+1) against airplanes (−1); ``x`` is ``[M, n, d]`` with d = 768 pooled or 3072.
 
-    As matrices, images are 3 channels stacked: 48×16 pooled, 96×32 whole. ``positive`` and ``negative`` are indices
+    A matrix stacks the 3 channels of an image: 48×16 pooled, 96×32 whole. ``positive`` and ``negative`` are indices
     into ``CLASSES``; the other arguments are those of ``mnist.build``.
 
     Raises:
-        ConfigError: when the archive cannot be had or is damaged, and for classes or sizes that cannot be.
+        ConfigError: for an archive that is missing or damaged, and for classes or sizes out of range.
     """
     train, test = read()
     return two_classes(
@@ -64,7 +64,7 @@ def build(
 
 @cache
 def read() -> tuple[Images, Images]:
-    """Training and test images, from the binary archive whose sha256 has been checked."""
+    """Return training and test images from the binary archive, after a check of its sha256."""
     path = FOLDER / "cifar10" / ARCHIVE
     if not path.exists():
         _fetch()
@@ -80,7 +80,7 @@ def read() -> tuple[Images, Images]:
 
 
 def _images(content: bytes) -> Images:
-    """Records of one label byte and 3·32·32 pixels, channel by channel, row by row."""
+    """Parse records of one label byte and 3·32·32 pixels, channel by channel, row by row."""
     records = np.frombuffer(content, np.uint8).reshape(-1, 1 + 3 * 32 * 32)
     pixels = records[:, 1:].reshape(-1, 3, 32, 32).copy()
     return Images(torch.from_numpy(pixels), torch.from_numpy(records[:, 0].astype(np.int64)))
@@ -91,9 +91,9 @@ def _fetch() -> None:
     try:
         import pooch
     except ImportError as error:
-        allowed = f"is not in the repository: pip install 'pooch>=1.8' to fetch it, or {by_hand}"
+        allowed = f"is not part of the repository; pip install 'pooch>=1.8' to fetch it, or {by_hand}"
         raise ConfigError("data.name", "cifar10", allowed) from error
     try:
         pooch.retrieve(URL, known_hash=f"sha256:{SHA256}", fname=ARCHIVE, path=FOLDER / "cifar10")
-    except Exception as error:  # whatever the network says, the user needs the one line
-        raise ConfigError("data.name", "cifar10", f"could not be fetched ({error}); {by_hand}") from error
+    except Exception as error:  # network errors have many types; the user needs one line for all of them
+        raise ConfigError("data.name", "cifar10", f"download failed ({error}); {by_hand}") from error

@@ -1,7 +1,7 @@
 """Fashion-MNIST: ten kinds of clothes in MNIST's format, two of them (or any split) against each other.
 
-It is not in the repository. What is checked is the content, so any copy of the four files will do: the authors'
-(https://github.com/zalandoresearch/fashion-mnist), or Debian's package dataset-fashion-mnist.
+The files are not in the repository. The sha256 is of their uncompressed content, so any copy works: the authors'
+(https://github.com/zalandoresearch/fashion-mnist) or Debian's package dataset-fashion-mnist.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SHA256 = {
     "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
-"""Of the files' content, not compressed."""
+"""Checksums of the uncompressed content."""
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 
 
@@ -46,28 +46,20 @@ def build(
     subset_seed: Subset = None,
     folder: str | None = None,
 ) -> Task:
-    """Bags (+1) against shirts (−1) as matrices 28×28 with pixels in [0, 1].
+    """Return bags (+1) against shirts (−1) as matrices 28×28 with pixels in [0, 1].
 
-    Args:
-        seeds: as in ``mnist.build``, and so are the arguments that are not listed here.
-        positive: indices into ``CLASSES``.
-        negative: likewise.
-        n: training images, up to 6000 for every class.
-        n_test: test images.
-        pool: average over 2×2 pixels.
-        scale: pixels in [0, 1], or every image divided by its ℓ2 norm (unit).
-        layout: an image as a vector or as a matrix.
-        subset_seed: one training set for all members.
-        folder: where the four ``*-ubyte.gz`` files are; null is ``data/fashion_mnist`` of the repository.
+    ``positive`` and ``negative`` are indices into ``CLASSES``; ``n`` is at most 6000 for every class. ``folder`` has
+    the four ``*-ubyte.gz`` files; null is ``data/fashion_mnist`` of the repository. The other arguments are those of
+    ``mnist.build``.
 
     Raises:
-        ConfigError: when a file is missing or damaged, and for classes or sizes that cannot be.
+        ConfigError: for a file that is missing or damaged, and for classes or sizes out of range.
     """
-    place = cli.path(folder, "data.folder") if folder else FOLDER / "fashion_mnist"
+    source = cli.path(folder, "data.folder") if folder else FOLDER / "fashion_mnist"
     return two_classes(
         seeds,
-        read(place, "train"),
-        read(place, "t10k"),
+        read(source, "train"),
+        read(source, "t10k"),
         positive=positive,
         negative=negative,
         n=n,
@@ -82,17 +74,17 @@ def build(
 
 @cache
 def read(folder: Path, part: Literal["train", "t10k"]) -> Images:
-    """All images of the training or the test part, from files whose content has been checked."""
+    """Return all images of the training or the test set after a check of the files' content."""
     pixels, labels = (_idx(folder / f"{part}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
     return Images(torch.from_numpy(pixels), torch.from_numpy(labels).long())
 
 
 def _idx(path: Path) -> np.ndarray:
-    where = "from https://github.com/zalandoresearch/fashion-mnist or Debian's dataset-fashion-mnist"
+    source = "from https://github.com/zalandoresearch/fashion-mnist or Debian's dataset-fashion-mnist"
     try:
         packed = path.read_bytes()
     except FileNotFoundError as error:
-        allowed = f"needs {path.name} in data/fashion_mnist or data.folder; get it {where}"
+        allowed = f"needs {path.name} in data/fashion_mnist or data.folder; get it {source}"
         raise ConfigError("data.name", "fashion_mnist", allowed) from error
     except OSError as error:
         raise ConfigError("data.name", "fashion_mnist", f"{path.name} cannot be read: {reason(error)}") from error
@@ -101,5 +93,5 @@ def _idx(path: Path) -> np.ndarray:
     except (gzip.BadGzipFile, EOFError, zlib.error):
         content = b""
     if hashlib.sha256(content).hexdigest() != SHA256[path.name.removesuffix(".gz")]:
-        raise ConfigError("data.name", "fashion_mnist", f"{path.name} is damaged; get it again {where}")
+        raise ConfigError("data.name", "fashion_mnist", f"{path.name} is damaged; get it again {source}")
     return idx_array(content)

@@ -1,4 +1,4 @@
-"""From labelled images to a task of two classes: shared by MNIST, Fashion-MNIST and CIFAR-10."""
+"""Tasks of two classes from labelled images, for MNIST, Fashion-MNIST and CIFAR-10."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "data"
 
 
 Subset = int | Literal["first"] | None
-"""Where a training set comes from: one drawn from this seed, the first of the file, or each member's own."""
+"""The training set: drawn from this seed for all members, the first images of the file, or one for each member."""
 
 
 class Images(NamedTuple):
@@ -30,10 +30,10 @@ class Images(NamedTuple):
 
 
 def checked_bytes(path: Path, sha256: str, *, missing: str) -> bytes:
-    """The content of a data file.
+    """Return the content of a data file after a check of its sha256.
 
     Raises:
-        ConfigError: when the file is not there (the text is ``missing``), cannot be read or is not what it should be.
+        ConfigError: for a file that is missing (with the hint ``missing``), cannot be read or is damaged.
     """
     name = f"data/{path.parent.name}/{path.name}"
     try:
@@ -42,15 +42,15 @@ def checked_bytes(path: Path, sha256: str, *, missing: str) -> bytes:
         raise ConfigError("data.name", path.parent.name, f"needs {name}, which is missing; {missing}") from error
     except OSError as error:
         raise ConfigError("data.name", path.parent.name, f"{name} cannot be read: {reason(error)}") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        allowed = f"{name} is damaged: sha256 {found[:12]}…, not {sha256[:12]}…; remove it; {missing}"
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != sha256:
+        allowed = f"{name} is damaged: sha256 {actual[:12]}…, not {sha256[:12]}…; remove it; {missing}"
         raise ConfigError("data.name", path.parent.name, allowed)
     return content
 
 
 def idx_array(content: bytes) -> np.ndarray:
-    """An idx file of bytes: 0, 0, 8 (uint8), number of axes, then big-endian sizes, then the data."""
+    """Parse an idx file of uint8: the bytes 0, 0, 8 and the number of axes, then big-endian sizes, then the data."""
     axes = content[3]
     sizes = np.frombuffer(content, ">u4", count=axes, offset=4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(sizes).copy()
@@ -71,46 +71,45 @@ def two_classes(
     subset_seed: Subset,
     facts: dict[str, Any],
 ) -> Task:
-    """Labels +1 for the classes ``positive``, −1 for ``negative``; ``n`` training images drawn without replacement.
+    """Build a task from ``n`` images per member, drawn without replacement: +1 for ``positive``, −1 for ``negative``.
 
-    Member i draws its images from ``seeds[i]``, or all members the same from ``subset_seed``, or take the first of the
-    file. All there are need not be drawn: they are shared, in the order of the file, and so are the ``n_test`` test
-    images (None: all there are).
+    Members share the training set if it is drawn from ``subset_seed``, is the first of the file, or has all images.
+    The last two keep the order of the file. Members always share the test set.
 
     Args:
-        seeds: of the members.
+        seeds: member i draws its images from ``seeds[i]``.
         train: training images.
         test: test images.
         positive: labels of the class +1.
-        negative: labels of the class −1; other labels are left out.
+        negative: labels of the class −1; images with other labels are dropped.
         n: training images of a member.
-        n_test: test images, the same for all seeds.
+        n_test: test images; None takes all.
         pool: average over 2×2 pixels.
         scale: ``pixels`` in [0, 1], or every image divided by its ℓ2 norm (``unit``).
-        layout: an image is a ``vector``, or a ``matrix``, with its channels stacked if there are any.
-        subset_seed: draws one training set for all members; ``first``: it is the first n of the file.
-        facts: goes into the task, beside ``index`` ``[M, n]`` or ``[n]``, the places of the images in the file.
+        layout: an image is a ``vector`` or a ``matrix``; a matrix stacks the channels.
+        subset_seed: seed of one training set for all members; ``first``: the first n of the file.
+        facts: facts of the task; ``index`` ``[M, n]`` or ``[n]``, positions of the images in the file, is added.
 
     Raises:
-        ConfigError: for classes that are not there or overlap, or more images than there are.
+        ConfigError: for unknown or overlapping classes, or more images than the classes have.
     """
     _check_classes(positive, negative, int(train.labels.max()))
-    pool_of = torch.nonzero(torch.isin(train.labels, torch.tensor([*positive, *negative]))).squeeze(1)
+    train_pool = torch.nonzero(torch.isin(train.labels, torch.tensor([*positive, *negative]))).squeeze(1)
     test_pool = torch.nonzero(torch.isin(test.labels, torch.tensor([*positive, *negative]))).squeeze(1)
     n_test = len(test_pool) if n_test is None else n_test
-    for key, wanted, there in (("data.n", n, len(pool_of)), ("data.n_test", n_test, len(test_pool))):
-        if wanted > there:
-            raise ConfigError(key, wanted, f"must be <= {there}, the images of these classes")
+    for key, wanted, available in (("data.n", n, len(train_pool)), ("data.n_test", n_test, len(test_pool))):
+        if wanted > available:
+            raise ConfigError(key, wanted, f"must be <= {available}, the images of these classes")
 
-    def draw(seed: int, role: str, count: int, of: Tensor) -> Tensor:
-        return of if count == len(of) else of[permutation(seed, role, len(of))[:count]]
+    def draw(seed: int, rng_key: str, count: int, of: Tensor) -> Tensor:
+        return of if count == len(of) else of[permutation(seed, rng_key, len(of))[:count]]
 
     if subset_seed == "first":
-        index = pool_of[:n]
-    elif subset_seed is not None or n == len(pool_of):
-        index = draw(subset_seed or 0, "images", n, pool_of)
+        index = train_pool[:n]
+    elif subset_seed is not None or n == len(train_pool):
+        index = draw(subset_seed or 0, "images", n, train_pool)
     else:
-        index = torch.stack([draw(seed, "images", n, pool_of) for seed in seeds])
+        index = torch.stack([draw(seed, "images", n, train_pool) for seed in seeds])
     test_index = draw(0, "test images", n_test, test_pool)
 
     def inputs(pixels: Tensor) -> Tensor:
@@ -129,7 +128,7 @@ def two_classes(
 
 
 def features(pixels: Tensor, *, axes: int, pool: bool, scale: str, layout: str) -> Tensor:
-    """Float64 ``[..., d]`` or ``[..., rows, columns]`` of uint8 images ``[..., *axes]``; channels are stacked rows."""
+    """Return uint8 images ``[..., *axes]`` as float64 ``[..., d]`` or ``[..., rows, columns]``, channels stacked."""
     images = pixels.double() / 255
     if pool:
         rows, columns = images.shape[-2] // 2, images.shape[-1] // 2

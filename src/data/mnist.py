@@ -1,4 +1,4 @@
-"""MNIST: ten handwritten digits split in two classes, odd against even unless told otherwise."""
+"""MNIST: ten handwritten digits split in two classes, odd against even by default."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ def build(
     layout: Literal["vector", "matrix"] = "vector",
     subset_seed: Subset = None,
 ) -> Task:
-    """``x`` is ``[M, n, d]`` (``[n, d]`` when shared), d = 196 pooled or 784; as matrices ``[..., 14, 14]`` or 28×28.
+    """Return ``x [M, n, d]`` (``[n, d]`` when shared), d = 196 pooled or 784; as matrices ``[..., 14, 14]`` or 28×28.
 
     Args:
         seeds: member i draws its n images from ``seeds[i]``.
         positive: digits labelled +1.
-        negative: digits labelled −1; others are left out.
+        negative: digits labelled −1; images of other digits are dropped.
         n: training images, up to 60000 for all ten digits.
         n_test: test images, the same for all seeds; null takes all.
         pool: average over 2×2 pixels.
         scale: pixels in [0, 1], or every image divided by its ℓ2 norm (unit).
         layout: an image as a vector or as a matrix.
-        subset_seed: one training set for all members, drawn from this seed; ``first``: the first n of the file.
+        subset_seed: seed of one training set for all members; ``first``: the first n of the file.
 
     Raises:
-        ConfigError: for digits or sizes that cannot be, and for a file that is missing or damaged.
+        ConfigError: for a file that is missing or damaged, and for digits or sizes out of range.
     """
     return two_classes(
         seeds,
@@ -69,7 +69,7 @@ def build(
 
 @cache
 def read(part: Literal["train", "t10k"]) -> Images:
-    """All images of the training or the test part, from files whose sha256 has been checked."""
+    """Return all images of the training or the test set after a check of the files' sha256."""
     pixels, labels = (_idx(FOLDER / "mnist" / f"{part}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
     return Images(torch.from_numpy(pixels), torch.from_numpy(labels).long())
 

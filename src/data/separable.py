@@ -22,22 +22,22 @@ def build(
     n_test: Count = 1000,
     margin: NonNegative = 0.5,
 ) -> Task:
-    """x = g + margin·y·w with g standard normal, y = sign⟨w, g⟩ and w uniform on the unit sphere.
+    """Draw x = g + margin·y·w with g standard normal, y = sign⟨w, g⟩ and w uniform on the unit sphere.
 
-    So w separates the data with an ℓ2 margin of at least ``margin``. Everything of member i comes from ``seeds[i]``.
+    So w separates the data with an ℓ2 margin of at least ``margin``.
 
     Args:
-        seeds: of the members.
-        shape: of an input, ``[d]`` or ``[rows, columns]``.
+        seeds: member i depends on ``seeds[i]`` only.
+        shape: shape of an input, ``[d]`` or ``[rows, columns]``.
         n: training examples; ``x`` is ``[M, n, *shape]``.
         n_test: test examples of the same law.
-        margin: planted.
+        margin: planted ℓ2 margin.
 
     Returns:
         A task with the fact ``separator`` ``[M, *shape]``, the planted w.
 
     Raises:
-        ConfigError: when ``shape`` has neither one nor two entries.
+        ConfigError: unless ``shape`` has one or two entries.
     """
     if len(shape) not in (1, 2):
         raise ConfigError("data.shape", shape, "must be [d] or [rows, columns]")
@@ -45,8 +45,8 @@ def build(
     w = torch.stack([normal(seed, "separator", (size,)) for seed in seeds])
     w = w / w.norm(dim=1, keepdim=True)
 
-    def draw(role: str, count: int) -> tuple[Tensor, Tensor]:
-        g = torch.stack([normal(seed, role, (count, size)) for seed in seeds])
+    def draw(rng_key: str, count: int) -> tuple[Tensor, Tensor]:
+        g = torch.stack([normal(seed, rng_key, (count, size)) for seed in seeds])
         y = torch.where((g @ w.unsqueeze(-1)).squeeze(-1) >= 0, 1.0, -1.0).double()
         x = g + margin * y.unsqueeze(-1) * w.unsqueeze(-2)
         return x.unflatten(-1, shape), y

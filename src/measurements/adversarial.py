@@ -1,6 +1,6 @@
 """Loss and accuracy at clean and attacked inputs, on training and test set, and the gaps between the two.
 
-The attacks are on the margin, whatever the network was trained against, and no gradient is lost to a saturated loss.
+All attacks are on the margin, whose gradient does not vanish as that of a saturated loss.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from src.attacks.fgsm import fgsm
+from src.attacks.bim import fgsm
 from src.attacks.pgd import pgd
 from src.constraints import Count, Positive, Share
 from src.errors import ConfigError
@@ -25,7 +25,7 @@ Forward = Callable[[Params, Tensor], Tensor]
 Attacker = Callable[[Forward, Params, Tensor, Tensor], Tensor]
 
 CHUNK = 500  # examples attacked at a time, per member
-TRAVEL = 2.5  # length of all steps of a PGD together, in units of ε
+TRAVEL = 2.5  # total length of the steps of PGD in units of ε
 
 
 def build(
@@ -41,31 +41,31 @@ def build(
     test_points: Count | None = None,
     released_batch: Count | None = None,
 ) -> Measurement:
-    """Columns ``train_A_loss``, ``train_A_accuracy`` and the same of ``test``, for A = clean and every attack.
+    """Measure ``train_A_loss``, ``train_A_accuracy`` and the same of ``test``, for A = clean and every attack.
 
-    Losses are mean logistic losses, accuracies the shares of examples with a margin > 0. ``gap_A_loss`` is test − train
-    and ``gap_A_accuracy`` train − test, so that both are positive where a network generalises badly.
+    Losses are mean logistic losses, accuracies the fractions of examples with a margin > 0. ``gap_A_loss`` is
+    test − train and ``gap_A_accuracy`` train − test, so that larger gaps are worse generalisation.
 
     Args:
         task: its training and test set.
         model: any network.
         eps: radius of the ℓ∞ attacks: ``fgsm`` (one step of length ε), ``pgd10`` and ``pgd40`` (steps of 2.5/10 and
-            2.5/40 ε, the best point met).
+            2.5/40 ε, best iterate).
         eps_l2: radius of ``l2``, 40 steps in an ℓ2 ball.
-        attacks: which of them.
-        restarts: random starts of the attacks of many steps, the best for each example; null starts at x.
+        attacks: names of the attacks.
+        restarts: random starts of PGD, the best for each example; null starts at x.
         box: lowest and highest value of an input, or null.
-        train_points: only the first so many of the training set; null takes all.
-        test_points: likewise of the test set.
-        released_batch: also ``train_released_risk``, ``test_released_risk`` and ``gap_released_risk`` under FGSM as the
-            released code of Wang et al. (2023) counts them: the means of batches of this size, summed and divided by
-            the number of examples, of a loss that saturates, under an attack that sees that loss.
+        train_points: number of training examples, the first ones; null takes all.
+        test_points: number of test examples, the first ones; null takes all.
+        released_batch: also ``train_released_risk``, ``test_released_risk`` and ``gap_released_risk`` under FGSM as in
+            the released code of Wang et al. (2023): the sum of the means of batches of this size over the number of
+            examples, of the saturating loss, under an attack on that loss.
 
     Raises:
-        ConfigError: for a box that is none.
+        ConfigError: unless ``box`` is null or two increasing numbers.
     """
     if box is not None and (len(box) != 2 or not box[0] < box[1]):
-        raise ConfigError("measurements.adversarial.box", box, "must be a lower and a higher number, or null")
+        raise ConfigError("measurements.adversarial.box", box, "must be two numbers, the lower one first, or null")
     attackers = {"clean": lambda forward, params, x, y: x}
     attackers |= {name: _attacker(name, eps, eps_l2, restarts, box) for name in attacks}
     sets = {
@@ -96,7 +96,7 @@ def build(
 
 
 def accuracy(forward: Forward, params: Params, x: Tensor, y: Tensor, attacker: Attacker) -> Tensor:
-    """Share of the examples ``[M, N, ...]`` with a margin > 0 at attacked inputs, ``[M]``."""
+    """Return the fraction ``[M]`` of the examples ``[M, N, ...]`` with a margin > 0 at attacked inputs."""
     return (_margins(forward, params, x, y, attacker) > 0).double().mean(-1)
 
 
@@ -108,26 +108,26 @@ def _attacker(name: str, eps: float, eps_l2: float, restarts: int | None, box: l
     radius = eps_l2 if name == "l2" else eps
 
     def attacked(forward: Forward, params: Params, x: Tensor, y: Tensor) -> Tensor:
-        # The same random starts for every member: what is measured of one does not depend on its company.
+        # The same random starts for every member, so that results do not depend on the other members.
         starts: dict[str, Any] = {} if restarts is None else {"seeds": [0] * len(y), "restarts": restarts}
-        found = pgd(forward, params, x, y, radius, steps=steps, step=TRAVEL / steps, norm=norm, box=box, **starts)
-        return x + found.delta
+        attack = pgd(forward, params, x, y, radius, steps=steps, step=TRAVEL / steps, norm=norm, box=box, **starts)
+        return x + attack.delta
 
     return attacked
 
 
 def _of_members(members: int, x: Tensor, y: Tensor, points: int | None) -> tuple[Tensor, Tensor]:
-    """The first ``points`` examples, ``[M, N, ...]`` and ``[M, N]``."""
+    """Return the first ``points`` examples, ``[M, N, ...]`` and ``[M, N]``."""
     if y.ndim == 1:
         x, y = x.expand(members, *x.shape), y.expand(members, -1)
     return x[:, :points], y[:, :points]
 
 
 def _margins(forward: Forward, params: Params, x: Tensor, y: Tensor, attacker: Attacker) -> Tensor:
-    """y N(x') ``[M, N]`` in float64 at attacked inputs, some examples at a time."""
+    """Return y N(x') ``[M, N]`` in float64 at attacked inputs, ``CHUNK`` examples at a time."""
     margins = []
-    for some, labels in zip(x.split(CHUNK, 1), y.split(CHUNK, 1), strict=True):
-        attacked = attacker(forward, params, some, labels)
+    for inputs, labels in zip(x.split(CHUNK, 1), y.split(CHUNK, 1), strict=True):
+        attacked = attacker(forward, params, inputs, labels)
         with torch.no_grad():
             margins.append((labels * forward(params, attacked)).double())
     return torch.cat(margins, 1)
@@ -136,14 +136,14 @@ def _margins(forward: Forward, params: Params, x: Tensor, y: Tensor, attacker: A
 def _released_risk(
     forward: Forward, params: Params, x: Tensor, y: Tensor, eps: float, box: list[float] | None, batch: int
 ) -> Tensor:
-    """(1/N) Σ over batches of the mean saturating loss at inputs that FGSM on that loss has attacked, ``[M]``."""
+    """Return (1/N) Σ ``[M]`` over batches of the mean saturating loss under FGSM on that loss."""
     risk = torch.zeros(len(y), dtype=torch.float64, device=y.device)
-    for some, labels in zip(x.split(batch, 1), y.split(batch, 1), strict=True):
+    for images, labels in zip(x.split(batch, 1), y.split(batch, 1), strict=True):
 
         def minus_loss(params: Params, inputs: Tensor, labels: Tensor = labels) -> Tensor:
             return -labels * log_saturating_loss(forward(params, inputs), labels).exp()
 
-        attacked = fgsm(minus_loss, params, some, labels, eps, box=box)
+        attacked = fgsm(minus_loss, params, images, labels, eps, box=box)
         with torch.no_grad():
             risk = risk + log_saturating_loss(forward(params, attacked), labels).exp().double().mean(-1)
     return risk / y.shape[1]

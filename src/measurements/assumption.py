@@ -1,4 +1,4 @@
-"""Both sides of Assumption 2.2 for the clusters at hand, and the closed forms the claims compare with."""
+"""Both sides of Assumption 2.2 on the clusters of the task, and the closed forms that claims compare with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from src.types import Measurement, Model, Snapshot, Task
 
 
 def build(task: Task, model: Model) -> Measurement:
-    """Columns ``assumption_left``, ``assumption_right``, ``assumption_met``, ``margin_oracle`` and ``radius_oracle``.
+    """Measure ``assumption_left``, ``assumption_right``, ``assumption_met``, ``margin_oracle`` and ``radius_oracle``.
 
     Assumption 2.2 (recalled form) is met (1, else 0) if left ≤ right. The oracles are the closed forms O1 and O2 or
     O3 of docs/paper1.md, NaN where there is none.

@@ -1,4 +1,4 @@
-"""Balance of the layers, ‖(wⱼ, bⱼ)‖ = |vⱼ| for every neuron: conserved by gradient flow, so it measures the steps."""
+"""Balance of the layers, ‖(wⱼ, bⱼ)‖ = |vⱼ| per neuron: gradient flow conserves it, so it measures discretisation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from src.types import Measurement, Model, Snapshot, Task
 
 
 def build(task: Task, model: Model) -> Measurement:
-    """Column ``balance_error``: maxⱼ | ‖(wⱼ, bⱼ)‖ − |vⱼ| | / maxⱼ |vⱼ|, of a two-layer ReLU network."""
+    """Measure ``balance_error`` = maxⱼ | ‖(wⱼ, bⱼ)‖ − |vⱼ| | / maxⱼ |vⱼ| of a two-layer ReLU network."""
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
         incoming, v = neurons(snapshot.params, "balance")

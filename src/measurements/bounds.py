@@ -1,7 +1,7 @@
-"""Values of generalisation bounds for t-NNs, in the form in which we recall them.
+"""Generalisation bounds for t-NNs, in a recalled form.
 
-We could not compare these forms with the theorems of Wang et al. (2023): constants and logarithms are set to 1, so
-their ratios mean something and their values do not. See docs/paper2.md.
+These forms were not compared with the theorems of Wang et al. (2023): constants and logarithms are set to 1, so only
+ratios of the bounds are meaningful. See docs/paper2.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from src.types import Measurement, Model, Snapshot, Task
 def build(
     task: Task, model: Model, *, eps: Share = 16 / 255, norm: Literal["linf", "l2"] = "linf", tolerance: Share = 1e-3
 ) -> Measurement:
-    """Columns, each a bound on the gap between the risks on training and on test set, of a 1-Lipschitz loss.
+    """Measure bounds on the gap between training and test risk of a 1-Lipschitz loss.
 
     ``bound_standard`` = B_x B_w ∏_l B_l (√(2 log 2·(L + 1)) + 1)/√N for the standard risk;
     ``bound_adversarial`` = (B_x + Cξ) B_w ∏_l B_l √(c Σ_l d_{l−1}d_l)/√N for the adversarial one;
@@ -34,8 +34,8 @@ def build(
         task: its training set.
         model: a t-NN.
         eps: ξ, radius of the attack.
-        norm: of the ball.
-        tolerance: singular values up to this share of the largest count as 0 in r_l.
+        norm: norm of the ball.
+        tolerance: singular values up to this fraction of the largest count as 0 in r_l.
 
     Raises:
         ConfigError: for a network without t-layers.
@@ -44,7 +44,7 @@ def build(
     examples = task.y.shape[-1]
     largest_input = float(task.x.flatten(-2).norm(dim=-1).max())
     d, c = task.x.shape[-2:]
-    reach = eps * (math.sqrt(c * d) if norm == "linf" else 1.0)
+    largest_perturbation = eps * (math.sqrt(c * d) if norm == "linf" else 1.0)
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
         with torch.no_grad():
@@ -58,7 +58,7 @@ def build(
                 full += c * height * width
                 low += c * rank * (height + width)
         root = math.sqrt(examples)
-        adversarial = (largest_input + reach) * product / root
+        adversarial = (largest_input + largest_perturbation) * product / root
         depth = math.sqrt(2 * math.log(2) * (len(layers) + 1)) + 1
         columns = {
             "bound_standard": largest_input * product * depth / root,

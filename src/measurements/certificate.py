@@ -1,13 +1,13 @@
-"""A radius within which no perturbation flips a two-layer ReLU network: sound for every width and every weights.
+"""A certified radius within which no perturbation flips a two-layer ReLU network, for any width and weights.
 
-On the ball of radius e around x neuron j is on or off throughout, or free: it reaches its kink at distance
-e_j = |w_j·x + b_j| / ‖w_j‖. A gradient of N in the ball is Σ_j s_j v_j w_j with s_j = 1, 0 or anything in [0, 1], so
+On the ball of radius e around x neuron j is on, off, or, if e exceeds the distance e_j = |w_j·x + b_j| / ‖w_j‖ to its
+kink, free. A gradient of N in the ball is Σ_j s_j v_j w_j with s_j = 1, 0 or any number in [0, 1] respectively, so
 with A_ij = v_i v_j ⟨w_i, w_j⟩ its norm is at most L(e),
 
     L(e)² = Σ_{i,j on} A_ij + Σ_{i,j on or free, not both on} max(A_ij, 0).
 
-On the way from x to x + δ the margin falls by at most ∫₀^‖δ‖ L(e) de. The certified radius is where that integral
-reaches the margin (closed form, docs/paper1.md). L is a step function with one step per neuron, so it is exact.
+From x to x + δ the margin falls by at most ∫₀^‖δ‖ L(e) de. The certified radius is the one at which that integral
+equals the margin (closed form, docs/paper1.md). L is a step function with one step per neuron, so it is exact.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor
 from src.models.two_layer_relu import largest_output
 from src.types import Params
 
-_ROUNDING = 1e-12  # by which a radius is shortened, so that rounding cannot lift it over the truth
-_SUM = 1e-14  # rounding of an output, in units of the largest it could be
+_ROUNDING = 1e-12  # relative reduction of a radius, so that rounding cannot raise it above the true one
+_SUM = 1e-14  # rounding error of an output, in units of its upper bound
 
 
 def certified_radius(params: Params, x: Tensor, y: Tensor) -> Tensor:
-    """Radius ``[M, P]`` with y N(x + δ) ≥ 0 for all ‖δ‖ up to it; 0 for a misclassified example. In float64.
+    """Return radii ``[M, P]`` with y N(x + δ) ≥ 0 for all ‖δ‖ up to them, in float64; 0 for misclassified examples.
 
     Args:
         params: ``w [M, m, r]``, ``b [M, m]``, ``v [M, m]``.
@@ -46,14 +46,14 @@ def certified_radius(params: Params, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _reach(gram: Tensor, member: Tensor, margin: Tensor, squared: Tensor, on: Tensor, kink: Tensor) -> Tensor:
-    """e with ∫₀^e L = margin for B examples; ``squared`` is L(0)², ``on`` and the distances ``kink`` are ``[B, m]``.
+    """Return e with ∫₀^e L = margin for B examples; ``squared`` is L(0)², ``on`` and the distances ``kink`` ``[B, m]``.
 
-    Neuron after neuron becomes free, in the order of its kink, and only its own terms of L² change.
+    Neurons become free in the order of their kinks; each changes only its own terms of L².
     """
     kink, order = kink.sort(-1)
     kink = torch.nn.functional.pad(kink, (0, 1), value=torch.inf)
     radius, here = torch.zeros_like(margin), torch.zeros_like(margin)
-    seen = on.clone()  # on or free
+    on_or_free = on.clone()
     rows = (margin > 0).nonzero().squeeze(-1)
     for i in range(kink.shape[1]):
         L = squared[rows].sqrt()
@@ -68,9 +68,9 @@ def _reach(gram: Tensor, member: Tensor, margin: Tensor, squared: Tensor, on: Te
         j = order[rows, i]
         row = gram[member[rows], j]
         was_on = on[rows, j] > 0
-        # on → free: A_ij gives way to max(A_ij, 0) for the j that are on; off → free: max(A_ij, 0) enters.
+        # on → free: A_ij is replaced by max(A_ij, 0) for the j that are on; off → free: max(A_ij, 0) is added.
         less = 2 * ((-row).relu() * on[rows]).sum(-1)
-        more = 2 * (row.relu() * seen[rows]).sum(-1) + row.gather(1, j[:, None]).squeeze(1)
+        more = 2 * (row.relu() * on_or_free[rows]).sum(-1) + row.gather(1, j[:, None]).squeeze(1)
         squared[rows] += torch.where(was_on, less, more)
-        on[rows, j], seen[rows, j] = 0.0, 1.0
+        on[rows, j], on_or_free[rows, j] = 0.0, 1.0
     return radius

@@ -1,4 +1,4 @@
-"""Shares of misclassified points: unless y·N(x) > 0, so that an output of exactly 0, or none, is an error."""
+"""Error rates on training and test set. Every point without y·N(x) > 0 is an error, also an output of 0 or NaN."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from src.data import clusters
 from src.errors import ConfigError
 from src.types import Measurement, Model, Params, Snapshot, Task
 
-_CHUNK = 4096  # fresh test points held in memory at a time, per member
+_CHUNK = 4096  # most fresh test points in memory at a time, per member
 
 
 def build(task: Task, model: Model, *, points: Count | None = None) -> Measurement:
-    """Columns ``train_error``, ``test_error`` (shares), ``test_errors``, ``test_points`` (counts).
+    """Measure ``train_error``, ``test_error`` (fractions), ``test_errors``, ``test_points`` (counts).
 
     Args:
-        task: its own test points are used unless ``points`` is given.
+        task: its test set is used if ``points`` is null.
         model: any network with one output.
-        points: this many fresh points per member instead, drawn in chunks; the same ones at every snapshot. Needs
-            data that can be drawn anew, i.e. clusters.
+        points: number of fresh test points per member, the same at every snapshot; data=clusters only.
 
     Raises:
         ConfigError: for ``points`` with other data.
     """
     if points is not None and "seeds" not in task.facts:
-        raise ConfigError("measurements.errors.points", points, "only data=clusters draws fresh points; leave it null")
+        raise ConfigError("measurements.errors.points", points, "must be null, as fresh points need data=clusters")
 
     def wrong(params: Params, x: Tensor, y: Tensor) -> Tensor:
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What the neurons have learnt: their cosines with the cluster means."""
+"""Features of the neurons: their cosines with the cluster means."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from src.types import Measurement, Model, Snapshot, Task
 
 
 def build(task: Task, model: Model, *, top: Count = 16) -> Measurement:
-    """Columns ``neuron_mean_cosine [M, top·k]`` and ``neuron_contribution [M, top]``, largest contribution first.
+    """Measure ``neuron_mean_cosine [M, top·k]`` and ``neuron_contribution [M, top]``, largest contribution first.
 
-    The contribution of neuron j is |vⱼ|‖wⱼ‖. The cosines of a neuron with the k means follow each other; 0 for a
-    neuron that is 0. A network of fewer than ``top`` neurons shows them all.
+    The contribution of neuron j is |vⱼ|‖wⱼ‖. The k cosines of a neuron are consecutive, and 0 for a neuron that is 0.
+    A network of fewer than ``top`` neurons has shorter columns.
 
     Raises:
         ConfigError: for data without cluster means.

@@ -1,12 +1,12 @@
-"""How near a two-layer ReLU network is to a KKT point of max-margin: min ½‖θ‖² subject to yᵢN(xᵢ) ≥ 1 for all i.
+"""Distance of a two-layer ReLU network to a KKT point of max-margin: min ½‖θ‖² subject to yᵢN(xᵢ) ≥ 1 for all i.
 
-Stationarity asks for θ = Σᵢ λᵢ yᵢ gᵢ with λ ≥ 0 and gᵢ in the Clarke subdifferential of N(xᵢ; ·). In neuron j,
+Stationarity is θ = Σᵢ λᵢ yᵢ gᵢ with λ ≥ 0 and gᵢ in the Clarke subdifferential of N(xᵢ; ·). In neuron j,
 
     gᵢⱼ = ( vⱼ sᵢⱼ (xᵢ, 1),  relu(wⱼ·xᵢ + bⱼ) ),   sᵢⱼ = 1 if the neuron is on, 0 if off, any of [0, 1] at the kink.
 
-A trained network rests on its kinks: neurons of one label sit just below them on the points of the other label, where
-"off" is not the right subgradient. So the residual is found twice, with the s of the network and with s free near the
-kinks. The products μᵢⱼ = λᵢsᵢⱼ ∈ [0, λᵢ] make both least-squares problems convex.
+In a trained network neurons of one label are just below their kinks on the points of the other label, where sᵢⱼ = 0 is
+not the right subgradient. So the residual is computed twice, with the s of the network and with s free near the kinks.
+The products μᵢⱼ = λᵢsᵢⱼ ∈ [0, λᵢ] make both least-squares problems convex.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COLUMNS = ("kkt_residual", "kkt_residual_clarke", "slackness", "dual_norm_ratio"
 
 
 class Stationarity(NamedTuple):
-    """The problem at one member: θ = (incoming, v) and the data, with x̃ᵢ = (xᵢ, 1).
+    """The problem of one member: θ = (incoming, v) and the data, with x̃ᵢ = (xᵢ, 1).
 
     ``x [n, r + 1]``, ``y [n]``, ``incoming [m, r + 1]``, ``v [m]``; ``on`` and ``kink`` are masks ``[n, m]``.
     """
@@ -45,7 +45,7 @@ class Stationarity(NamedTuple):
         return self.y[:, None] * torch.relu(self.x @ self.incoming.mT)
 
     def residual(self, lam: Tensor, mu: Tensor) -> Tensor:
-        """‖θ − Σᵢ λᵢyᵢgᵢ‖ / ‖θ‖, a scalar, for multipliers λ ``[n]`` and, at the kinks, μ ``[n, m]``."""
+        """Return the scalar ‖θ − Σᵢ λᵢyᵢgᵢ‖ / ‖θ‖ for multipliers λ ``[n]`` and, at the kinks, μ ``[n, m]``."""
         slope = torch.where(self.kink, mu, self.on * lam[:, None]) * self.y[:, None]
         incoming = self.incoming - self.v[:, None] * (slope.mT @ self.x)
         v = self.v - self.hidden.mT @ lam
@@ -54,10 +54,10 @@ class Stationarity(NamedTuple):
 
 
 def build(task: Task, model: Model, *, kink: Positive = 1e-3, iterations: Count = 3000) -> Measurement:
-    """KKT columns of a two-layer ReLU network; others are refused with a ConfigError when measured.
+    """Measure the KKT conditions of a two-layer ReLU network; on others the measurement raises a ConfigError.
 
-    ``kkt_residual``: relative distance of θ to the cone of the yᵢgᵢ, subgradients as the network has them.
-    ``kkt_residual_clarke``: the same with sᵢⱼ ∈ [0, 1] near the kinks; never more than the former.
+    ``kkt_residual``: relative distance of θ to the cone of the yᵢgᵢ, with the s of the network.
+    ``kkt_residual_clarke``: the same with sᵢⱼ ∈ [0, 1] near the kinks; at most ``kkt_residual``.
     ``slackness``: Σλᵢ(qᵢ/min q − 1)/Σλᵢ with the multipliers of the latter (NaN if a point is misclassified).
     ``dual_norm_ratio``: ‖θ‖²/(2Σλᵢ) after scaling θ to margin 1; 1 at a KKT point.
     ``kkt_kinks``: number of pairs near a kink.
@@ -66,7 +66,7 @@ def build(task: Task, model: Model, *, kink: Positive = 1e-3, iterations: Count 
         task: its training set.
         model: a two-layer ReLU network.
         kink: a pair is near its kink if |wⱼ·xᵢ + bⱼ| ≤ kink·‖(wⱼ, bⱼ)‖·‖(xᵢ, 1)‖.
-        iterations: most steps of the solver; stopping early only raises ``kkt_residual_clarke``.
+        iterations: most steps of the solver; fewer can only raise ``kkt_residual_clarke``.
     """
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
@@ -104,7 +104,7 @@ def _member(x: Tensor, y: Tensor, incoming: Tensor, v: Tensor, kink: float, iter
 
 
 def nonnegative_multipliers(problem: Stationarity) -> Tensor:
-    """λ ≥ 0 ``[n]`` that minimises the residual without kinks: non-negative least squares on the n×n Gram matrix."""
+    """Return λ ≥ 0 ``[n]`` of least residual without kinks: non-negative least squares on the n×n Gram matrix."""
     x, y, v, on, hidden = problem.x, problem.y, problem.v, problem.on.to(problem.x), problem.hidden
     # ⟨yᵢgᵢ, yₖgₖ⟩ = yᵢyₖ x̃ᵢ·x̃ₖ Σⱼ vⱼ²sᵢⱼsₖⱼ + Σⱼ hᵢⱼhₖⱼ  and  ⟨yᵢgᵢ, θ⟩ = 2 qᵢ
     gram = torch.outer(y, y) * (x @ x.mT) * ((v * on) @ (v * on).mT) + hidden @ hidden.mT
@@ -112,7 +112,7 @@ def nonnegative_multipliers(problem: Stationarity) -> Tensor:
     kept = values > 1e-13 * values[-1]
     if not kept.any():
         return torch.zeros_like(y)
-    # ‖root·λ − target‖² with rootᵀroot = Gram: as small a problem as there are examples
+    # ‖root·λ − target‖² with rootᵀroot = Gram has n unknowns and at most n equations
     root = values[kept].sqrt()[:, None] * vectors[:, kept].mT
     target = vectors[:, kept].mT @ (2 * hidden @ v) / values[kept].sqrt()
     lam, _ = nnls(root.cpu().numpy(), target.cpu().numpy(), maxiter=30 * len(y))
@@ -120,12 +120,12 @@ def nonnegative_multipliers(problem: Stationarity) -> Tensor:
 
 
 def clarke_multipliers(
-    problem: Stationarity, start: Tensor, iterations: int, *, every: int = 100, gain: float = 0.01
+    problem: Stationarity, start: Tensor, iterations: int, *, check_every: int = 100, gain: float = 0.01
 ) -> tuple[Tensor, Tensor]:
-    """λ ``[n]`` and μ ``[n, m]``, 0 ≤ μᵢⱼ ≤ λᵢ, that minimise the residual, by accelerated projected gradient.
+    """Return λ ``[n]`` and μ ``[n, m]``, 0 ≤ μᵢⱼ ≤ λᵢ, of least residual, by accelerated projected gradient descent.
 
-    Starts at λ = ``start`` with the s of the network; momentum restarts when it points uphill. Ends once ``every``
-    steps lower the residual by less than the share ``gain``, and returns the best it has seen when checking.
+    Start at λ = ``start`` with the s of the network, and reset the momentum when it is an ascent direction. Stop once
+    ``check_every`` steps lower the residual by less than the fraction ``gain``, and return the best iterate checked.
     """
     x, y, v, hidden, kink = problem.x, problem.y, problem.v, problem.hidden, problem.kink
     on = (problem.on & ~kink).to(x)
@@ -133,7 +133,7 @@ def clarke_multipliers(
     hidden_gram = hidden @ hidden.mT
     pull, hidden_pull = y[:, None] * (x @ problem.incoming.mT), hidden @ v
 
-    # In the metric Σ aᵢλᵢ² + Σ vⱼ²μᵢⱼ² all neurons are conditioned like x̃x̃ᵀ, however small they are.
+    # In the metric Σ aᵢλᵢ² + Σ vⱼ²μᵢⱼ² small neurons are as well conditioned as large ones, namely like x̃x̃ᵀ.
     a = (on * v.square()).sum(1) + hidden.square().sum(1) / gram.diagonal()
     a = a.clamp(min=1e-12 * float(a.max()) + 1e-300)
     b = v.square() * kink
@@ -160,7 +160,7 @@ def clarke_multipliers(
         t, last = (1 + (1 + 4 * t * t) ** 0.5) / 2, t
         lam, mu = new
         ahead = lam + (last - 1) / t * moved[0], mu + (last - 1) / t * moved[1]
-        if step % every == 0 or step == iterations:
+        if step % check_every == 0 or step == iterations:
             residual = problem.residual(lam, mu)
             stalled = residual > (1 - gain) * best_residual
             if residual < best_residual:
@@ -175,12 +175,12 @@ def _largest(symmetric: Tensor) -> Tensor:
 
 
 def _project(lam: Tensor, mu: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Nearest point with 0 ≤ μᵢⱼ ≤ λᵢ in the metric (a, b).
+    """Project on 0 ≤ μᵢⱼ ≤ λᵢ in the metric (a, b).
 
-    Each λᵢ pools with the μᵢⱼ above it: it is the largest mean of itself and the first few μᵢⱼ in falling order.
+    The new λᵢ is the largest weighted mean of λᵢ and the k largest μᵢⱼ over all k ≥ 0 (isotonic regression).
     """
-    falling, order = mu.sort(dim=-1, descending=True)
+    descending, order = mu.sort(dim=-1, descending=True)
     weight = b.gather(-1, order)
-    means = ((a * lam)[:, None] + (weight * falling).cumsum(-1)) / (a[:, None] + weight.cumsum(-1))
+    means = ((a * lam)[:, None] + (weight * descending).cumsum(-1)) / (a[:, None] + weight.cumsum(-1))
     lam = torch.maximum(lam, means.amax(-1)).clamp(min=0)
     return lam, torch.minimum(mu.clamp(min=0), lam[:, None])

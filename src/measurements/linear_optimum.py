@@ -1,4 +1,4 @@
-"""For a linear model: the margin it has reached over the largest there is, in several norms."""
+"""The margin of a linear model over the maximum margin, in several norms."""
 
 from __future__ import annotations
 
@@ -22,35 +22,36 @@ def build(
     *,
     norms: list[Literal["l2", "linf", "msp", "rows"]] = ["l2", "linf", "msp"],  # noqa: B006 (read only)
 ) -> Measurement:
-    """Columns for each of ``norms``, with γ = min_i y_i ⟨W, x_i⟩ / ‖W‖ and γ* its largest value:
+    """Measure for each of ``norms``, with γ = min_i y_i ⟨W, x_i⟩ / ‖W‖ and γ* its maximum:
 
     ``optimum_<norm>``, γ*, solved once; ``ratio_<norm>``, γ/γ*; and ``certified_<norm>``, γ over the dual bound
-    ‖Σ λ_i y_i x_i‖_* ≥ γ* of the training weights λ = softmax(−softplus(q)), a lower bound of the ratio that needs no
+    ‖Σ λ_i y_i x_i‖_* ≥ γ* of the training weights λ = softmax(−softplus(q)), a lower bound on the ratio that needs no
     solver.
 
     Raises:
-        ConfigError: for a network that is not linear, data that are not separable, or a norm that needs cvxpy when it
-            is not installed.
+        ConfigError: for a network that is not linear, data that are not separable, or a norm that needs cvxpy if it is
+            not installed.
     """
     if model.degree != 1:
         raise ConfigError("measurements.linear_optimum", norms, "needs a linear model: model=linear")
     x = task.x if task.x.ndim - task.y.ndim > 1 else task.x.unsqueeze(-2)
-    members = [(own_x.cpu().double().numpy(), own_y.cpu().double().numpy()) for own_x, own_y in _each_member(x, task.y)]
+    pairs = [(x, task.y)] if task.y.ndim == 1 else zip(x, task.y, strict=True)  # one if examples are shared
+    data_sets = [(inputs.cpu().double().numpy(), labels.cpu().double().numpy()) for inputs, labels in pairs]
     optima = {
-        name: torch.tensor([max_margin(own_x, own_y, name).margin for own_x, own_y in members], dtype=torch.float64)
+        name: torch.tensor([max_margin(*data, name).margin for data in data_sets], dtype=torch.float64)
         for name in norms
     }
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
-        q, multipliers, _ = weighted_gradient(task, model, snapshot.params)
-        q_min, weights = q.amin(-1).cpu().double(), multipliers.cpu().double().numpy()
-        of_member = members * (len(q) // len(members))
+        q, lam, _ = weighted_gradient(task, model, snapshot.params)
+        q_min, weights = q.amin(-1).cpu().double(), lam.cpu().double().numpy()
+        of_member = data_sets * (len(q) // len(data_sets))
         columns = {}
         for name, optimum in optima.items():
-            margin = q_min / geometry.named(name).value(snapshot.params).cpu().double()
+            margin = q_min / geometry.norm_from_name(name).value(snapshot.params).cpu().double()
             bounds = [
-                dual_bound(own_x, own_y, own, name) if np.isfinite(own).all() else np.nan  # diverged
-                for (own_x, own_y), own in zip(of_member, weights, strict=True)
+                dual_bound(*data, multipliers, name) if np.isfinite(multipliers).all() else np.nan  # diverged
+                for data, multipliers in zip(of_member, weights, strict=True)
             ]
             columns[f"optimum_{name}"] = optimum.expand(len(q))
             columns[f"ratio_{name}"] = margin / optimum
@@ -58,8 +59,3 @@ def build(
         return columns
 
     return measure
-
-
-def _each_member(x: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """One pair when the examples are shared, else one for each member."""
-    return [(x, y)] if y.ndim == 1 else list(zip(x, y, strict=True))

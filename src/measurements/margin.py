@@ -13,11 +13,11 @@ from src.types import Measurement, Model, Snapshot, Task
 
 
 def build(task: Task, model: Model) -> Measurement:
-    """Columns ``margin``, ``smoothed_margin``, ``slackness_softmax`` and, where its optimum is known, ``margin_ratio``.
+    """Measure ``margin``, ``smoothed_margin``, ``slackness_softmax`` and, where its optimum is known, ``margin_ratio``.
 
-    With qᵢ = yᵢN(xᵢ) on the training set: the normalised margin min q/‖θ‖^L; the smoothed one, −log Σe^{−q}/‖θ‖^L,
-    below it by at most log n/‖θ‖^L; the former over the fact ``margin_oracle``; and Σ pᵢ(qᵢ/min q − 1) for
-    p = softmax(−q), how far the gradient's own weights are from complementary slackness (NaN unless min q > 0).
+    With qᵢ = yᵢN(xᵢ) on the training set, they are the normalised margin min q/‖θ‖^L; the smoothed one,
+    −log Σe^{−q}/‖θ‖^L, lower by at most log n/‖θ‖^L; Σ pᵢ(qᵢ/min q − 1), the complementary slackness of the weights
+    p = softmax(−q) of the gradient (NaN unless min q > 0); and the margin over the fact ``margin_oracle``.
 
     Raises:
         ConfigError: for a network without a degree of homogeneity L.
@@ -46,9 +46,9 @@ def build(task: Task, model: Model) -> Measurement:
 
 
 def slackness(q: Tensor, multipliers: Tensor) -> Tensor:
-    """Σλᵢ(qᵢ/min q − 1) / Σλᵢ, ``[M]`` for q and λ ``[M, N]``: 0 iff only points on the margin have a multiplier.
+    """Return Σλᵢ(qᵢ/min q − 1) / Σλᵢ ``[M]`` for q and λ ``[M, N]``: 0 iff only points on the margin have λᵢ > 0.
 
-    NaN unless all points are classified correctly and some multiplier is positive.
+    It is NaN unless all points are classified correctly and a multiplier is positive.
     """
     least = q.amin(-1, keepdim=True)
     excess = (multipliers * (q / least - 1)).sum(-1) / multipliers.sum(-1)

@@ -1,6 +1,6 @@
-"""How large stable ranks can be at a margin: an exact upper bound on Theorem 10's quantity, at any network.
+"""An exact upper bound on the quantity of Theorem 10 from the margin, for any network: stable ranks at that margin.
 
-With M = s·O and O orthogonal, ‖W *_M h‖_F ≤ s‖W‖_sp‖h‖_F, and ReLU is no longer than its argument, so
+With M = s·O and O orthogonal, ‖W *_M h‖_F ≤ s‖W‖_sp‖h‖_F, and ReLU does not increase norms, so
 
     q_i = y_i f(x_i) ≤ ‖x_i‖_F ‖w‖ ∏_l s‖W^l‖_sp .
 
@@ -21,15 +21,13 @@ from src.types import Measurement, Model, Snapshot, Task
 
 
 def build(task: Task, model: Model) -> Measurement:
-    """Columns ``product_margin`` γ̂ = min_i q_i/(‖x_i‖_F ‖w‖ ∏_l s‖W^l‖_F) over the training set and ``ratio_bound``
-    γ̂^(−1/n) for n t-layers, above ``harmonic_ratio`` (``tensor_ranks``); infinite where an example is misclassified.
+    """Measure ``product_margin`` γ̂ and ``ratio_bound`` γ̂^(−1/n) for n t-layers, and the facts of a teacher, if any.
 
-    Args:
-        task: its training set; the facts of a teacher, if any, are told too.
-        model: a t-NN without bias under an orthogonal O.
+    γ̂ = min_i q_i/(‖x_i‖_F ‖w‖ ∏_l s‖W^l‖_F) over the training set. The bound is at least ``harmonic_ratio``
+    (``tensor_ranks``), and infinite where an example is misclassified.
 
     Raises:
-        ConfigError: for any other network.
+        ConfigError: for any network but a t-NN without bias under an orthogonal O.
     """
     network = tensor_network(model, "margin_bound")
     if model.degree is None or not network.transform.orthogonal:

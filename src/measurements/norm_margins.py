@@ -1,4 +1,4 @@
-"""Which norm's margin did training maximise? Margins γ and KKT alignments κ of one network in several norms."""
+"""Margins γ and KKT alignments κ of a network in several norms: of which norm did training maximise the margin?"""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from src.constraints import NonNegative, Positive, Range
+from src.constraints import NonNegative, Positive, Within
 from src.errors import ConfigError
 from src.optimizers import norms as geometry
 from src.optimizers.norms import Norm, Sigma
 from src.optimizers.predicted import predicted
 from src.types import Measurement, Model, Params, Snapshot, Task
 
-Exponent = Annotated[float, Range(1)]
+Exponent = Annotated[float, Within(1)]
 
 
 def build(
@@ -32,29 +32,29 @@ def build(
     near: NonNegative = 0.05,
     optimizer: dict | None = None,
 ) -> Measurement:
-    """With q_i = y_i f(x_i) and λ = softmax(−softplus(q)), the weights of the logistic gradient:
+    """Measure, with q_i = y_i f(x_i) and the weights λ = softmax(−softplus(q)) of the logistic gradient:
 
         γ = min_i q_i / ‖θ‖^L,    κ = ⟨g, θ⟩ / (‖g‖_* ‖θ‖)  with  g = Σ λ_i y_i ∇f(x_i).
 
-    κ ≤ 1 in every norm (Hölder); κ = 1, with λ on the examples of least margin, is a KKT direction of that norm's
-    margin problem. Margins of different norms are not comparable in size, alignments are.
+    κ ≤ 1 in every norm (Hölder); κ = 1, with λ on the examples of least margin, is a KKT direction of the margin
+    problem of that norm. Margins of different norms are not comparable in size, alignments are.
 
     Columns: ``gamma_<norm>`` and ``kappa_<norm>`` for each of ``norms``, and ``_own`` in the norm predicted for the
-    ``optimizer`` (none where none is known); ``margin_weight``, the weight λ of the
-    examples with q_i ≤ (1 + ``near``) q_min (NaN unless q_min > 0). For each list that is not empty, curves
-    ``[M, K]``: ``hyb_ratio``, ``gamma_hyb_curve``, ``kappa_hyb_curve`` over ``ratios``, and ``hyb_peak``, the ratio at
-    which κ is largest; and so ``schatten_p``, ``gamma_schatten_curve``, … and ``lp_p``, ….
+    ``optimizer``, if known; ``margin_weight``, the weight λ of the examples with q_i ≤ (1 + ``near``) q_min (NaN unless
+    q_min > 0). For each list that is not empty, curves ``[M, K]``: ``hyb_ratio``, ``gamma_hyb_curve``,
+    ``kappa_hyb_curve`` over ``ratios``, and ``hyb_peak``, the ratio at which κ is largest; likewise ``schatten_p``,
+    ``gamma_schatten_curve``, … and ``lp_p``, ….
 
     Args:
         task: its training set.
         model: homogeneous of degree L.
-        norms: as named in ``src/optimizers/norms.py``.
+        norms: names of ``norms.norm_from_name``.
         ratio: r of ``hyb``, max{r·msp(W), ‖u‖_∞}.
         ratios: r of the curve over hybrid norms.
         schatten: exponents of the curve over Schatten norms; ∞ is ``msp``.
         lp: exponents of the curve over entrywise norms; ∞ is ``linf``.
-        near: how far above the least margin an example still counts as having it.
-        optimizer: its own node of the config: its name, and r or p where its norm has one.
+        near: relative distance above the least margin up to which examples are in ``margin_weight``.
+        optimizer: config node of the optimizer: its name, and ratio or p if its norm has one.
 
     Raises:
         ConfigError: for a network without a degree of homogeneity.
@@ -64,9 +64,9 @@ def build(
         raise ConfigError("model.name", "not homogeneous", "a normalised margin needs a homogeneous network")
 
     def scalars(sigma: Sigma) -> dict[str, Norm]:
-        named = {name: geometry.named(name, ratio=ratio, sigma=sigma) for name in norms}
-        own = predicted(optimizer, sigma) if optimizer else None
-        return named | ({"own": own} if own else {})
+        by_name = {name: geometry.norm_from_name(name, ratio=ratio, sigma=sigma) for name in norms}
+        predicted_norm = predicted(optimizer, sigma) if optimizer else None
+        return by_name | ({"own": predicted_norm} if predicted_norm else {})
 
     def curves(sigma: Sigma) -> dict[str, tuple[str, list[float], Callable[[float], Norm]]]:
         return {
@@ -86,7 +86,7 @@ def build(
             return q_min / size**degree, inner / (norm.dual(gradient) * size)
 
         columns = {"margin_weight": _margin_weight(q, weights, near)}
-        sigma = geometry.taken_once()
+        sigma = geometry.memoize()
         for name, norm in scalars(sigma).items():
             columns[f"gamma_{name}"], columns[f"kappa_{name}"] = measured(norm)
         for family, (axis, values, norm_of) in curves(sigma).items():
@@ -102,7 +102,7 @@ def build(
 
 
 def weighted_gradient(task: Task, model: Model, params: Params) -> tuple[Tensor, Tensor, Params]:
-    """q ``[M, N]``, λ = softmax(−softplus(q)) ``[M, N]``, and g = Σ λ_i y_i ∇f(x_i; θ)."""
+    """Return q ``[M, N]``, λ = softmax(−softplus(q)) ``[M, N]``, and g = Σ λ_i y_i ∇f(x_i; θ)."""
     leaves = {name: leaf.detach().requires_grad_() for name, leaf in params.items()}
     with torch.enable_grad():
         q = task.y * model.apply(leaves, task.x)
@@ -112,7 +112,7 @@ def weighted_gradient(task: Task, model: Model, params: Params) -> tuple[Tensor,
 
 
 def _first_peak(curve: Tensor) -> Tensor:
-    """Where a curve ``[M, K]`` first has its largest value, to rounding."""
+    """Return the first index at which a curve ``[M, K]`` has its largest value, to rounding."""
     tie = 64 * torch.finfo(curve.dtype).eps
     largest = curve.amax(-1, keepdim=True)
     return (curve >= largest - tie * largest.abs()).to(torch.uint8).argmax(-1)

@@ -1,8 +1,8 @@
-"""What projected gradient descent finds on the trained network, beside the one vector z.
+"""Flips by projected gradient descent on the trained network, compared with those by the universal vector z.
 
-A network that is flat, or whose neurons of the other sign sit below their kink, misleads a gradient: then PGD fails
-where larger perturbations of a known direction succeed. Shares are of strict flips among the points classified
-correctly, ε is in units of the oracle radius.
+Where a network is flat, or its neurons of the other sign are off, the gradient is uninformative: PGD can fail where a
+known direction succeeds. Columns are fractions of strict flips among the points classified correctly, ε is in units of
+the oracle radius.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from src.measurements.universal import unit
 from src.types import Measurement, Model, Snapshot, Task
 
 EPS = 1.06
-"""Norm in units of the oracle at which the single shares are taken."""
+"""ε of the columns that are not curves, in units of the oracle radius."""
 
 
 def build(
@@ -36,11 +36,11 @@ def build(
     travel: Positive = 2.5,
     curve: list[Positive] = (0.25, 0.5, 0.75, 0.9, 1.0, 1.06, 1.25, 1.5, 2.0),  # type: ignore[assignment]
 ) -> Measurement:
-    """Flip shares of PGD within ℓ2 balls of R^d, for a two-layer ReLU network on clusters.
+    """Measure flips by PGD within ℓ2 balls of R^d, for a two-layer ReLU network on clusters.
 
     Columns, at ε = 1.06: ``pgd40_flip`` (40 steps from one random start), ``pgd40_restarts_flip`` (``restarts`` of
     them, best for each point), ``pgd2000_flip`` (2000 steps from the point itself), ``pgd_z_flip`` (z of this norm),
-    and ``pgd_zero_gradient``, the share of points for which PGD-40 ends at a gradient of exactly 0. Curves over
+    and ``pgd_zero_gradient``, the fraction of points for which PGD-40 ends at a gradient of exactly 0. Curves over
     ``pgd_curve_eps``: ``pgd40_curve``, ``pgd_restarts_curve``, ``z_curve``.
 
     Args:
@@ -48,7 +48,7 @@ def build(
         model: a two-layer ReLU network.
         points: test points per member, the first that it classifies correctly.
         restarts: random starts per point.
-        travel: length of all steps together, in units of ε.
+        travel: total length of the steps in units of ε.
         curve: the ε of the curves.
 
     Raises:
@@ -71,14 +71,14 @@ def build(
             size, step = eps * oracle[:, None], travel / steps
             return pgd(model.apply, params, x, y, size, steps=steps, step=step, ambient=task.facts["d"], **start)
 
-        def share(flipped: Tensor) -> Tensor:
+        def fraction(flipped: Tensor) -> Tensor:
             return (flipped & right).sum(-1).double() / right.sum(-1)
 
         def flips(eps: float, one: Attack) -> dict[str, Tensor]:
             return {
-                "pgd40": share(one.success),
-                "pgd_restarts": share(attacked(eps, 40, seeds=seeds, restarts=restarts).success),
-                "z": share(z_radius <= eps * oracle[:, None]),
+                "pgd40": fraction(one.success),
+                "pgd_restarts": fraction(attacked(eps, 40, seeds=seeds, restarts=restarts).success),
+                "z": fraction(z_radius <= eps * oracle[:, None]),
             }
 
         one = attacked(EPS, 40, seeds=seeds)
@@ -88,13 +88,13 @@ def build(
         columns = {
             "pgd40_flip": at_eps["pgd40"],
             "pgd40_restarts_flip": at_eps["pgd_restarts"],
-            "pgd2000_flip": share(attacked(EPS, 2000).success),
+            "pgd2000_flip": fraction(attacked(EPS, 2000).success),
             "pgd_z_flip": at_eps["z"],
-            "pgd_zero_gradient": share((gradient == 0).all(-1)),
+            "pgd_zero_gradient": fraction((gradient == 0).all(-1)),
             "pgd_curve_eps": torch.tensor(curve, dtype=torch.float64).expand(len(x), -1),
-            "pgd40_curve": torch.stack([each["pgd40"] for each in curves], -1),
-            "pgd_restarts_curve": torch.stack([each["pgd_restarts"] for each in curves], -1),
-            "z_curve": torch.stack([each["z"] for each in curves], -1),
+            "pgd40_curve": torch.stack([flipped["pgd40"] for flipped in curves], -1),
+            "pgd_restarts_curve": torch.stack([flipped["pgd_restarts"] for flipped in curves], -1),
+            "z_curve": torch.stack([flipped["z"] for flipped in curves], -1),
         }
         return {name: values.cpu() for name, values in columns.items()}
 

@@ -1,4 +1,4 @@
-"""Which test points an attack is measured on."""
+"""The test points at which attacks are measured."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ class Points(NamedTuple):
 
 
 def correct_points(task: Task, model: Model, params: Params, points: int) -> Points:
-    """The first ``points`` test points that each member classifies correctly: ``x [M, P, r]``, the rest ``[M, P]``.
+    """Return the first P = ``points`` test points that each member classifies correctly.
 
-    ``index`` counts in the test set; points classified wrongly come last, to fill up.
+    ``x`` is ``[M, P, r]``, the others are ``[M, P]``; ``index`` is that in the test set. If there are too few,
+    misclassified points follow.
     """
     with torch.no_grad():
         right = task.y_test * model.apply(params, task.x_test) > 0

@@ -1,4 +1,4 @@
-"""The explicit robust network of Theorem 4.1 on the same data, measured like the trained one."""
+"""The measurements of a trained network, of the explicit robust network of Theorem 4.1 on the same data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from src.types import Measurement, Model, Snapshot, Task
 
 
 def build(task: Task, model: Model, *, points: Count = 100) -> Measurement:
-    """Columns ``robust_<column>`` for the columns of ``universal`` and ``robustness`` and for the test error.
+    """Measure ``robust_<column>`` for the columns of ``universal`` and ``robustness`` and for the test errors.
 
     Raises:
         ConfigError: for a task without clusters.
@@ -30,8 +30,8 @@ def build(task: Task, model: Model, *, points: Count = 100) -> Measurement:
         view = Snapshot(snapshot.step, params, snapshot.log_risk)
         wrong = (~(task.y_test * model.apply(params, task.x_test) > 0)).sum(-1)
         columns = {"test_errors": wrong, "test_points": wrong * 0 + task.y_test.shape[-1]}
-        for each in measurements:
-            columns |= each(view)
+        for measurement in measurements:
+            columns |= measurement(view)
         return {f"robust_{name}": values for name, values in columns.items()}
 
     return measure

@@ -1,7 +1,7 @@
-"""How far the sign of a two-layer ReLU network can be trusted, from both sides: a certificate below, attacks above.
+"""Robust radii of a two-layer ReLU network, bounded from below by a certificate and from above by attacks.
 
-For every point: certificate ≤ smallest attack found ≤ radius along the universal z. Both inequalities are counted, not
-assumed.
+For every point: certificate ≤ smallest attack found ≤ radius along the universal z. Violations of both inequalities are
+counted.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from src.measurements.universal import quantile, unit
 from src.randomness import normal
 from src.types import Measurement, Model, Params, Snapshot, Task
 
-_ELEMENTS = 2**24  # coordinates of starting directions held in memory at a time
-_SLACK = 1 + 1e-6  # rounding allowed before an inequality counts as violated
+_ELEMENTS = 2**24  # most coordinates of starting directions in memory at a time
+_SLACK = 1 + 1e-6  # an inequality counts as violated beyond this factor, so that rounding does not
 
 
 def build(
     task: Task, model: Model, *, points: Count = 100, opposite_means: Natural = 16, random_starts: Natural = 4
 ) -> Measurement:
-    """Radii at the first ``points`` correctly classified test points, of a two-layer ReLU network on clusters.
+    """Measure radii at the first ``points`` correctly classified test points, of a two-layer ReLU network on clusters.
 
     Columns: ``attack_median``, ``attack_min`` over the points; ``attack_unflipped``: points at which no attack
-    succeeded (their radius is infinite). ``z_point_median``: own radius along z. ``certificate_median``,
+    succeeded (their radius is infinite). ``z_point_median``: radius along z. ``certificate_median``,
     ``certificate_min``; ``certificate_over_attack`` (median) and ``certificate_over_attack_worst`` (minimum).
     ``certificate_violations``: points with certificate > attack; ``attack_above_z``: points with attack > radius
-    along z. ``zero_gradient``: share of points at which the gradient in x is exactly 0. ``attack_radii``,
+    along z. ``zero_gradient``: fraction of points at which the gradient in x is exactly 0. ``attack_radii``,
     ``certificate_radii``, ``z_radii`` ``[M, P]``: all of them, NaN for a point that is not classified correctly.
 
     Args:
         task: clusters.
-        model: gives the outputs that decide which points are correct.
+        model: its outputs decide which points are correct.
         points: test points per member.
-        opposite_means: starts that move from the own cluster's mean to one of the other label, the nearest ones.
-        random_starts: starts in a random direction of the span.
+        opposite_means: number of starts towards means of the other label, the nearest ones.
+        random_starts: number of starts in a random direction of the span.
 
     Raises:
         ConfigError: for data without cluster means.
@@ -57,7 +57,7 @@ def build(
     random = torch.stack([normal(seed, "attack starts", (random_starts, r)) for seed in seeds]).to(z)
 
     def radii(params: Params, x: Tensor, y: Tensor, cluster: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Attack, certificate and radius along z, each ``[M, P]``."""
+        """Return attack, certificate and radius along z, each ``[M, P]``."""
         along_z = (-y[..., None] * z[:, None])[:, :, None]
         directions = torch.cat([along_z, cluster_moves(means, labels, x, y, cluster, opposite_means)], 2)
         directions = torch.cat([directions, random[:, None].expand(-1, x.shape[1], -1, -1)], 2)
@@ -70,9 +70,9 @@ def build(
         x, y, cluster = x.double(), y.double(), task.facts["cluster_test"].gather(1, index)
         size = max(1, _ELEMENTS // (members * r * (3 + opposite_means + random_starts)))
         parts = torch.arange(y.shape[1], device=y.device).split(size)
-        found = [radii(params, x[:, part], y[:, part], cluster[:, part]) for part in parts]
+        chunks = [radii(params, x[:, part], y[:, part], cluster[:, part]) for part in parts]
         attack, certificate, along_z = (
-            torch.where(right, torch.cat(kind, 1), torch.nan) for kind in zip(*found, strict=True)
+            torch.where(right, torch.cat(kind, 1), torch.nan) for kind in zip(*chunks, strict=True)
         )
         _, gradient = margin_and_gradient(model.apply, params, x, y)
         flat = (gradient == 0).all(-1) & right
@@ -99,13 +99,15 @@ def build(
 
 
 def cluster_moves(means: Tensor, labels: Tensor, x: Tensor, y: Tensor, cluster: Tensor, nearest: int) -> Tensor:
-    """Directions ``[M, P, 1 + nearest, r]``: against the sum of the means of x's own class, as a local attack goes,
-    and from the mean of its own cluster to the nearest ones of the other class, the best against the robust network.
+    """Return directions ``[M, P, 1 + nearest, r]`` for points x with labels y and clusters.
+
+    The first is minus the sum of the means of the class of x, as of a gradient attack. The others lead from the mean of
+    its cluster to the nearest ones of the other class, the best against the robust network.
     """
     classes = torch.stack([((labels == sign)[..., None] * means).sum(-2) for sign in (-1.0, 1.0)], 1)
     own_class = torch.where(y[..., None] > 0, classes[:, 1:], classes[:, :1])
     similarity = (x @ means.mT).masked_fill(labels[:, None] == y[..., None], -torch.inf)
     other = similarity.topk(min(nearest, means.shape[1]), -1).indices
-    own = means.gather(1, cluster[..., None].expand_as(x))
+    own_mean = means.gather(1, cluster[..., None].expand_as(x))
     opposite = means.gather(1, other.flatten(1)[..., None].expand(-1, -1, x.shape[-1])).unflatten(1, other.shape[1:])
-    return torch.cat([-own_class[:, :, None], opposite - own[:, :, None]], 2)
+    return torch.cat([-own_class[:, :, None], opposite - own_mean[:, :, None]], 2)

@@ -1,4 +1,4 @@
-"""Norms and ranks of the t-layers: how large, how low-rank, and in which of the senses of low rank."""
+"""Norms, tubal ranks and stable ranks of the t-layers."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from src.types import Measurement, Model, Snapshot, Task
 
 
 def build(task: Task, model: Model, *, tolerance: Fraction = 1e-3, spectrum: bool = False) -> Measurement:
-    """Columns for every t-layer l, of Ŵ = O(W) with slices Ŵᵢ; O is orthogonal but for the released code's.
+    """Measure norms and ranks of every t-layer l, with slices Ŵᵢ of Ŵ = O(W); O is orthogonal but in the released code.
 
     ``fnorm_l`` = ‖W‖_F, ``specnorm_l`` = ‖W‖_sp = maxᵢ σ₁(Ŵᵢ), ``nuclear_l`` = Σᵢ ‖Ŵᵢ‖_*; ``srank_l`` = ‖Ŵ‖_F²/‖W‖_sp²,
     the stable rank, and ``slice_srank_l``, its mean over slices; ``tubal_rank_l`` = maxᵢ rank Ŵᵢ; ``top_slice_l``, the
-    largest share of ‖Ŵ‖_F² in one slice; ``rho_l`` = ‖W‖_sp/‖W‖_F = 1/√srank, which the released code calls the square
-    root of the effective rank. Over all layers: ``norm_product`` = ‖w‖ ∏ ‖W‖_F with the last layer's w, and
-    ``harmonic_ratio``, the harmonic mean of ‖W‖_F/‖W‖_sp (Theorem 10's quantity, as we recall it).
+    largest fraction of ‖Ŵ‖_F² in one slice; ``rho_l`` = ‖W‖_sp/‖W‖_F = 1/√srank, in the released code the square root
+    of the effective rank. Over all layers: ``norm_product`` = ‖w‖ ∏ ‖W‖_F with w of the last layer, and
+    ``harmonic_ratio``, the harmonic mean of ‖W‖_F/‖W‖_sp (the quantity of Theorem 10, as recalled).
 
     Args:
         task: not used.
         model: a t-NN.
-        tolerance: singular values up to this share of ‖W‖_sp count as 0 in ``tubal_rank_l``.
+        tolerance: singular values up to this fraction of ‖W‖_sp count as 0 in ``tubal_rank_l``.
         spectrum: also ``spectrum_l`` ``[M, slices·min(D, d)]``, all singular values, slice by slice.
 
     Raises:
@@ -39,7 +39,7 @@ def build(task: Task, model: Model, *, tolerance: Fraction = 1e-3, spectrum: boo
         rho = []
         with torch.no_grad():
             layers = network.layers(network.hat(snapshot.params))
-            for place, hat in enumerate(layers.values(), 1):
+            for number, hat in enumerate(layers.values(), 1):
                 sigma = spectra.singular_values(hat).double()
                 size, largest = layer_norm(network, hat).double(), spectra.spectral(sigma)
                 rho.append(largest / size)
@@ -55,8 +55,8 @@ def build(task: Task, model: Model, *, tolerance: Fraction = 1e-3, spectrum: boo
                 }
                 if spectrum:
                     of_layer["spectrum"] = sigma.flatten(1)
-                columns |= {f"{name}_{place}": values for name, values in of_layer.items()}
-        sizes = [columns[f"fnorm_{place}"] for place in range(1, len(rho) + 1)]
+                columns |= {f"{name}_{number}": values for name, values in of_layer.items()}
+        sizes = [columns[f"fnorm_{number}"] for number in range(1, len(rho) + 1)]
         columns["norm_product"] = torch.stack(sizes).prod(0) * snapshot.params["v"].flatten(1).norm(dim=1)
         # n / Σ_l (‖W^l‖_F/‖W^l‖_sp)⁻¹
         columns["harmonic_ratio"] = len(rho) / torch.stack(rho).sum(0)

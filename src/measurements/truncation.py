@@ -1,4 +1,4 @@
-"""How much of a trained t-NN is needed: accuracy after its t-layers are truncated, without training anew."""
+"""Accuracy of a trained t-NN after truncation of its t-layers, without further training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from src.attacks.fgsm import fgsm
+from src.attacks.bim import fgsm
 from src.constraints import Count, Share
 from src.measurements.adversarial import Attacker, accuracy
 from src.tensors.network import tensor_network
@@ -26,21 +26,21 @@ def build(
     points: Count | None = 1000,
     tolerance: Share = 0.01,
 ) -> Measurement:
-    """Curves of test accuracy ``[M, K]`` against what is kept of every t-layer, clean and under FGSM.
+    """Measure curves of test accuracy ``[M, K]`` of truncated networks, clean and under FGSM.
 
     ``truncated_clean`` and ``truncated_fgsm`` over ``truncated_rank``, the tubal rank kept (best in F-norm), and
     ``largest_clean`` and ``largest_fgsm`` over ``largest_count``, the number of singular values kept in a layer,
-    whichever slices they are in. ``rank_needed_clean`` and ``rank_needed_fgsm`` are the smallest ranks in the list that
-    cost at most ``tolerance`` of the accuracy, infinite if none does.
+    the largest of all its slices. ``rank_needed_clean`` and ``rank_needed_fgsm`` are the smallest listed ranks with a
+    loss of accuracy of at most ``tolerance``, infinite if there is none.
 
     Args:
-        task: its first test images; pixels in [0, 1].
+        task: test images with pixels in [0, 1].
         model: a t-NN.
         ranks: tubal ranks kept.
         values: numbers of singular values kept.
         eps: ε of FGSM.
-        points: test images; null takes all.
-        tolerance: accuracy that may be lost, of 1.
+        points: number of test images, the first ones; null takes all.
+        tolerance: allowed loss of accuracy, from 0 to 1.
 
     Raises:
         ConfigError: for a network without t-layers.
@@ -54,12 +54,12 @@ def build(
         members = len(snapshot.log_risk)
         hat = network.hat(snapshot.params)
         layers = network.layers(hat)
-        rest = {name: leaf for name, leaf in hat.items() if not name.startswith("w")}
+        other_leaves = {name: leaf for name, leaf in hat.items() if not name.startswith("w")}
 
         def accuracies(shorten: Callable[[Tensor, int], Tensor], kept: list[int], attacker: Attacker) -> Tensor:
             examples = x.expand(members, *x.shape), y.expand(members, -1)
-            each = [{**{name: shorten(layer, k) for name, layer in layers.items()}, **rest} for k in kept]
-            return torch.stack([accuracy(network.forward, params, *examples, attacker) for params in each], -1).cpu()
+            networks = [{**{name: shorten(w, k) for name, w in layers.items()}, **other_leaves} for k in kept]
+            return torch.stack([accuracy(network.forward, net, *examples, attacker) for net in networks], -1).cpu()
 
         columns = {
             "truncated_rank": torch.tensor(ranks).expand(members, -1),
@@ -68,7 +68,7 @@ def build(
         for name, attacker in attackers.items():
             columns[f"truncated_{name}"] = accuracies(truncated, ranks, attacker)
             whole = accuracies(lambda layer, _: layer, [0], attacker)
-            enough = columns[f"truncated_{name}"] >= whole - tolerance - 1e-9  # shares of points are rounded
+            enough = columns[f"truncated_{name}"] >= whole - tolerance - 1e-9  # accuracies are rounded
             kept = columns["truncated_rank"].double()
             columns[f"rank_needed_{name}"] = torch.where(enough, kept, torch.inf).amin(-1)
             columns[f"largest_{name}"] = accuracies(largest_kept, values, attacker)

@@ -1,7 +1,7 @@
 """The universal perturbation of Theorem 4.2: one vector z = η Σ_q y⁽q⁾μ⁽q⁾ with sign N(x − y z) ≠ sign N(x) for all x.
 
-How long must z be? Every point's flip radius along z is found exactly; vectors of the same length but another
-direction serve as controls. Points that are misclassified to begin with are left out.
+The flip radius along z is computed exactly for every point that is classified correctly. Vectors of the same length and
+another direction are negative controls.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ GRID = (*(i / 10 for i in range(8)), *(0.8 + i / 50 for i in range(21)), *(1.2 +
 CONTROL = 1.15
 """Norm of z and of its controls in units of the oracle."""
 
-_ROUNDING = 1e-15  # of an output, in units of the largest it could be
-_ELEMENTS = 2**22  # pre-activations held in memory at a time
+_ROUNDING = 1e-15  # rounding error of an output, in units of its upper bound
+_ELEMENTS = 2**22  # most pre-activations in memory at a time
 
 
 def build(task: Task, model: Model, *, points: Count | None = None, controls: Count = 5) -> Measurement:
-    """How many points one vector flips, for a two-layer ReLU network on clusters.
+    """Measure the fraction of points flipped by one vector, for a two-layer ReLU network on clusters.
 
     Columns: ``z_r50``, ``z_r99``: the norm of z that flips 50 and 99 % of the points, strictly (y N < 0), and
-    ``z_r50_weak``, ``z_r99_weak`` (y N ≤ 0); infinite where no norm does. ``z_monotone``: 1 if no longer z on the grid
-    flips fewer points. ``z_flip``, ``z_flip_106``: shares flipped at 1.15 and 1.06 times the oracle ``radius_oracle``.
-    ``shuffled_flip``, ``pair_flip``, ``gaussian_flip``: mean share flipped by the controls, of norm 1.15.
-    ``z_points``: points looked at. ``curve_flip``: shares flipped at ``curve_radius``, in units of the oracle.
+    ``z_r50_weak``, ``z_r99_weak`` (y N ≤ 0); infinite where no norm does. ``z_monotone``: 1 if the fraction flipped
+    does not fall with the norm on the grid. ``z_flip``, ``z_flip_106``: fraction flipped at 1.15 and 1.06 times
+    ``radius_oracle``. ``shuffled_flip``, ``pair_flip``, ``gaussian_flip``: mean fraction flipped by the controls, of
+    norm 1.15. ``z_points``: number of points. ``curve_flip``: fraction at ``curve_radius``, in units of the oracle.
 
     Args:
-        task: clusters; its test points are used unless ``points`` is given.
-        model: used for nothing but its outputs' signs at the points.
-        points: this many fresh points per member instead, the same ones at every snapshot.
-        controls: vectors of each kind of control.
+        task: clusters; its test set is used if ``points`` is null.
+        model: its outputs decide which points are correct.
+        points: number of fresh points per member, the same at every snapshot.
+        controls: number of vectors of each kind of control.
 
     Raises:
         ConfigError: for data without cluster means.
@@ -82,9 +82,9 @@ def build(task: Task, model: Model, *, points: Count | None = None, controls: Co
 
 
 def flip_shares(params: Params, x: Tensor, y: Tensor, right: Tensor, vectors: Tensor) -> Tensor:
-    """Share of the ``right`` points with y N(x − y u) < 0, for each of S vectors u ``[M, S, r]``: ``[M, S]``.
+    """Return the fraction ``[M, S]`` of ``right`` points with y N(x − y u) < 0, for S vectors u ``[M, S, r]``.
 
-    Where neurons cancel, an output of 0 is rounded to either sign: as such it is no flip.
+    Where neurons cancel, rounding gives an output of 0 either sign; this does not count as a flip.
     """
     w, b, v = params["w"], params["b"], params["v"]
     members, width = b.shape
@@ -102,10 +102,10 @@ def flip_shares(params: Params, x: Tensor, y: Tensor, right: Tensor, vectors: Te
 
 
 def control_vectors(means: Tensor, labels: Tensor, d: int, seeds: Sequence[int], count: int) -> dict[str, Tensor]:
-    """Unit vectors ``[M, count, r]`` that should flip nothing; a Gaussian one is shorter by its part outside.
+    """Draw unit vectors ``[M, count, r]`` that should flip no point.
 
-    ``shuffled``: Σ_q s_q μ⁽q⁾ where every second cluster of each class, at random, has the wrong sign. ``pair``:
-    μ⁽p⁾ − μ⁽q⁾ of two random clusters with labels +1 and −1. ``gaussian``: a random direction of R^d.
+    ``shuffled``: Σ_q s_q μ⁽q⁾ where half of the clusters of each class, at random, have the wrong sign. ``pair``:
+    μ⁽p⁾ − μ⁽q⁾ of two random clusters with labels +1 and −1. ``gaussian``: a random unit vector of R^d, projected.
     """
     shuffled, pair, gaussian = [], [], []
     for member, seed in enumerate(seeds):
@@ -128,9 +128,9 @@ def control_vectors(means: Tensor, labels: Tensor, d: int, seeds: Sequence[int],
 
 
 def quantile(values: Tensor, share: float) -> Tensor:
-    """The smallest number that at least ``share`` of the values ``[M, N]`` do not exceed; 0 gives the minimum.
+    """Return the smallest value with at least a fraction ``share`` of the values ``[M, N]`` at or below it.
 
-    NaN values do not count; NaN where there are no others.
+    0 gives the minimum. NaN values are ignored; the result is NaN if there are no others.
     """
     ordered, counts = values.sort(-1).values, (~values.isnan()).sum(-1)  # NaN last
     # counts·share may be above an integer by rounding
@@ -139,5 +139,5 @@ def quantile(values: Tensor, share: float) -> Tensor:
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """Vectors over their length."""
+    """Scale vectors to length 1."""
     return vectors / torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Linear model f(x) = ⟨W, x⟩, homogeneous of degree 1: the exact optimum of every norm is known here."""
+"""Linear model f(x) = ⟨W, x⟩, homogeneous of degree 1; its largest margin is known exactly in every norm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from src.types import Model, Params, Task
 
 
 def build(task: Task, *, scale: NonNegative = 0.0) -> Model:
-    """f(x) = ⟨W, x⟩ with one leaf "w" of the shape of an input: a vector ``[M, 1, d]`` or a matrix ``[M, a, b]``.
+    """Build f(x) = ⟨W, x⟩ with one leaf "w" of the shape of an input: ``[M, 1, d]`` or, for matrices, ``[M, a, b]``.
 
     ``scale`` is α in W ~ N(0, α²/(size of x)); at 0, the default, training starts at W = 0.
     """

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from src.constraints import Count, Positive, Range
+from src.constraints import Count, Positive, Within
 from src.errors import ConfigError
 from src.randomness import normal
 from src.types import Model, Params, Task
@@ -22,23 +22,23 @@ def build(
     depth: Count = 2,
     width: Count = 64,
     activation: Literal["relu", "quadratic"] = "relu",
-    power: Annotated[float, Range(1)] = 2.0,
+    power: Annotated[float, Within(1)] = 2.0,
     scale: Positive = 0.3,
 ) -> Model:
-    """f(x) = W_K φ(W_{K−1} φ(… W_1 x)) with K = ``depth`` weight layers, homogeneous of degree L = 1 + q + … + q^{K−1}.
+    """Build f(x) = W_K φ(W_{K−1} φ(… W_1 x)), homogeneous of degree L = 1 + q + … + q^{K−1}.
 
-    Leaves: "w1" ``[M, width, d]``, …, the last ``[M, 1, width]``. Inputs that are images are flattened.
+    Leaves: "w1" ``[M, width, d]``, …, the last ``[M, 1, width]``. Images are flattened.
 
     Args:
-        task: gives the shape of the inputs, and the dtype and device of the parameters.
-        depth: K.
-        width: of every hidden layer.
+        task: determines the shape of the inputs, and the dtype and device of the parameters.
+        depth: K, the number of weight layers.
+        width: width of every hidden layer.
         activation: φ(z) = max(z, 0)^q, or z² (then q is 2).
         power: q.
         scale: α; weights are drawn from N(0, α²/fan_in).
 
     Raises:
-        ConfigError: for a quadratic activation of another power.
+        ConfigError: for a quadratic activation with a power other than 2.
     """
     if activation == "quadratic" and power != 2:
         raise ConfigError("model.power", power, "must be 2 with model.activation=quadratic")
@@ -59,7 +59,7 @@ def build(
         return params
 
     def apply(params: Params, x: Tensor) -> Tensor:
-        # Columns are examples, so that with shared inputs the first layer of all members is one matrix product.
+        # Examples are columns: with shared inputs the first layer of all members is then one matrix product.
         h = x.flatten(x.ndim - len(inputs)).mT
         for k, weight in enumerate(params.values()):
             h = weight @ (phi(h) if k else h)
@@ -69,11 +69,11 @@ def build(
 
 
 class ReluPower(torch.autograd.Function):
-    """max(z, 0)^q with the derivative q max(z, 0)^{q−1}, in half of the passes that autograd makes of the two."""
+    """Compute max(z, 0)^q and its derivative q max(z, 0)^{q−1} in half of the passes over z that autograd needs."""
 
     @staticmethod
     def forward(ctx, z: Tensor, power: float) -> Tensor:
-        """max(z, 0)^q."""
+        """Return max(z, 0)^q."""
         h = z.relu()
         ctx.save_for_backward(h)
         ctx.power = power
@@ -82,7 +82,7 @@ class ReluPower(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        """Times q max(z, 0)^{q−1}."""
+        """Return ``grad`` times q max(z, 0)^{q−1}."""
         (h,) = ctx.saved_tensors
         slope = h if ctx.power == 2 else h ** (ctx.power - 1)
         return (grad * slope).mul_(ctx.power), None

@@ -1,6 +1,6 @@
 """Tensor neural networks (t-NNs): f(x) = wᵀ vec σ(W³ *_M σ(W² *_M σ(W¹ *_M x))). Wang et al. (2023).
 
-Tensors are kept slices first: a layer W of D×d×c is ``[M, c, D, d]`` and the B images of a batch are one tensor
+The slice axis comes first: a layer W of D×d×c is ``[M, c, D, d]`` and the B images of a batch are one tensor
 ``[..., c, d, B]``, so that a slice of a product is a matrix product over the whole batch.
 """
 
@@ -36,32 +36,33 @@ def build(
     gain: Positive = 1.0,
     coordinates: Literal["original", "transform"] | None = None,
 ) -> TensorNetwork:
-    """A t-NN on images ``[..., d, c]``: the rows are the entries of a vector whose scalars are tubes of length c.
+    """Build a t-NN on images ``[..., d, c]``: an image is a vector of d tubes of length c.
 
     Leaves: ``w1 [M, c, width, d]``, …, ``v [M, c, width]`` (the paper's w) and ``b [M, 1]``; with a ``rank`` layer 1 is
-    ``w1_left [M, c, width, rank]`` *_M ``w1_right [M, c, rank, d]``. Without the ``bias`` homogeneous of degree
-    depth + 1, or 2·depth + 1 with a ``rank``.
+    ``w1_left [M, c, width, rank]`` *_M ``w1_right [M, c, rank, d]``. Without ``bias`` the network is homogeneous of
+    degree depth + 1, or 2·depth + 1 with a ``rank``.
 
     Args:
-        task: gives d and c, precision and device.
-        depth: t-layers.
+        task: determines d and c, precision and device.
+        depth: number of t-layers.
         width: D of every t-layer.
-        rank: bound r on the tubal rank; null keeps whole layers.
-        transform: O in M = s·O; ``authors`` is the released code's matrix, not orthogonal.
+        rank: bound r on the tubal rank; null does not factor the layers.
+        transform: O in M = s·O; ``authors`` is the matrix of the released code, not orthogonal.
         scale: s; null is √(c/2), about the gain of the released code (1 with ``authors``).
-        transform_seed: of the ``random`` transform.
-        bias: of the last layer, as in the released code.
-        init: ``kaiming``: every tensor uniform in ±1/√(d·c), d its columns. ``norm_matched``: the same, then factors
-            scaled so that their product has the F-norm √(D/3) that a whole layer has on average.
-        gain: factor on every t-layer at the start.
-        coordinates: keep W (``original``) or O(W) (``transform``). Plain gradient descent is the same in both and needs
-            no transform of weights in the latter; Adam is not. Null: ``transform`` where O is orthogonal and real.
+        transform_seed: seed of the ``random`` transform.
+        bias: whether the last layer has a bias, as in the released code.
+        init: ``kaiming``: every tensor uniform in ±1/√(d·c) with d columns. ``norm_matched``: the same, then factors
+            scaled so that their product has the mean F-norm √(D/3) of an unfactored layer.
+        gain: factor on every t-layer at initialisation.
+        coordinates: store W (``original``) or O(W) (``transform``). Gradient descent is the same in both, Adam is not;
+            ``transform`` avoids the transform of weights. Null: ``transform`` where O is orthogonal and real.
 
     Raises:
-        ConfigError: for data that are no matrices, a rank above d or D, or coordinates a transform does not have.
+        ConfigError: for inputs that are not matrices, a rank above d or D, or ``coordinates=transform`` with an O that
+            is not orthogonal and real.
     """
     if task.x.ndim - task.y.ndim != 2:
-        raise ConfigError("model.name", "tnn", "needs images as matrices: data.layout=matrix")
+        raise ConfigError("model.name", "tnn", "needs inputs that are matrices: data.layout=matrix")
     d, c = task.x.shape[-2:]
     if rank is not None and rank > min(d, width):
         raise ConfigError("model.rank", rank, f"must be <= {min(d, width)}, the smallest side of a layer")
@@ -86,7 +87,7 @@ def build(
             for leaf in (layer,) if layer in hat else (f"{layer}_right", f"{layer}_left"):
                 h, products = hat[leaf] @ h, products + 1
             h = unit.inverse(h).relu()
-        # ReLU is positively homogeneous, so the s of all t-products stands before the sum: A *_M B = s·(A *_O B).
+        # ReLU is positively homogeneous, so the s of all t-products can be factored out: A *_M B = s·(A *_O B).
         outputs = s**products * (hat["v"].flatten(1).unsqueeze(1) @ h.flatten(-3, -2)).squeeze(-2)
         return outputs + hat["b"] if bias else outputs
 
@@ -140,6 +141,6 @@ def build(
     )
 
 
-def _kaiming(seeds: Sequence[int], role: str, shape: tuple[int, ...], fan_in: int) -> Tensor:
-    """Uniform in ±1/√fan_in, ``[M, *shape]`` in float64: torch's default for convolutions and linear layers."""
-    return torch.stack([2 * uniform(seed, role, shape) - 1 for seed in seeds]) / math.sqrt(fan_in)
+def _kaiming(seeds: Sequence[int], rng_key: str, shape: tuple[int, ...], fan_in: int) -> Tensor:
+    """Draw ``[M, *shape]`` uniform in ±1/√fan_in in float64: torch's default for convolutions and linear layers."""
+    return torch.stack([2 * uniform(seed, rng_key, shape) - 1 for seed in seeds]) / math.sqrt(fan_in)

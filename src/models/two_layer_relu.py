@@ -1,4 +1,4 @@
-"""N(x) = Σⱼ vⱼ·relu(wⱼ·x + bⱼ), all of (w, b, v) trained: 2-homogeneous. Frei et al. (2023), Section 2."""
+"""N(x) = Σⱼ vⱼ·relu(wⱼ·x + bⱼ), 2-homogeneous, with all of (w, b, v) trained. Frei et al. (2023), Section 2."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from src.types import Model, Params, Task
 def build(
     task: Task, *, width: Count = 64, init: Literal["balanced", "robust"] = "balanced", init_scale: Positive = 1e-6
 ) -> Model:
-    """The network with ``width`` neurons; parameters ``w [M, width, r]``, ``b [M, width]``, ``v [M, width]``.
+    """Build the network with parameters ``w [M, width, r]``, ``b [M, width]``, ``v [M, width]``.
 
     Args:
-        task: inputs ``[N, r]`` or ``[M, N, r]``; ``init="robust"`` reads the facts ``means``, ``labels`` and ``d``.
+        task: inputs ``[N, r]`` or ``[M, N, r]``; ``init="robust"`` uses the facts ``means``, ``labels`` and ``d``.
         width: number of neurons.
-        init: ``balanced``: uniform directions within the span of the data, half of the signs each;
+        init: ``balanced``: uniform directions within the span of the data, signs of v alternate;
             ``robust``: the network of Theorem 4.1 on the first k neurons, balanced, and ``balanced`` on the others.
         init_scale: |vⱼ| = ‖(wⱼ, bⱼ)‖ of every randomly drawn neuron.
 
     Raises:
-        ConfigError: if the robust network does not fit into the width or the task has no clusters.
+        ConfigError: for ``init="robust"`` with fewer than k neurons or on a task without clusters.
     """
     if init == "robust":
         if "means" not in task.facts:
             raise ConfigError("model.init", init, "needs cluster means: data=clusters")
         if width < (k := task.facts["k"]):
             raise ConfigError("model.width", width, f"must be >= data.k = {k} with model.init=robust")
-    frame = _span(task)
+    basis = _span(task)
 
     def draw(seeds: Sequence[int]) -> Params:
-        params = {name: leaf.to(task.x) for name, leaf in _small(seeds, width, frame, init_scale).items()}
+        params = {name: leaf.to(task.x) for name, leaf in _small(seeds, width, basis, init_scale).items()}
         if init == "robust":
             robust = balanced(robust_network(task.facts["means"], task.facts["labels"], task.facts["d"]))
             for name, leaf in robust.items():
@@ -48,47 +48,47 @@ def build(
 
 
 def forward(params: Params, x: Tensor) -> Tensor:
-    """Outputs ``[M, N]`` at ``x [N, r]`` (shared by the members) or ``[M, N, r]``."""
+    """Return outputs ``[M, N]`` at ``x [N, r]`` (shared by the members) or ``[M, N, r]``."""
     # N(x) = Σⱼ vⱼ·relu(wⱼ·x + bⱼ)
     hidden = torch.relu(x @ params["w"].mT + params["b"].unsqueeze(-2))
     return (hidden @ params["v"].unsqueeze(-1)).squeeze(-1)
 
 
-def neurons(params: Params, reader: str = "neurons") -> tuple[Tensor, Tensor]:
-    """(wⱼ, bⱼ) as ``[M, m, r + 1]`` and vⱼ as ``[M, m]``; a ConfigError on behalf of ``reader`` for other networks."""
+def neurons(params: Params, measurement: str = "neurons") -> tuple[Tensor, Tensor]:
+    """Return (wⱼ, bⱼ) ``[M, m, r + 1]`` and vⱼ ``[M, m]``, or raise a ConfigError that names ``measurement``."""
     if params.keys() != {"w", "b", "v"}:
-        raise ConfigError("measurements", reader, "reads the neurons of model=two_layer_relu, of no other network")
+        raise ConfigError("measurements", measurement, "needs model=two_layer_relu")
     return torch.cat([params["w"], params["b"].unsqueeze(-1)], -1), params["v"]
 
 
 def steepness(params: Params) -> Tensor:
-    """Σⱼ |vⱼ|‖wⱼ‖ ``[M, 1]``: no output changes faster than that with the input."""
+    """Return Σⱼ |vⱼ|‖wⱼ‖ ``[M, 1]``, a Lipschitz constant of N."""
     return (params["v"].abs() * torch.linalg.vector_norm(params["w"], dim=-1)).sum(-1)[:, None]
 
 
 def largest_output(params: Params, x: Tensor) -> Tensor:
-    """Σⱼ |vⱼ|(‖wⱼ‖‖x‖ + |bⱼ|) ``[M, P]`` at ``x [M, P, r]``: a bound on |N(x)|, and the scale of its rounding."""
+    """Return Σⱼ |vⱼ|(‖wⱼ‖‖x‖ + |bⱼ|) ``[M, P]`` at ``x [M, P, r]``: a bound on |N(x)|, the scale of its rounding."""
     offset = (params["v"] * params["b"]).abs().sum(-1)[:, None]
     return steepness(params) * torch.linalg.vector_norm(x, dim=-1) + offset
 
 
 def balanced(params: Params) -> Params:
-    """The same function with |vⱼ| = ‖(wⱼ, bⱼ)‖, by positive homogeneity: (w, b, v) → (c·w, c·b, v/c) per neuron."""
+    """Return the same function with |vⱼ| = ‖(wⱼ, bⱼ)‖, by positive homogeneity: (w, b, v) → (c·w, c·b, v/c)."""
     incoming, v = neurons(params)
     c = (v.abs() / torch.linalg.vector_norm(incoming, dim=-1)).sqrt()
     return {"w": c.unsqueeze(-1) * params["w"], "b": c * params["b"], "v": v / c}
 
 
 def robust_network(means: Tensor, labels: Tensor, d: int) -> Params:
-    """The robust network of Theorem 4.1, one neuron per cluster, for means ``[M, k, r]`` and labels ``[M, k]``."""
+    """Return the robust network of Theorem 4.1, one neuron per cluster, for ``means [M, k, r]``, ``labels [M, k]``."""
     # wⱼ = 4μ⁽ʲ⁾/d,  bⱼ = −2,  vⱼ = y⁽ʲ⁾
     return {"w": 4 * means / d, "b": torch.full_like(labels, -2), "v": labels.clone()}
 
 
 def _span(task: Task) -> Tensor:
-    """Orthonormal frame ``[..., r, s]`` of the span of the means and the training inputs.
+    """Return an orthonormal basis ``[..., r, s]`` of the span of the means and the training inputs.
 
-    A component outside of it never moves under gradient flow, and is noise on every test point.
+    Gradient flow does not change weights outside of the span; they would add noise at test points.
     """
     points = torch.cat([task.facts["means"].to(task.x), task.x], -2) if "means" in task.facts else task.x
     if points.shape[-1] <= points.shape[-2]:
@@ -96,14 +96,14 @@ def _span(task: Task) -> Tensor:
     return torch.linalg.qr(points.double().cpu().mT).Q
 
 
-def _small(seeds: Sequence[int], width: int, frame: Tensor, scale: float) -> Params:
-    size = frame.shape[-1]
+def _small(seeds: Sequence[int], width: int, basis: Tensor, scale: float) -> Params:
+    size = basis.shape[-1]
     coordinates = torch.stack([normal(seed, "init", (width, size + 1)) for seed in seeds])
     coordinates *= scale / coordinates.norm(dim=-1, keepdim=True)
     signs = torch.ones(width, dtype=torch.float64)
     signs[1::2] = -1
     return {
-        "w": coordinates[..., :size] @ frame.mT,
+        "w": coordinates[..., :size] @ basis.mT,
         "b": coordinates[..., size].clone(),
         "v": (scale * signs).repeat(len(seeds), 1),
     }

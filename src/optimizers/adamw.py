@@ -1,4 +1,4 @@
-"""AdamW: Adam whose weights also shrink by η_t λ, so that it settles in an ℓ∞ ball and not in a direction."""
+"""AdamW: Adam with decoupled weight decay η_t λ; it converges within an ℓ∞ ball, not in direction."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def build(
     exponent: NonNegative = 0.8,
     t0: Positive = 1.0,
 ) -> UpdateRule:
-    """θ ← θ − η_t (m̂/(√v̂ + ε) + λθ), decoupled decay (Loshchilov and Hutter, 2019).
+    """Build θ ← θ − η_t (m̂/(√v̂ + ε) + λθ), decoupled decay (Loshchilov and Hutter, 2019).
 
     ``weight_decay`` is λ; the other arguments are those of ``adam.build``.
     """

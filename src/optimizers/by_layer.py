@@ -1,4 +1,4 @@
-"""One rule for the hidden layers and another for the last."""
+"""Different update rules for the hidden layers and the last layer."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from torch import Tensor
 from src.types import Params, ScaledGrad, State, UpdateRule
 
 
-def hidden_and_last(hidden: UpdateRule, last: UpdateRule) -> UpdateRule:
-    """``last`` moves the last leaf of the parameters, ``hidden`` all others (if there are any)."""
+def split_last_layer(hidden: UpdateRule, last: UpdateRule) -> UpdateRule:
+    """Build a rule that updates the last leaf of the parameters by ``last`` and all others, if any, by ``hidden``."""
     rules = {"hidden": hidden, "last": last}
 
     def groups(params: Params) -> dict[str, list[str]]:
         names = list(params)
-        return {part: chosen for part, chosen in (("hidden", names[:-1]), ("last", names[-1:])) if chosen}
+        return {group: leaves for group, leaves in (("hidden", names[:-1]), ("last", names[-1:])) if leaves}
 
     def init(params: Params) -> State:
-        return {part: rules[part].init(_select(params, chosen)) for part, chosen in groups(params).items()}
+        return {group: rules[group].init(_select(params, leaves)) for group, leaves in groups(params).items()}
 
     def update(params: Params, state: State, log_risk: Tensor, grad: ScaledGrad) -> tuple[Params, State]:
-        moved: Params = {}
+        new_params: Params = {}
         new_state = {}
-        for part, chosen in groups(params).items():
-            own_grad = ScaledGrad(_select(grad.direction, chosen), grad.log_scale)
-            own, new_state[part] = rules[part].update(_select(params, chosen), state[part], log_risk, own_grad)
-            moved |= own
-        return moved, new_state
+        for group, leaves in groups(params).items():
+            group_grad = ScaledGrad(_select(grad.direction, leaves), grad.log_scale)
+            updated, new_state[group] = rules[group].update(_select(params, leaves), state[group], log_risk, group_grad)
+            new_params |= updated
+        return new_params, new_state
 
     return UpdateRule(init, update)
 

@@ -1,4 +1,4 @@
-"""Plain gradient descent with a fixed step: the baseline whose loss falls like 1/t only."""
+"""Gradient descent with a fixed learning rate: the baseline, whose loss falls like 1/t only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COMMUTES_WITH_ROTATIONS = True
 
 
 def build(task: Task, model: Model, *, lr: Rate = 0.1) -> UpdateRule:
-    """θ ← θ − η ∇L(θ), with the true gradient e^{log_scale}·direction; η is ``lr``, one or one for each seed."""
+    """Build θ ← θ − η ∇L(θ) with ∇L = e^{log_scale}·direction; η is ``lr``, one number or one for each seed."""
     rate = power_law(lr, exponent=0.0, t0=1.0, degree=None)
 
     def init(params: Params) -> State:

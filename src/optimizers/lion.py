@@ -1,11 +1,11 @@
-"""Lion: the sign of a blend of momentum and gradient, so ℓ∞ geometry as SignGD (Chen et al., 2023)."""
+"""Lion: the sign of an average of momentum and gradient, so the ℓ∞ geometry of SignGD (Chen et al., 2023)."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from src.constraints import Fraction, NonNegative, Positive
-from src.optimizers.log_scaled import average, finite, no_history
+from src.optimizers.log_scaled import ema, zero_nonfinite, zeros
 from src.optimizers.norms import linf
 from src.optimizers.schedule import Rate, descend, first_step, power_law
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
@@ -22,15 +22,15 @@ def build(
     exponent: NonNegative = 0.8,
     t0: Positive = 1.0,
 ) -> UpdateRule:
-    """θ ← θ − η_t (sign(β1 m + (1−β1) g) + λθ), then m ← β2 m + (1−β2) g.
+    """Build θ ← θ − η_t (sign(β1 m + (1−β1) g) + λθ), then m ← β2 m + (1−β2) g.
 
     Args:
         task: not used.
-        model: its degree is what the schedule is checked against.
+        model: its degree determines the allowed range of ``exponent``.
         lr: η0.
         beta1: weight of the momentum in the step.
-        beta2: of the momentum.
-        weight_decay: λ, decoupled; 0 for a margin, as a ball is what λ > 0 settles in.
+        beta2: decay of the momentum.
+        weight_decay: λ, decoupled; with λ > 0 the norm stays bounded, so margins need 0.
         exponent: a of the schedule.
         t0: shift of the schedule.
     """
@@ -38,14 +38,14 @@ def build(
     norm = linf()
 
     def init(params: Params) -> State:
-        return {"step": first_step(params, rate), "momentum": no_history(params)}
+        return {"step": first_step(params, rate), "momentum": zeros(params)}
 
     def update(params: Params, state: State, log_risk: Tensor, grad: ScaledGrad) -> tuple[Params, State]:
-        grad = finite(grad)
-        blend = average(state["momentum"], grad, beta1)
+        grad = zero_nonfinite(grad)
+        blend = ema(state["momentum"], grad, beta1)
         u = norm.steepest(blend["direction"])
         step = {name: u[name] + weight_decay * leaf for name, leaf in params.items()}
-        momentum = average(state["momentum"], grad, beta2)
+        momentum = ema(state["momentum"], grad, beta2)
         return descend(params, step, rate(state["step"])), {"step": state["step"] + 1, "momentum": momentum}
 
     return UpdateRule(init, update)

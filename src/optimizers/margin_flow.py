@@ -1,9 +1,9 @@
-"""Gradient flow on log L, in steps that are taken back whenever the smoothed normalised margin falls.
+"""Gradient flow on log L, in steps that are rejected when the smoothed normalised margin falls.
 
 Lyu and Li (2020) prove that along gradient flow on a homogeneous network the smoothed normalised margin
-γ̃(θ) = −log Σ e^{−q_i} / ‖θ‖^L never falls once Σ e^{−q_i} < 1. A discretisation is a faithful one only while it keeps
-that promise. Accepting steps on the loss alone does not: the loss then falls for ever while the margin oscillates
-below its optimum (docs/paper1.md, trainer).
+γ̃(θ) = −log Σ e^{−q_i} / ‖θ‖^L never falls once Σ e^{−q_i} < 1. This discretisation preserves that property. Steps
+accepted by the loss alone do not: the loss then keeps falling while the margin oscillates below its optimum
+(docs/paper1.md, trainer).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ COMMUTES_WITH_ROTATIONS = True
 def build(
     task: Task, model: Model, *, alpha: Positive = 0.5, rho: Fraction = 0.05, growth: Positive = 1.05
 ) -> UpdateRule:
-    """θ ← θ + η g with g = −∇ log L and η = min(α / ‖g‖², ρ ‖θ‖/‖g‖), per member.
+    """Build θ ← θ + η g with g = −∇ log L and η = min(α / ‖g‖², ρ ‖θ‖/‖g‖), per member.
 
     Args:
-        task: gives the number of training examples n.
+        task: determines the number of training examples n.
         model: homogeneous of degree L.
-        alpha: first step size: log L changes by about −α in a step. While Σ e^{−q_i} ≥ 1 it stays; then every accepted
-            step multiplies it by ``growth`` and every rejected one halves it.
-        rho: largest relative change ‖Δθ‖/‖θ‖ in one step; keeps the early phase close to flow.
+        alpha: initial α: log L changes by about −α in a step. Every rejected step halves α; once Σ e^{−q_i} < 1, every
+            accepted one multiplies it by ``growth``.
+        rho: largest relative change ‖Δθ‖/‖θ‖ in one step, so that the early phase is close to gradient flow.
         growth: factor on α per accepted step.
 
     Raises:
@@ -72,17 +72,17 @@ def build(
         return trial, {
             "point": point,
             "grad": ascent,
-            # once fitted, what a capped step did not use is not saved up for later
+            # Once fitted, α is at most what the capped step used, so that it does not grow while ρ limits the step.
             "alpha": torch.where(fitted, torch.minimum(size, eta * slope**2), size),
             "merit": torch.where(accept, merit, state["merit"]),
             "rejected": state["rejected"] + ~accept,
         }
 
-    return UpdateRule(init, update, settled=lambda params, state: state["point"])
+    return UpdateRule(init, update, accepted_params=lambda params, state: state["point"])
 
 
 def _norm(params: Params) -> Tensor:
-    """‖θ‖₂ over all leaves, ``[M]``."""
+    """Return ‖θ‖₂ ``[M]`` over all leaves."""
     return sum(leaf.flatten(1).square().sum(1) for leaf in params.values()).sqrt()  # type: ignore[union-attr]
 
 

@@ -1,4 +1,4 @@
-"""Muon with an exact polar factor; without momentum, spectral descent: steepest descent in msp = max_k ‖W_k‖_sp."""
+"""Muon with an exact polar factor: steepest descent in msp = max_k ‖W_k‖_sp; without momentum, spectral descent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Scaling = Literal["none", "original", "match_rms"]
 
 
 def commutes_with_rotations(optimizer: Mapping[str, Any], layers: int) -> bool:
-    """Unless steps are scaled by the number of columns."""
+    """Return whether steps do not depend on the number of columns."""
     return optimizer.get("scaling") == "none"
 
 
@@ -35,16 +35,16 @@ def build(
     exponent: NonNegative = 0.8,
     t0: Positive = 1.0,
 ) -> UpdateRule:
-    """W_k ← W_k − η_t s_k U Vᵀ with m_k = U Σ Vᵀ the momentum of layer k; other arguments as in ``steepest.build``.
+    """Build W_k ← W_k − η_t s_k U Vᵀ with m_k = U Σ Vᵀ the momentum of layer k.
 
     Args:
         task: not used.
-        model: its degree is what the schedule is checked against.
+        model: its degree determines the allowed range of ``exponent``.
         lr: η0.
         momentum: β.
-        nesterov: look ahead: U Vᵀ of β m + (1−β) g.
+        nesterov: use U Vᵀ of β m + (1−β) g.
         scaling: s_k, see ``spectral``; the theorem has "none".
-        polar_factor: "svd", exact to rounding in float64, "gram", faster, or "exact", the one the precision asks for.
+        polar_factor: "svd", exact to rounding in float64; "gram", faster; or "exact": svd in float64, gram in float32.
         exponent: a of the schedule.
         t0: shift of the schedule.
     """
@@ -53,7 +53,7 @@ def build(
 
 
 def spectral(polar_factor: Callable[[Tensor], Tensor], scaling: Scaling) -> Norm:
-    """max_k ‖W_k‖_sp / s_k, so that the step of layer k (rows × columns) is s_k U Vᵀ.
+    """Return the norm max_k ‖W_k‖_sp / s_k, so that the step of layer k (rows × columns) is s_k U Vᵀ.
 
     ``original``: s = √max(1, rows/columns) (Jordan et al., 2024); ``match_rms``: s = 0.2 √max(rows, columns) (Liu et
     al., 2025), the default and the alternative of ``torch.optim.Muon``.

@@ -1,4 +1,4 @@
-"""Muon as it is shipped: the polar factor replaced by a few Newton–Schulz steps."""
+"""Muon as in practice: the polar factor is approximated by a few Newton–Schulz steps."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def build(
     exponent: NonNegative = 0.8,
     t0: Positive = 1.0,
 ) -> UpdateRule:
-    """Muon with ``steps`` Newton–Schulz steps; other arguments as in ``muon.build``.
+    """Build Muon with ``steps`` Newton–Schulz steps; arguments that are not listed are those of ``muon.build``.
 
     Unlike ``torch.optim.Muon`` it is scale-free: G is divided by ‖G‖_F itself, not by max(‖G‖_F, 1e-7).
 
     Args:
         task: not used.
-        model: its degree is what the schedule is checked against.
+        model: its degree determines the allowed range of ``exponent``.
         lr: η0.
         momentum: β.
-        nesterov: look ahead.
-        scaling: factor s_k of a layer's step.
-        steps: of the iteration; five of ``muon`` leave singular values in about [0.7, 1.2].
+        nesterov: use the polar factor of β m + (1−β) g.
+        scaling: factor s_k of the step of a layer.
+        steps: number of iterations; five with ``muon`` give singular values in about [0.7, 1.2].
         coefficients: ``muon`` is Jordan's, ``polar_express`` Amsel's, ``convergent`` the classical quintic.
-        precision: number type of the iteration.
+        precision: dtype of the iteration.
         exponent: a of the schedule.
         t0: shift of the schedule.
     """

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from src.constraints import Fraction, NonNegative, Positive
 from src.optimizers import polar
-from src.optimizers.by_layer import hidden_and_last
+from src.optimizers.by_layer import split_last_layer
 from src.optimizers.norms import linf, msp
 from src.optimizers.schedule import Rate, power_law, times
 from src.optimizers.steepest import steepest_descent
@@ -15,7 +15,7 @@ from src.types import Model, Task, UpdateRule
 
 
 def commutes_with_rotations(optimizer: Mapping[str, Any], layers: int) -> bool:
-    """Unless the input's layer is the last, whose steps are signs."""
+    """Return whether Muon updates the first layer; with one layer, Signum does."""
     return layers > 1
 
 
@@ -30,11 +30,11 @@ def build(
     exponent: NonNegative = 0.8,
     t0: Positive = 1.0,
 ) -> UpdateRule:
-    """Base rates η0 for Muon and r η0 for Signum: a step has length r η_t in the hybrid norm of ``ratio`` r.
+    """Build Muon with η0 and Signum with r η0: a step has length r η_t in the hybrid norm of ``ratio`` r.
 
     Args:
         task: not used.
-        model: its degree is what the schedule is checked against.
+        model: its degree determines the allowed range of ``exponent``.
         lr: η0 of Muon.
         ratio: r.
         momentum: β of both.
@@ -43,7 +43,7 @@ def build(
         t0: shift of the schedule.
     """
     rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
-    return hidden_and_last(
+    return split_last_layer(
         steepest_descent(msp(polar.EXACT[polar_factor]), rate, momentum=momentum),
         steepest_descent(linf(), times(ratio, rate), momentum=momentum),
     )

@@ -12,5 +12,5 @@ COMMUTES_WITH_ROTATIONS = True
 
 
 def build(task: Task, model: Model, *, lr: Rate = 1.0, exponent: NonNegative = 0.8, t0: Positive = 1.0) -> UpdateRule:
-    """θ ← θ − η_t g/‖g‖₂; arguments as in ``steepest.build``."""
+    """Build θ ← θ − η_t g/‖g‖₂; arguments as in ``steepest.build``."""
     return steepest_descent(l2(), power_law(lr, exponent=exponent, t0=t0, degree=model.degree), momentum=0.0)

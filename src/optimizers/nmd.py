@@ -1,4 +1,4 @@
-"""Normalised momentum descent (NMD): steepest descent in ℓ2 along averaged gradients; without momentum, NGD."""
+"""Normalised momentum descent (NMD): steepest descent in ℓ2 with momentum; without momentum, NGD."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def build(
     exponent: NonNegative = 0.8,
     t0: Positive = 1.0,
 ) -> UpdateRule:
-    """θ ← θ − η_t m/‖m‖₂; arguments as in ``steepest.build``."""
+    """Build θ ← θ − η_t m/‖m‖₂; arguments as in ``steepest.build``."""
     rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
     return steepest_descent(l2(), rate, momentum=momentum)

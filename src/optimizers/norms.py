@@ -1,11 +1,11 @@
-"""Norms, their duals, and the steepest direction in each: which one an optimizer descends in decides its margin.
+"""Norms, their duals and steepest directions. Steepest descent in a norm is biased towards its largest margin.
 
-A ``Norm`` measures one layer ``[M, ...]``; ``over_layers`` joins the norms of the layers into one of all parameters.
+A ``Norm`` is of one layer ``[M, ...]``; ``over_layers`` combines the norms of the layers into one of all parameters.
 Then ‖θ‖ measures the weights, ‖g‖_* = max_{‖u‖≤1} ⟨u, g⟩ the gradient, and ``steepest(g)`` is the u that attains it.
-All come from one function, ``aligned``, applied to the entries, the singular values, the rows or the layers.
+All steepest directions are the ``lmo`` of the entries, the singular values, the rows or the layers.
 
-A layer that is a vector ``[M, m]`` or a single row ``[M, 1, m]`` has one singular value, its ℓ2 norm. One of several
-matrices, a t-layer ``[M, slices, D, d]``, has those of its block-diagonal matrix: of all slices together.
+A layer that is a vector ``[M, m]`` or a single row ``[M, 1, m]`` has one singular value, its ℓ2 norm. A t-layer
+``[M, slices, D, d]`` has those of its block-diagonal matrix, i.e. of all slices together.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import torch
 from torch import Tensor
 
 from src.optimizers import polar
-from src.optimizers.duality import aligned, conjugate, nonzero, p_norm
+from src.optimizers.duality import conjugate, lmo, p_norm, safe_divisor
 from src.optimizers.log_scaled import per_member
 from src.types import Params
 
 
 class Norm(NamedTuple):
-    """Of one layer ``[M, ...]`` or of ``Params``. ``value`` and ``dual`` are ``[M]``.
+    """A norm of one layer ``[M, ...]`` or of ``Params``. ``value`` and ``dual`` are ``[M]``.
 
-    ``steepest(g)`` is u with ‖u‖ = 1 and ⟨u, g⟩ = ‖g‖_*, zero where g leaves it undetermined (and for g = 0).
+    ``steepest(g)`` is u with ‖u‖ = 1 and ⟨u, g⟩ = ‖g‖_*, zero where g does not determine it (and for g = 0).
     """
 
     value: Callable[[Any], Tensor]
@@ -36,15 +36,15 @@ class Norm(NamedTuple):
 
 
 def entrywise(p: float) -> Norm:
-    """ℓp of all entries: (Σ |w_ij|^p)^{1/p}."""
+    """Return ℓp of all entries: (Σ |w_ij|^p)^{1/p}."""
 
     def steepest(layer: Tensor) -> Tensor:
         if p == math.inf:
             return layer.sign()
         flat = layer.flatten(1)
         if p == 2:
-            return layer / per_member(nonzero(p_norm(flat, 2)), layer)
-        return (flat.sign() * aligned(flat.abs(), p)).reshape(layer.shape)
+            return layer / per_member(safe_divisor(p_norm(flat, 2)), layer)
+        return (flat.sign() * lmo(flat.abs(), p)).reshape(layer.shape)
 
     return Norm(lambda w: p_norm(w.flatten(1), p), lambda g: p_norm(g.flatten(1), conjugate(p)), steepest)
 
@@ -54,54 +54,54 @@ Sigma = Callable[[Tensor], Tensor]
 
 
 def singular_values(layer: Tensor) -> Tensor:
-    """Those of a layer, ``[M, K]``, taken in float64."""
+    """Return the singular values of a layer ``[M, K]``, computed in float64."""
     return polar.singular_values(_as_matrix(layer)).to(layer.dtype).flatten(1)
 
 
-def taken_once(sigma: Sigma = singular_values) -> Sigma:
-    """``sigma`` that knows what it has said: many norms of one network ask for the same.
+def memoize(sigma: Sigma = singular_values) -> Sigma:
+    """Return ``sigma`` with a cache, as many norms of one network need the same singular values.
 
-    It holds the tensors it was asked about, so use it for one measurement.
+    The cache keeps its arguments alive, so use it for one measurement only.
     """
-    known: dict[int, tuple[Tensor, Tensor]] = {}
+    cache: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def remembered(layer: Tensor) -> Tensor:
-        if id(layer) not in known:
-            known[id(layer)] = layer, sigma(layer)
-        return known[id(layer)][1]
+    def cached(layer: Tensor) -> Tensor:
+        if id(layer) not in cache:
+            cache[id(layer)] = layer, sigma(layer)
+        return cache[id(layer)][1]
 
-    return remembered
+    return cached
 
 
 def schatten(p: float, polar_factor: Callable[[Tensor], Tensor] = polar.exact, sigma: Sigma = singular_values) -> Norm:
-    """ℓp of the singular values: p = ∞ is the spectral norm with the nuclear norm as its dual, p = 2 is ℓ2."""
+    """Return ℓp of the singular values: p = ∞ is the spectral norm with the nuclear norm as its dual, p = 2 is ℓ2."""
 
     def steepest(layer: Tensor) -> Tensor:
         matrix = _as_matrix(layer)
         if p == math.inf:
             return polar_factor(matrix).reshape(layer.shape)
         u, s, vt = polar.svd(matrix)
-        return ((u * aligned(s.flatten(1), p).view_as(s).unsqueeze(-2)) @ vt).to(layer.dtype).reshape(layer.shape)
+        return ((u * lmo(s.flatten(1), p).view_as(s).unsqueeze(-2)) @ vt).to(layer.dtype).reshape(layer.shape)
 
     return Norm(lambda w: p_norm(sigma(w), p), lambda g: p_norm(sigma(g), conjugate(p)), steepest)
 
 
 def rows(p: float = math.inf) -> Norm:
-    """(2, p): ℓp of the ℓ2 norms of the rows, one row for each neuron; a vector is one row."""
+    """Return the (2, p) norm: ℓp of the ℓ2 norms of the rows, one row for each neuron; a vector is one row."""
 
     def lengths(layer: Tensor) -> Tensor:
         return p_norm(_as_matrix(layer), 2).flatten(1)
 
     def steepest(layer: Tensor) -> Tensor:
         length = lengths(layer)
-        scale = (aligned(length, p) / nonzero(length)).view(layer.shape[:-1] if layer.ndim > 2 else (-1, 1))
+        scale = (lmo(length, p) / safe_divisor(length)).view(layer.shape[:-1] if layer.ndim > 2 else (-1, 1))
         return (scale.unsqueeze(-1) * _as_matrix(layer)).reshape(layer.shape)
 
     return Norm(lambda w: p_norm(lengths(w), p), lambda g: p_norm(lengths(g), conjugate(p)), steepest)
 
 
 def weighted(norm: Norm, weight: float | Callable[[Tensor], float]) -> Norm:
-    """c·‖W‖; the weight c may depend on the layer, through its shape."""
+    """Return c·‖W‖; the weight c may depend on the shape of the layer."""
 
     def c(layer: Tensor) -> float:
         return weight(layer) if callable(weight) else weight
@@ -110,7 +110,7 @@ def weighted(norm: Norm, weight: float | Callable[[Tensor], float]) -> Norm:
 
 
 def over_layers(p: float, hidden: Norm, last: Norm | None = None) -> Norm:
-    """ℓp of the norms of the layers: ``last`` (or ``hidden``) for the last of them, ``hidden`` for the others."""
+    """Return ℓp of the norms of the layers: ``last`` (or ``hidden``) for the last layer, ``hidden`` for the others."""
 
     def pairs(params: Params) -> list[tuple[Norm, Tensor]]:
         norms = [hidden] * (len(params) - 1) + [last or hidden]
@@ -120,8 +120,8 @@ def over_layers(p: float, hidden: Norm, last: Norm | None = None) -> Norm:
         directions = [norm.steepest(layer) for norm, layer in pairs(grads)]
         if p < math.inf:
             duals = torch.stack([norm.dual(layer) for norm, layer in pairs(grads)], dim=-1)
-            shares = aligned(duals, p).unbind(-1)
-            directions = [per_member(share, u) * u for share, u in zip(shares, directions, strict=True)]
+            weights = lmo(duals, p).unbind(-1)
+            directions = [per_member(weight, u) * u for weight, u in zip(weights, directions, strict=True)]
         return dict(zip(grads, directions, strict=True))
 
     return Norm(
@@ -132,50 +132,50 @@ def over_layers(p: float, hidden: Norm, last: Norm | None = None) -> Norm:
 
 
 def lp(p: float) -> Norm:
-    """ℓp of all parameters."""
+    """Return ℓp of all parameters."""
     return over_layers(p, entrywise(p))
 
 
 def l2() -> Norm:
-    """‖θ‖₂: NGD, NMD. What ``lp(2)`` is, but g/‖g‖₂ in one go, without shares for the layers."""
+    """Return ‖θ‖₂, the norm of NGD and NMD: equal to ``lp(2)``, but g/‖g‖₂ is computed without weights of layers."""
 
     def length(params: Params) -> Tensor:
         return p_norm(torch.stack([p_norm(leaf.flatten(1), 2) for leaf in params.values()], -1), 2)
 
     def steepest(grads: Params) -> Params:
-        scale = nonzero(length(grads))
+        scale = safe_divisor(length(grads))
         return {name: leaf / per_member(scale, leaf) for name, leaf in grads.items()}
 
     return Norm(length, length, steepest)
 
 
 def linf() -> Norm:
-    """‖θ‖_∞, dual ℓ1: SignGD, Signum, Adam."""
+    """Return ‖θ‖_∞, dual ℓ1: the norm of SignGD, Signum and Adam."""
     return lp(math.inf)
 
 
 def schatten_p(p: float, sigma: Sigma = singular_values) -> Norm:
-    """Schatten-p of the block-diagonal matrix of all layers: p = 2 is ℓ2, p = ∞ is msp."""
+    """Return the Schatten-p norm of the block-diagonal matrix of all layers: p = 2 is ℓ2, p = ∞ is msp."""
     return over_layers(p, schatten(p, sigma=sigma))
 
 
 def msp(polar_factor: Callable[[Tensor], Tensor] = polar.exact, sigma: Sigma = singular_values) -> Norm:
-    """max_k ‖W_k‖_sp, dual Σ_k ‖G_k‖_nuc: Muon."""
+    """Return max_k ‖W_k‖_sp, dual Σ_k ‖G_k‖_nuc: the norm of Muon."""
     return over_layers(math.inf, schatten(math.inf, polar_factor, sigma))
 
 
 def hybrid(ratio: float, sigma: Sigma = singular_values) -> Norm:
-    """max{r·msp(W), ‖u‖_∞} with u the last layer, dual Σ_k ‖G_k‖_nuc / r + ‖g_u‖₁: Muon-Signum, Muon-Adam."""
+    """Return max{r·msp(W), ‖u‖_∞} with u the last layer, dual Σ_k ‖G_k‖_nuc / r + ‖g_u‖₁: Muon-Signum, Muon-Adam."""
     return over_layers(math.inf, weighted(schatten(math.inf, sigma=sigma), ratio), entrywise(math.inf))
 
 
 def row_max() -> Norm:
-    """The largest ℓ2 norm of a row of any layer, dual Σ of the ℓ2 norms of the rows."""
+    """Return the largest ℓ2 norm of a row of any layer, dual Σ of the ℓ2 norms of the rows."""
     return over_layers(math.inf, rows())
 
 
-def named(name: str, *, p: float = 2.0, ratio: float = 1.0, sigma: Sigma = singular_values) -> Norm:
-    """The norm of all parameters called ``l2``, ``linf``, ``msp``, ``hyb``, ``rows``, ``lp`` or ``schatten``."""
+def norm_from_name(name: str, *, p: float = 2.0, ratio: float = 1.0, sigma: Sigma = singular_values) -> Norm:
+    """Return the norm of all parameters named ``l2``, ``linf``, ``msp``, ``hyb``, ``rows``, ``lp`` or ``schatten``."""
     makers: dict[str, Callable[[], Norm]] = {
         "l2": l2,
         "linf": linf,
@@ -189,5 +189,5 @@ def named(name: str, *, p: float = 2.0, ratio: float = 1.0, sigma: Sigma = singu
 
 
 def _as_matrix(layer: Tensor) -> Tensor:
-    """A vector ``[M, m]`` is one row."""
+    """Return a vector ``[M, m]`` as a matrix of one row, and matrices as they are."""
     return layer if layer.ndim > 2 else layer.unsqueeze(1)

@@ -1,12 +1,12 @@
 """The polar factor U Vᵀ of G = U Σ Vᵀ: the steepest direction in the spectral norm.
 
 Exact ones set singular directions with σ = 0 (to rounding) to zero, as the polar factor is not unique there. All take
-matrices ``[..., a, b]``, do not depend on the scale of G, and return the dtype they were given. A matrix that is not
-finite counts as zero, where LAPACK would stop the whole batch; its singular values are NaN.
+matrices ``[..., a, b]``, are invariant to the scale of G and keep the dtype. A matrix that is not finite is replaced
+by zero, as LAPACK would raise for the whole batch; its singular values are NaN.
 
-Matrices in float32 go through their Gram matrix in float64, which takes half of the time or less. Squaring loses
-σ ≤ 1e-7 σ_max; single precision moves σ by up to 6e-8 ‖G‖_F, so that is rounding as a rule, but not in a row or column
-that is as small as a whole.
+For float32 the Gram matrix in float64 is used, which takes half of the time or less. Squaring loses σ ≤ 1e-7 σ_max.
+Rounding to single precision changes σ by up to 6e-8 ‖G‖_F, so little is lost, except in rows or columns that are that
+small as a whole.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from src.optimizers.duality import nonzero, p_norm
+from src.optimizers.duality import p_norm, safe_divisor
 
 MUON = ((3.4445, -4.7750, 2.0315),)
-"""Jordan et al. (2024): steepest at zero, does not converge; five steps leave σ in about [0.7, 1.2]."""
+"""Jordan et al. (2024): largest slope at zero, does not converge; five steps give σ in about [0.7, 1.2]."""
 
 CONVERGENT = ((15 / 8, -10 / 8, 3 / 8),)
 """The quintic Newton–Schulz iteration, of third order at σ = 1."""
@@ -38,8 +38,8 @@ COEFFICIENTS = {"muon": MUON, "convergent": CONVERGENT, "polar_express": POLAR_E
 
 
 def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """U ``[..., a, k]``, σ ``[..., k]``, Vᵀ ``[..., k, b]`` in float64; σ that is rounding is exactly zero."""
-    if matrix.shape[-2] < matrix.shape[-1]:  # LAPACK takes a fifth longer over a wide matrix
+    """Return U ``[..., a, k]``, σ ``[..., k]``, Vᵀ ``[..., k, b]`` in float64; σ below rounding is set to zero."""
+    if matrix.shape[-2] < matrix.shape[-1]:  # LAPACK takes 20 % longer for a wide matrix
         v, sigma, ut = svd(matrix.mT)
         return ut.mT, sigma, v.mT
     matrix, finite = _finite(matrix.double())
@@ -48,7 +48,7 @@ def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def singular_values(matrix: Tensor) -> Tensor:
-    """σ ``[..., k]``, largest first, in float64, to the precision of the matrix."""
+    """Return σ ``[..., k]``, largest first, in float64, to the precision of the matrix."""
     if 1 in matrix.shape[-2:]:
         return _length(matrix.double()).squeeze(-1)
     tall, finite = _finite(matrix.mT if matrix.shape[-2] < matrix.shape[-1] else matrix)
@@ -61,12 +61,12 @@ def singular_values(matrix: Tensor) -> Tensor:
 
 
 def exact(matrix: Tensor) -> Tensor:
-    """U Vᵀ to the precision of the matrix: by SVD in float64, by the Gram matrix in float32."""
+    """Return U Vᵀ to the precision of the matrix: by SVD in float64, by the Gram matrix in float32."""
     return by_svd(matrix) if matrix.dtype == torch.float64 else by_gram(matrix)
 
 
 def by_svd(matrix: Tensor) -> Tensor:
-    """U Vᵀ by SVD: ⟨U Vᵀ, G⟩ = ‖G‖_nuc and ‖U Vᵀ‖ = 1 to rounding for every G."""
+    """Return U Vᵀ by SVD: ⟨U Vᵀ, G⟩ = ‖G‖_nuc and ‖U Vᵀ‖ = 1 to rounding for every G."""
     if 1 in matrix.shape[-2:]:
         return _row(matrix)
     u, sigma, vt = svd(matrix)
@@ -74,10 +74,10 @@ def by_svd(matrix: Tensor) -> Tensor:
 
 
 def by_gram(matrix: Tensor) -> Tensor:
-    """U Vᵀ = (G Gᵀ)^{−1/2} G by an eigendecomposition in float64: faster than the SVD, above all on a GPU.
+    """Return U Vᵀ = (G Gᵀ)^{−1/2} G by an eigendecomposition in float64: faster than the SVD, above all on a GPU.
 
-    Squaring loses half the digits: directions with σ ≤ 1e-7 σ_max are set to zero, and those near it are good to few
-    digits.
+    Squaring loses half the digits: directions with σ ≤ 1e-7 σ_max are set to zero, and those just above have few
+    correct digits.
     """
     if 1 in matrix.shape[-2:]:
         return _row(matrix)
@@ -93,13 +93,13 @@ def by_gram(matrix: Tensor) -> Tensor:
 def newton_schulz(
     matrix: Tensor, steps: int, coefficients: tuple[tuple[float, float, float], ...], dtype: torch.dtype
 ) -> Tensor:
-    """X ← a X + (b A + c A²) X with A = X Xᵀ, from X = G/‖G‖_F, in ``dtype``.
+    """Return the result of X ← a X + (b A + c A²) X with A = X Xᵀ, from X = G/‖G‖_F, in ``dtype``.
 
-    ``coefficients`` (a, b, c) are used in turn, the last for all further steps.
+    Step i uses the i-th ``coefficients`` (a, b, c), and the last ones once they run out.
     """
     tall = matrix.shape[-2] > matrix.shape[-1]
     x = matrix.mT if tall else matrix
-    x = (x / nonzero(_length(x))).to(dtype)
+    x = (x / safe_divisor(_length(x))).to(dtype)
     for step in range(steps):
         a, b, c = coefficients[min(step, len(coefficients) - 1)]
         square = x @ x.mT
@@ -111,28 +111,28 @@ EXACT = {"exact": exact, "svd": by_svd, "gram": by_gram}
 
 
 def _finite(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """The matrices, zero in the place of those that are not finite, and which are, ``[..., 1]``."""
+    """Return the matrices, with zero for those that are not finite, and a mask ``[..., 1]`` of the finite ones."""
     finite = torch.isfinite(matrix).all(-1).all(-1)
     return torch.where(finite[..., None, None], matrix, 0), finite[..., None]
 
 
 def _scaled(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """The matrix in float64 in units of its largest entry, and that entry ``[..., 1, 1]``."""
-    size = nonzero(matrix.double().abs().amax((-2, -1), keepdim=True))
+    """Return the matrix in float64 over its largest entry, and that entry ``[..., 1, 1]``."""
+    size = safe_divisor(matrix.double().abs().amax((-2, -1), keepdim=True))
     return matrix / size, size
 
 
 def _row(matrix: Tensor) -> Tensor:
-    """The polar factor of a single row or column: itself, normalised."""
-    return matrix / nonzero(_length(matrix))
+    """Return the polar factor of a single row or column: the normalised vector."""
+    return matrix / safe_divisor(_length(matrix))
 
 
 def _length(matrix: Tensor) -> Tensor:
-    """‖·‖_F ``[..., 1, 1]``."""
+    """Return ‖·‖_F ``[..., 1, 1]``."""
     return p_norm(matrix.flatten(-2), 2)[..., None, None]
 
 
 def _without_rounding(sigma: Tensor, matrix: Tensor) -> Tensor:
-    """σ below 8·max(a, b)·eps·σ_max is rounding: sums over thousands of examples leave up to 3·max(a, b)·eps."""
+    """Set σ below 8·max(a, b)·eps·σ_max to zero: sums over thousands of examples round by up to 3·max(a, b)·eps."""
     floor = 8 * max(matrix.shape[-2:]) * torch.finfo(sigma.dtype).eps * sigma[..., :1]
     return torch.where(sigma > floor, sigma, 0)

@@ -21,14 +21,14 @@ NAMES = {
     "muon_signum": "hyb",
     "muon_adam": "hyb",
 }
-"""Optimizer → norm, as named in ``norms.named``; of ``lion`` by the same argument as of the others."""
+"""Optimizer → name of the norm for ``norms.norm_from_name``; for ``lion`` by the same argument as for the others."""
 
 
 def predicted(optimizer: Mapping[str, Any], sigma: Sigma = norms.singular_values) -> Norm | None:
-    """By the optimizer's own node of the config: its name, and r or p where its norm has one. None if none is known."""
+    """Return the norm for a config node ``optimizer`` (name, and ratio or p if its norm has one), None if unknown."""
     if optimizer["name"] == "steepest":
-        return norms.named(optimizer["norm"], p=optimizer["p"], sigma=sigma)
+        return norms.norm_from_name(optimizer["norm"], p=optimizer["p"], sigma=sigma)
     name = NAMES.get(optimizer["name"])
     if name is None:
         return None
-    return norms.named(name, ratio=optimizer["ratio"] if name == "hyb" else 1.0, sigma=sigma)
+    return norms.norm_from_name(name, ratio=optimizer["ratio"] if name == "hyb" else 1.0, sigma=sigma)

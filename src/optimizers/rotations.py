@@ -1,11 +1,11 @@
-"""Whether a rule commutes with rotations of the input: trained on R x, it ends at W₁ Rᵀ, the same function.
+"""Whether a rule commutes with rotations of the input: training on R x ends at W₁ Rᵀ, the same function.
 
-Steepest descent does if its norm of the first layer is invariant under W₁ → W₁ Rᵀ; Adam, whose step depends on single
-entries, does not. Reduced coordinates (``src/data/clusters.py``) are those of R^d, rotated and cut down to the span of
-the data. So only a rule that commutes, and does not depend on the number of coordinates, trains there as in R^d.
+Steepest descent does if its norm of the first layer is invariant under W₁ → W₁ Rᵀ; Adam does not, as its step depends
+on single entries. Reduced coordinates (``src/data/clusters.py``) are those of R^d, rotated and restricted to the span
+of the data. So training there equals training in R^d only for rules that commute and do not depend on d.
 
-The file of a rule says so by ``COMMUTES_WITH_ROTATIONS = True``, or by a function ``commutes_with_rotations(optimizer,
-layers)`` of its node of the config and the number of weight layers; a file that says nothing has a rule that does not.
+The file of a rule that commutes has ``COMMUTES_WITH_ROTATIONS = True``, or a function
+``commutes_with_rotations(optimizer, layers)`` of its config node and the number of weight layers.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from typing import Any
 
 INVARIANT = frozenset({"l2", "msp", "rows", "schatten", "spectral"})
-"""Norms of a layer, as configs name them, that a rotation of its rows leaves as they are."""
+"""Norms of a layer, by their names in configs, that are invariant under rotations of its rows."""
 
 
 def commutes(optimizer: Mapping[str, Any], layers: int = 2) -> bool:
-    """Whether the rule of a config's node ``optimizer`` commutes with rotations, in a network of so many layers."""
+    """Return whether the rule of a config node ``optimizer`` commutes with rotations, for a number of layers."""
     module = importlib.import_module(f"src.optimizers.{optimizer['name']}")
     if hasattr(module, "commutes_with_rotations"):
         return module.commutes_with_rotations(optimizer, layers)

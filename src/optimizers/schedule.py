@@ -1,4 +1,4 @@
-"""Step sizes η_t = η0 ((t + t0)/t0)^{−a}, and the step θ ← θ − η_t u."""
+"""Learning rates η_t = η0 ((t + t0)/t0)^{−a}, and the step θ ← θ − η_t u."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from src.optimizers.log_scaled import per_member
 from src.types import Params
 
 Rate = Positive | list[Positive]
-"""A base step size for all members, or one for each."""
+"""η0: one for all members, or one for each."""
 
 Schedule = Callable[[Tensor], Tensor]
 """``step [M] -> η [M]`` in float64; the first step is step 0."""
 
 
 def power_law(lr: Rate, *, exponent: float, t0: float, degree: float | None) -> Schedule:
-    """η_t = η0 ((t + t0)/t0)^{−a}, with a the ``exponent``.
+    """Return η_t = η0 ((t + t0)/t0)^{−a}, with a the ``exponent``.
 
-    The theorem (Gronich and Vardi, 2026, assumption on the learning rate) asks for ∫η = ∞ and η(t) = o(t^{1/L−1}),
-    that is 1 − 1/L < a ≤ 1 on a network of ``degree`` L. Outside that range we warn, and go on.
+    The theorem (Gronich and Vardi, 2026, assumption on the learning rate) needs ∫η = ∞ and η(t) = o(t^{1/L−1}),
+    that is 1 − 1/L < a ≤ 1 on a network of ``degree`` L. Warn outside that range.
     """
     if degree is not None and not 1 - 1 / degree < exponent <= 1:
         warnings.warn(
@@ -35,7 +35,7 @@ def power_law(lr: Rate, *, exponent: float, t0: float, degree: float | None) -> 
 
     def rate(step: Tensor) -> Tensor:
         if isinstance(lr, list) and len(lr) != len(step):
-            raise ConfigError("optimizer.lr", lr, f"must be one number, or one for each of the {len(step)} seeds")
+            raise ConfigError("optimizer.lr", lr, f"must be one number or {len(step)}, one for each seed")
         base = torch.as_tensor(lr, dtype=torch.float64, device=step.device)
         return base * ((step.double() + t0) / t0) ** -exponent
 
@@ -48,10 +48,10 @@ def scaled(lr: Rate, factor: float) -> Rate:
 
 
 def first_step(params: Params, rate: Schedule) -> Tensor:
-    """The counter at step 0, int64 ``[M]``.
+    """Return the step counter at step 0, int64 ``[M]``.
 
     Raises:
-        ConfigError: when step sizes are listed, but not one for each member.
+        ConfigError: for a list of learning rates whose length is not M.
     """
     first = next(iter(params.values()))
     step = torch.zeros(len(first), dtype=torch.int64, device=first.device)
@@ -60,10 +60,10 @@ def first_step(params: Params, rate: Schedule) -> Tensor:
 
 
 def descend(params: Params, update: Params, eta: Tensor) -> Params:
-    """θ ← θ − η u, with η ``[M]``."""
+    """Return θ − η u, with η ``[M]``."""
     return {name: torch.addcmul(leaf, per_member(eta, leaf), update[name], value=-1) for name, leaf in params.items()}
 
 
 def times(factor: float, rate: Schedule) -> Schedule:
-    """The same schedule, ``factor`` times as large."""
+    """Return the schedule multiplied by ``factor``."""
     return lambda step: factor * rate(step)

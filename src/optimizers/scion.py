@@ -17,7 +17,7 @@ LayerNorm = Literal["spectral", "linf", "rows", "l2"]
 
 
 def commutes_with_rotations(optimizer: Mapping[str, Any], layers: int) -> bool:
-    """If the norm of the input's layer is invariant."""
+    """Return whether the norm of the first layer is invariant."""
     return optimizer.get("hidden" if layers > 1 else "last") in INVARIANT
 
 
@@ -34,15 +34,15 @@ def build(
     exponent: NonNegative = 0.8,
     t0: Positive = 1.0,
 ) -> UpdateRule:
-    """Steepest descent in max_k ‖W_k‖_(k) / ρ_k; the unconstrained variant, without decay.
+    """Build steepest descent in max_k ‖W_k‖_(k) / ρ_k; the unconstrained variant, without decay.
 
     With the defaults it is Muon-Signum at r = 1.
 
     Args:
         task: not used.
-        model: its degree is what the schedule is checked against.
+        model: its degree determines the allowed range of ``exponent``.
         lr: η0; a step changes layer k by η_t ρ_k in its norm.
-        hidden: norm of the layers but the last.
+        hidden: norm of all layers except the last.
         last: norm of the last layer.
         hidden_radius: ρ of the hidden layers.
         last_radius: ρ of the last layer.

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent, whose time is T = Σ η; with a proximal step and balls for the layers of a t-NN."""
+"""Stochastic gradient descent; options for t-NNs: a proximal step, and a projection of the layers on balls."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ def build(
     proximal_every: Count = 10,
     ball: Positive | None = None,
 ) -> UpdateRule:
-    """θ ← θ − η ∇L(θ), with the true gradient of the batch; after k steps the gradient-flow time is kη.
+    """Build θ ← θ − η ∇L(θ) with the gradient of the batch; after k steps the gradient-flow time is kη.
 
     Args:
         task: not used.
         model: a ``TensorNetwork`` for the options below.
         lr: η, one for all seeds or one for each.
-        tubal_nuclear: λ of the penalty λ Σ_l ‖M(W^l)‖_*, whose proximal step W ← argmin ½‖· − W‖_F² + kηλ‖M(·)‖_* is
-            taken after every k-th step and makes the layers exactly of low tubal rank.
+        tubal_nuclear: λ of the penalty λ Σ_l ‖M(W^l)‖_*. Every k-th step ends with its proximal step
+            W ← argmin ½‖· − W‖_F² + kηλ‖M(·)‖_*, which makes the tubal rank of the layers exactly low.
         proximal_every: k.
-        ball: B; after every step each t-layer is projected on ‖W^l‖_F ≤ B, factors by equal factors.
+        ball: B; after every step each t-layer is projected on ‖W^l‖_F ≤ B, its factors scaled equally.
 
     Raises:
-        ConfigError: for a proximal step of layers that are kept as factors or under a transform that is not
-            orthogonal, or a ball without t-layers.
+        ConfigError: for a proximal step of factored layers or under a transform that is not orthogonal, or a ball
+            without t-layers.
     """
     network = model if isinstance(model, TensorNetwork) else None
     if tubal_nuclear > 0 and not (network and network.mapped and network.transform.orthogonal):
-        allowed = "needs whole layers and an orthogonal transform: model=tnn model.rank=null"
+        allowed = "needs unfactored t-layers and an orthogonal transform: model=tnn model.rank=null"
         raise ConfigError("optimizer.tubal_nuclear", tubal_nuclear, allowed)
     if ball is not None and not (network and network.transform.orthogonal):
-        raise ConfigError("optimizer.ball", ball, "needs a network of tensors and an orthogonal transform: model=tnn")
+        raise ConfigError("optimizer.ball", ball, "needs t-layers and an orthogonal transform: model=tnn")
     rate = power_law(lr, exponent=0.0, t0=1.0, degree=None)
 
     def init(params: Params) -> State:
@@ -57,7 +57,7 @@ def build(
         eta, step = rate(state["step"]), state["step"] + 1
         # ∇L = e^{log_scale}·direction
         params = descend(params, grad.direction, eta * grad.log_scale.exp())
-        due = step % proximal_every == 0  # a member that has ended counts no more steps
+        due = step % proximal_every == 0  # [M]: the step counter of a member that has ended is fixed
         if network and network.mapped and tubal_nuclear > 0 and bool(due.any()):
             # With M = s·O and Ŵ = O(W): ‖M(W)‖_* = s·‖Ŵ‖_*.
             threshold = (proximal_every * tubal_nuclear * network.scale * eta).unsqueeze(-1)
@@ -71,10 +71,10 @@ def build(
 
 
 def layer_norms(network: TensorNetwork, params: Params) -> Params:
-    """‖W^l‖_F ``[M]`` of every t-layer."""
+    """Return ‖W^l‖_F ``[M]`` of every t-layer."""
     return {name: layer_norm(network, hat) for name, hat in network.layers(network.hat(params)).items()}
 
 
 def within(ball: float, norms: Mapping[str, Tensor]) -> Params:
-    """The factors that bring norms above ``ball`` down to it."""
+    """Return factors min(1, ball/norm)."""
     return {name: torch.where(norm > ball, ball / norm, 1.0) for name, norm in norms.items()}

@@ -10,5 +10,5 @@ from src.types import Model, Task, UpdateRule
 
 
 def build(task: Task, model: Model, *, lr: Rate = 0.07, exponent: NonNegative = 0.8, t0: Positive = 1.0) -> UpdateRule:
-    """θ ← θ − η_t sign(g), with sign(0) = 0; arguments as in ``steepest.build``."""
+    """Build θ ← θ − η_t sign(g), with sign(0) = 0; arguments as in ``steepest.build``."""
     return steepest_descent(linf(), power_law(lr, exponent=exponent, t0=t0, degree=model.degree), momentum=0.0)

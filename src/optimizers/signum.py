@@ -1,4 +1,4 @@
-"""Signum: steepest descent in ℓ∞ along averaged gradients; without momentum, SignGD."""
+"""Signum: steepest descent in ℓ∞ with momentum; without momentum, SignGD."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def build(
     exponent: NonNegative = 0.8,
     t0: Positive = 1.0,
 ) -> UpdateRule:
-    """θ ← θ − η_t sign(m), with sign(0) = 0; arguments as in ``steepest.build``."""
+    """Build θ ← θ − η_t sign(m), with sign(0) = 0; arguments as in ``steepest.build``."""
     rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
     return steepest_descent(linf(), rate, momentum=momentum)

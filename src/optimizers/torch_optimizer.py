@@ -1,8 +1,8 @@
-"""Any ``torch.optim.Optimizer`` class, yours or torch's own, named by its import path.
+"""Any ``torch.optim.Optimizer`` class by its import path, from torch or from your own module.
 
-What is lost against the rules of this package: the members are stepped one after the other; a class with a constant
-ε, a clamp or a float32 buffer sees the true gradient fade with the loss and stops being what its name says (and below
-a loss of 1e-308 the gradient is zero); and a ``closure`` is not given, so L-BFGS cannot be used.
+Limitations against the rules of this package: members are updated one after the other. The gradient vanishes with the
+loss (and is zero below a loss of 1e-308), so a constant ε, a clamp or a float32 buffer of the class changes the
+algorithm. No ``closure`` is passed, so L-BFGS cannot be used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
 
 
 def commutes_with_rotations(optimizer: Mapping[str, Any], layers: int) -> bool:
-    """Of the classes of ``torch.optim``, only SGD does whatever its arguments are."""
+    """Return whether the class is SGD, the only one of ``torch.optim`` that commutes for all arguments."""
     return optimizer.get("path") == "torch.optim.SGD"
 
 
@@ -38,20 +38,20 @@ def build(
     exponent: NonNegative = 0.8,
     t0: Positive = 1.0,
 ) -> UpdateRule:
-    """``path(params, lr=η_t, **arguments)`` with its learning rate set before every step.
+    """Build ``path(params, lr=η_t, **arguments)`` with the learning rate set before every step.
 
     Args:
         task: not used.
-        model: its degree is what the schedule is checked against.
+        model: its degree determines the allowed range of ``exponent``.
         path: for example ``torch.optim.Muon``, or a class of a module on your Python path.
-        arguments: for the class, without ``params`` and ``lr``.
+        arguments: keyword arguments of the class, without ``params`` and ``lr``.
         lr: η0.
-        gradient: hand over ∇L, or ∇ log L, which does not fade.
+        gradient: pass ∇L, or ∇ log L, which does not vanish with the loss.
         exponent: a of the schedule.
         t0: shift of the schedule.
 
     Raises:
-        ConfigError: when there is no such class, or it refuses the arguments or the shapes of the parameters.
+        ConfigError: for an unknown class, or one that rejects the arguments or the shapes of the parameters.
     """
     optimizer_class = _optimizer_class(path)
     rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
@@ -60,7 +60,7 @@ def build(
         try:
             return optimizer_class(leaves, lr=1.0, **(arguments or {}))
         except (TypeError, ValueError) as error:
-            raise ConfigError("optimizer.arguments", arguments, f"refused by {path}: {error}") from error
+            raise ConfigError("optimizer.arguments", arguments, f"rejected by {path}: {error}") from error
 
     def init(params: Params) -> State:
         groups = make([Parameter(leaf[0].clone()) for leaf in params.values()]).state_dict()["param_groups"]
@@ -70,21 +70,21 @@ def build(
         scale = grad.log_scale.exp() if gradient == "risk" else torch.ones_like(grad.log_scale)
         gradients = [per_member(scale, leaf) * leaf for leaf in grad.direction.values()]
         eta = rate(state["step"]).expand(len(scale)).tolist()
-        moved, states = [], []
+        updated, states = [], []
         for i in range(len(scale)):
             leaves = [Parameter(leaf[i].clone()) for leaf in params.values()]
             optimizer = make(leaves)
             groups = [group | {"lr": eta[i]} for group in state["groups"]]
             optimizer.load_state_dict({"state": _of_member(state["state"], i), "param_groups": groups})
-            for leaf, own_gradient in zip(leaves, gradients, strict=True):
-                leaf.grad = own_gradient[i].clone()
+            for leaf, leaf_gradient in zip(leaves, gradients, strict=True):
+                leaf.grad = leaf_gradient[i].clone()
             optimizer.step()
-            moved.append([leaf.detach() for leaf in leaves])
+            updated.append([leaf.detach() for leaf in leaves])
             states.append(optimizer.state_dict())
-        new_params = dict(zip(params, map(torch.stack, zip(*moved, strict=True)), strict=True))
+        new_params = dict(zip(params, map(torch.stack, zip(*updated, strict=True)), strict=True))
         return new_params, {
             "step": state["step"] + 1,
-            "state": _stacked([own["state"] for own in states]),
+            "state": _stacked([member["state"] for member in states]),
             "groups": states[0]["param_groups"],
         }
 
@@ -94,12 +94,12 @@ def build(
 def _optimizer_class(path: str) -> Callable[..., torch.optim.Optimizer]:
     module, _, name = path.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), name)
+        optimizer_class = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError("optimizer.path", path, f"cannot be imported: {error}") from error
-    if not (isinstance(found, type) and issubclass(found, torch.optim.Optimizer)):
+    if not (isinstance(optimizer_class, type) and issubclass(optimizer_class, torch.optim.Optimizer)):
         raise ConfigError("optimizer.path", path, "must be a subclass of torch.optim.Optimizer")
-    return found
+    return optimizer_class
 
 
 def _of_member(tree: Any, i: int) -> Any:
@@ -109,7 +109,7 @@ def _of_member(tree: Any, i: int) -> Any:
 
 
 def _stacked(trees: list[Any]) -> Any:
-    """Tensors get a members axis; what is not a tensor (a step count) is the same for all."""
+    """Stack tensors along a members axis; take other leaves (a step count), equal for all, from the first tree."""
     if isinstance(trees[0], dict):
         return {key: _stacked([tree[key] for tree in trees]) for key in trees[0]}
     return torch.stack(trees) if isinstance(trees[0], Tensor) else trees[0]

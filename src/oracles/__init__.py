@@ -1,1 +1,1 @@
-"""Closed forms and exact optima, against which trained networks are measured and the code is tested."""
+"""Closed forms and exact optima, the reference for trained networks and for tests."""

@@ -4,10 +4,11 @@ Strong duality (a minimax theorem) reads
 
     max_{‖W‖≤1} min_i y_i ⟨W, X_i⟩ = min_{λ ∈ simplex} ‖Σ_i λ_i y_i X_i‖_*,
 
-so any λ bounds the optimum from above and any W from below: every solution here carries its own certificate.
+so any λ bounds the optimum from above and any W from below, and every solution here comes with a certificate.
 
 A model has one block of parameters or, for the hybrid norm, several: X_i is a list of arrays, one for each block. A
-vector ``[N, d]`` counts as a matrix of one row. This file shares no code with the norms that training uses.
+vector ``[N, d]`` counts as a matrix of one row. This file shares no code with the norms of training, so that tests
+compare independent implementations.
 """
 
 from __future__ import annotations
@@ -34,25 +35,25 @@ class Optimum(NamedTuple):
 
 
 def max_margin(x: Any | Sequence[Any], y: Any, norm: str, *, p: float = 2.0, ratio: float = 1.0) -> Optimum:
-    """The optimum in one of the norms ``l2``, ``linf``, ``msp``, ``hyb``, ``rows``, ``lp``, ``schatten``.
+    """Return the optimum in one of the norms ``l2``, ``linf``, ``msp``, ``hyb``, ``rows``, ``lp``, ``schatten``.
 
     ℓ2 is a non-negative least-squares problem, ℓ∞ a linear program (HiGHS), the others conic programs (CLARABEL).
 
     Args:
         x: ``[N, d]`` or ``[N, a, b]``, or a list of such arrays, one for each block.
         y: labels ±1 ``[N]``.
-        norm: name.
-        p: of ``lp`` and of ``schatten`` (where it must be 1 or a power of two).
+        norm: name of the norm.
+        p: exponent of ``lp`` and ``schatten`` (1 or a power of two for the latter).
         ratio: r of ``hyb``: max{r·‖W_k‖_sp, ‖u‖_∞}, with u the last block.
 
     Raises:
-        ConfigError: when the norm needs cvxpy and that is not installed, or data are not linearly separable, or by so
-            little that the solver ends more than 1 % below its bound.
+        ConfigError: if cvxpy is needed and missing, or the data are not separable by a margin that the solver finds to
+            within 1 % of its bound.
     """
     blocks = _blocks(x)
     labels = np.asarray(y, dtype=float)
     solve = {"l2": _quadratic_program, "linf": _linear_program}.get(norm, _conic_program)
-    # The solvers have absolute tolerances, so the data are solved in units of their largest entry.
+    # The solvers have absolute tolerances, so the data are scaled to a largest entry of 1.
     unit = max(abs(block).max() for block in blocks) or 1.0
     signed = [labels.reshape(-1, 1, 1) * (block / unit) for block in blocks]
     separator, multipliers = solve(signed, norm, p, ratio)
@@ -61,28 +62,27 @@ def max_margin(x: Any | Sequence[Any], y: Any, norm: str, *, p: float = 2.0, rat
     margin = min(sum(np.einsum("ab,nab->n", w, z) for w, z in zip(separator, signed, strict=True)))
     bound = dual_bound(x, y, multipliers, norm, p=p, ratio=ratio)
     if not (margin > 1e-9 and unit * margin > 0.99 * bound):
-        raise ConfigError(
-            "data", "not separable", "a largest margin needs linearly separable data, by more than a solver's rounding"
-        )
+        allowed = "a maximum margin needs linearly separable data, with a margin above the solver's rounding error"
+        raise ConfigError("data", "not separable", allowed)
     return Optimum(float(unit * margin), bound, separator, multipliers)
 
 
 def dual_bound(
     x: Any | Sequence[Any], y: Any, multipliers: Any, norm: str, *, p: float = 2.0, ratio: float = 1.0
 ) -> float:
-    """‖Σ λ_i y_i X_i‖_*, which no margin exceeds, for any multipliers λ ≥ 0 (made to sum to 1 here)."""
+    """Return ‖Σ λ_i y_i X_i‖_*, an upper bound on every margin, for any multipliers λ ≥ 0 (here scaled to sum 1)."""
     weights = np.maximum(np.asarray(multipliers, dtype=float), 0)
     weights = weights / weights.sum() * np.asarray(y, dtype=float)
     return dual_norm_of([np.einsum("n,nab->ab", weights, block) for block in _blocks(x)], norm, p=p, ratio=ratio)
 
 
 def norm_of(blocks: Blocks, norm: str, *, p: float = 2.0, ratio: float = 1.0) -> float:
-    """‖W‖, the ℓp norm of the atoms of W."""
+    """Return ‖W‖, the ℓp norm of the atoms of W."""
     return float(np.linalg.norm(_atoms(blocks, norm, ratio), _exponent(norm, p)))
 
 
 def dual_norm_of(blocks: Blocks, norm: str, *, p: float = 2.0, ratio: float = 1.0) -> float:
-    """‖G‖_* = max of ⟨W, G⟩ over ‖W‖ ≤ 1: the ℓp' norm of the atoms of G."""
+    """Return ‖G‖_* = max of ⟨W, G⟩ over ‖W‖ ≤ 1, the ℓp' norm of the atoms of G."""
     exponent = _exponent(norm, p)
     conjugate = math.inf if exponent == 1 else 1 / (1 - 1 / exponent)
     return float(np.linalg.norm(_atoms(blocks, norm, 1 / ratio), conjugate))
@@ -93,7 +93,7 @@ def _exponent(norm: str, p: float) -> float:
 
 
 def _atoms(blocks: Blocks, norm: str, weight: float) -> np.ndarray:
-    """Entries, singular values or lengths of rows; ``weight`` multiplies the singular values in the hybrid norm."""
+    """Return entries, singular values or lengths of rows; ``weight`` multiplies singular values in the hybrid norm."""
     if norm == "hyb":
         return np.concatenate([weight * _atoms(blocks[:-1], "msp", 1.0), _atoms(blocks[-1:], "linf", 1.0)])
     of_block: Callable[[np.ndarray], np.ndarray] = {
@@ -105,7 +105,7 @@ def _atoms(blocks: Blocks, norm: str, weight: float) -> np.ndarray:
 
 
 def _quadratic_program(signed: Blocks, norm: str, p: float, ratio: float) -> tuple[Blocks, np.ndarray]:
-    """min ‖w‖₂ s.t. Z w ≥ 1, as least distance (Lawson and Hanson): w ∝ Zᵀu with u = argmin_{u≥0} ‖E u − e‖."""
+    """Solve min ‖w‖₂ s.t. Z w ≥ 1 as least distance (Lawson and Hanson): w ∝ Zᵀu with u = argmin_{u≥0} ‖E u − e‖."""
     z = _rows(signed)
     system = np.vstack([z.T, np.ones(len(z))])
     target = np.append(np.zeros(z.shape[1]), 1.0)
@@ -114,7 +114,7 @@ def _quadratic_program(signed: Blocks, norm: str, p: float, ratio: float) -> tup
 
 
 def _linear_program(signed: Blocks, norm: str, p: float, ratio: float) -> tuple[Blocks, np.ndarray]:
-    """max t s.t. Z w ≥ t, |w_j| ≤ 1."""
+    """Solve max t s.t. Z w ≥ t, |w_j| ≤ 1."""
     z = _rows(signed)
     n, d = z.shape
     solution = linprog(
@@ -128,13 +128,12 @@ def _linear_program(signed: Blocks, norm: str, p: float, ratio: float) -> tuple[
 
 
 def _conic_program(signed: Blocks, norm: str, p: float, ratio: float) -> tuple[Blocks, np.ndarray]:
-    """max t s.t. Σ_k ⟨W_k, Z_ki⟩ ≥ t, ‖W‖ ≤ 1."""
+    """Solve max t s.t. Σ_k ⟨W_k, Z_ki⟩ ≥ t, ‖W‖ ≤ 1."""
     try:
         import cvxpy as cp
     except ImportError as error:
-        raise ConfigError(
-            "norm", norm, "its exact optimum needs cvxpy: pip install 'implicit-bias-suite[solve]'"
-        ) from error
+        allowed = "its exact optimum needs cvxpy: pip install 'implicit-bias-suite[solve]'"
+        raise ConfigError("norm", norm, allowed) from error
     weights = [cp.Variable(block.shape[1:]) for block in signed]
     flat = cp.hstack([cp.vec(w, order="C") for w in weights])
     t = cp.Variable()
@@ -152,11 +151,11 @@ def _conic_program(signed: Blocks, norm: str, p: float, ratio: float) -> tuple[B
 
 
 def _schatten_ball(cp: Any, weights: list[Any], p: float) -> list[Any]:
-    """‖W‖_{S_p} ≤ 1 for p = 1, 2, 4, 8, …: ‖W‖²_{S_p} = ‖W Wᵀ‖_{S_{p/2}} and S ≽ W Wᵀ is a linear matrix inequality."""
+    """Return ‖W‖_{S_p} ≤ 1, p = 1, 2, 4, …: ‖W‖²_{S_p} = ‖W Wᵀ‖_{S_{p/2}}, and S ≽ W Wᵀ is a matrix inequality."""
     if p == 1:
         return [sum(cp.normNuc(w) for w in weights) <= 1]
     if p < 2 or not math.log2(p).is_integer():
-        raise ConfigError("p", p, "an exact optimum in a Schatten norm needs p = 1, 2, 4, 8, …")
+        raise ConfigError("p", p, "must be 1, 2, 4, 8, … for the exact optimum in a Schatten norm")
     constraints = []
     while p > 2:
         squares = [cp.Variable((w.shape[0],) * 2, symmetric=True) for w in weights]
@@ -172,7 +171,7 @@ def _blocks(x: Any | Sequence[Any]) -> Blocks:
 
 
 def _rows(blocks: Blocks) -> np.ndarray:
-    """``[N, D]``, all entries of an example in one row."""
+    """Return ``[N, D]``, all entries of an example in one row."""
     return np.hstack([block.reshape(len(block), -1) for block in blocks])
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from src import cli
+from src.claims.results import ClaimResult, Result
 from src.errors import ConfigError, nearest, reason
 from src.report import html, paper_page
 from src.results import store
@@ -16,8 +17,8 @@ from src.results import store
 BEYOND, WITHIN, SAME = "beyond noise", "within noise", "same"
 UNKNOWN, ONE_SIDED = "moved, noise unknown", "on one side only"
 HOW = (BEYOND, UNKNOWN, WITHIN, SAME, ONE_SIDED)
-Reports = dict[str, list[dict[str, Any]]]
-"""Name of a report → the records of its claims."""
+Reports = dict[str, list[ClaimResult]]
+"""Name of a report → the results of its claims."""
 
 
 def write(pair: str, page: Path | None = None) -> str:
@@ -36,9 +37,9 @@ def write(pair: str, page: Path | None = None) -> str:
         raise ConfigError("compare", pair, f"no report in common: {', '.join(left)} here, {', '.join(right)} there")
     claims = compared(left, right)
     summary = summed_up(claims, left, right)
-    beside = Path(names[1]) / "reports" if (Path(names[1]) / "reports").is_dir() else Path(names[1]).parent
+    folder = Path(names[1]) / "reports" if (Path(names[1]) / "reports").is_dir() else Path(names[1]).parent
     plain = [re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") for name in names]
-    page = page or beside / f"compared-{'-and-'.join(plain)}.html"
+    page = page or folder / f"compared-{'-and-'.join(plain)}.html"
     machines = [computed_on(Path(name)) for name in names]
     facts = [(fact, *(machine.get(fact, "not recorded") for machine in machines))
              for fact in dict.fromkeys(fact for machine in machines for fact in machine)]  # fmt: skip
@@ -51,7 +52,7 @@ def write(pair: str, page: Path | None = None) -> str:
     except OSError as error:
         raise ConfigError("out", page, f"cannot be written: {reason(error)}") from error
     computed = "".join(f"{fact}: {a}{f' → {b}' if b != a else ''}\n" for fact, a, b in facts)
-    return f"{told(claims)}\n{computed}{summary}\npage: {page}"
+    return f"{table_of(claims)}\n{computed}{summary}\npage: {page}"
 
 
 def reports_in(folder: Path) -> Reports:
@@ -64,9 +65,9 @@ def reports_in(folder: Path) -> Reports:
         known = [str(path) for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
         raise ConfigError("compare", folder, f"no such folder{nearest(str(folder), known)}")
     if (folder / "claims.json").exists():
-        return {folder.name: store.read_json(folder / "claims.json", mend=paper_page.REMOVE)}
+        return {folder.name: paper_page.read_claims(folder / "claims.json")}
     files = sorted(folder.glob("reports/*/claims.json"))
-    found = {file.parent.name: store.read_json(file, mend=paper_page.REMOVE) for file in files}
+    found = {file.parent.name: paper_page.read_claims(file) for file in files}
     if not found:
         raise ConfigError("compare", folder, "holds no report: neither claims.json nor reports/*/claims.json")
     return found
@@ -87,22 +88,22 @@ def compared(left: Reports, right: Reports) -> list[dict[str, Any]]:
     """Every claim of the reports that both have: ``{report, id, statement, a, b, moved, numbers}``.
 
     ``a`` and ``b`` are its verdicts, None where it is missing; ``numbers`` are its parts, group by group, as
-    ``{says, a, b, how}`` with ``how`` one of the constants above.
+    ``{name, a, b, how}`` with ``how`` one of the constants above.
     """
     rows = []
     for name in left:
         if name not in right:
             continue
-        here, there = ({record["id"]: record for record in some[name]} for some in (left, right))
+        here, there = ({result.id: result for result in reports[name]} for reports in (left, right))
         for claim in dict.fromkeys([*here, *there]):
             a, b = here.get(claim), there.get(claim)
-            first, second = ({} if record is None else _numbers(record) for record in (a, b))
-            numbers = [_number(says, first.get(says), second.get(says)) for says in dict.fromkeys([*first, *second])]
-            verdicts = [record and record["verdict"] for record in (a, b)]
+            first, second = ({} if result is None else _numbers(result) for result in (a, b))
+            numbers = [_number(of, first.get(of), second.get(of)) for of in dict.fromkeys([*first, *second])]
+            verdicts = [result and result.verdict for result in (a, b)]
             rows.append({
                 "report": name,
                 "id": claim,
-                "statement": (here | there)[claim]["statement"],
+                "statement": (there | here)[claim].statement,
                 "a": verdicts[0],
                 "b": verdicts[1],
                 "moved": verdicts[0] != verdicts[1],
@@ -111,43 +112,45 @@ def compared(left: Reports, right: Reports) -> list[dict[str, Any]]:
     return rows
 
 
-def moved(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+def moved(a: Result, b: Result) -> str:
     """Whether a number moved by more than noise: intervals (of the worst network, ranges) without a common point.
 
     Without an interval (one seed, say), nobody knows, unless the number lies in the interval of the other.
 
-    >>> number = {"estimate": 1.0, "low": 0.9, "high": 1.1}
-    >>> moved(number, number), moved(number, {"estimate": 1.2, "low": 1.15, "high": 1.3})
+    >>> known = {"statistic": "median", "verdict": "informational"}
+    >>> number = Result(estimate=1.0, low=0.9, high=1.1, **known)
+    >>> moved(number, number), moved(number, Result(estimate=1.2, low=1.15, high=1.3, **known))
     ('same', 'beyond noise')
-    >>> moved(number, {"estimate": 1.05}), moved(number, {"estimate": 1.2})
+    >>> moved(number, Result(estimate=1.05, **known)), moved(number, Result(estimate=1.2, **known))
     ('within noise', 'moved, noise unknown')
     """
-    if a["estimate"] is None or b["estimate"] is None:
-        return SAME if a["estimate"] == b["estimate"] else ONE_SIDED
-    ends = [[side["estimate"] if side.get(end) is None else side[end] for end in ("low", "high")] for side in (a, b)]
-    if a["estimate"] == b["estimate"] and ends[0] == ends[1]:
+    if a.estimate is None or b.estimate is None:
+        return SAME if a.estimate == b.estimate else ONE_SIDED
+    first, second = ([at if end is None else end for end in (side.low, side.high)]
+                     for side, at in ((a, a.estimate), (b, b.estimate)))  # fmt: skip
+    if a.estimate == b.estimate and first == second:
         return SAME
-    if ends[0][0] <= ends[1][1] and ends[1][0] <= ends[0][1]:
+    if first[0] <= second[1] and second[0] <= first[1]:
         return WITHIN
-    return UNKNOWN if a.get("low") is None or b.get("low") is None else BEYOND
+    return UNKNOWN if a.low is None or b.low is None else BEYOND
 
 
-def _numbers(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The numbers of a claim by what they say."""
-    found = {}
-    for part in record["parts"]:
-        for group in part["groups"] or [part]:
-            says = part["says"] + (f"; {group['group']}" if part["groups"] and group["group"] else "")
-            found[says] = {**group, "statistic": part["statistic"], "criterion": part["criterion"]}
-    return found
+def _numbers(claim: ClaimResult) -> dict[str, tuple[Result, str]]:
+    """Return the numbers of a claim and their criteria, by name and group."""
+    numbers: dict[str, tuple[Result, str]] = {}
+    for number in claim.numbers:
+        for group in number.groups or [number]:
+            name = number.name + (f"; {group.group}" if number.groups and group.group else "")
+            numbers[name] = (group, number.criterion)
+    return numbers
 
 
-def _number(says: str, a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> dict[str, str]:
-    how = ONE_SIDED if a is None or b is None else moved(a, b)
-    if a and b and a["criterion"] != b["criterion"]:
-        says += f" (criterion {a['criterion']}, then {b['criterion']})"
-    shown = [html.measured(side) if side else "not there" for side in (a, b)]
-    return {"says": says, "a": shown[0], "b": shown[1], "how": how}
+def _number(name: str, a: tuple[Result, str] | None, b: tuple[Result, str] | None) -> dict[str, str]:
+    how = ONE_SIDED if a is None or b is None else moved(a[0], b[0])
+    if a and b and a[1] != b[1]:
+        name += f" (criterion {a[1]}, then {b[1]})"
+    shown = [html.measured(side[0]) if side else "not there" for side in (a, b)]
+    return {"name": name, "a": shown[0], "b": shown[1], "how": how}
 
 
 def summed_up(claims: Sequence[Mapping[str, Any]], left: Reports, right: Reports) -> str:
@@ -160,13 +163,13 @@ def summed_up(claims: Sequence[Mapping[str, Any]], left: Reports, right: Reports
     return f"{moved_} of {len(claims)} verdicts moved; numbers: {numbers or 'none'}" + "".join(f"; {x}" for x in alone)
 
 
-def told(claims: Sequence[Mapping[str, Any]]) -> str:
-    """A line per verdict that moved and per number that moved beyond noise."""
+def table_of(claims: Sequence[Mapping[str, Any]]) -> str:
+    """Return a line per verdict that moved and per number that moved beyond noise."""
     lines = []
     for claim in claims:
         if claim["moved"]:
             lines.append(f"{claim['id']:<8} {claim['a'] or 'not there'} → {claim['b'] or 'not there'}")
         for number in claim["numbers"]:
             if number["how"] == BEYOND:
-                lines.append(f"{claim['id']:<8} {number['a']} → {number['b']}  {BEYOND}: {number['says']}")
+                lines.append(f"{claim['id']:<8} {number['a']} → {number['b']}  {BEYOND}: {number['name']}")
     return "\n".join(lines) or "nothing moved beyond noise"

@@ -57,7 +57,7 @@ def draw(
         raise
     except Exception as error:  # a figure that cannot be drawn must not take the others with it
         note = f"not drawn: {type(error).__name__}: {error}"
-        _tell(plot.id, note)
+        _log(plot.id, note)
         return {"plot": plot, "note": note}
     data.to_csv(folder / f"{plot.id}.csv", index=False)
     names = [name for name in plot.experiments if name in frames and name in cells]
@@ -74,7 +74,7 @@ def draw(
     return sidecar | {"plot": plot, "note": "", "image": image, "alt": f"{plot.alt} {style.in_words(data)}".strip()}
 
 
-def _tell(which: str, note: str) -> None:
+def _log(which: str, note: str) -> None:
     """One line for the terminal; the traceback is for those who ask for it."""
     logger = logging.getLogger(__name__)
     logger.warning("%s %s", which, note.partition("\n")[0])
@@ -90,7 +90,7 @@ def make(table: Any, frames: Mapping[str, pandas.DataFrame], folder: Path) -> di
         made = table.make(frame)
     except Exception as error:  # as with figures
         note = f"not made: {type(error).__name__}: {error}"
-        _tell(table.id, note)
+        _log(table.id, note)
         return {"id": table.id, "title": table.title, "caption": table.caption, "note": note}
     return saved(table.id, table.title, table.caption, made, folder)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from src.claims import deviations, verdicts
 from src.claims import schema as claim_schema
+from src.claims.results import ClaimResult
 from src.config import sweep
 from src.config.schema import Config
 from src.errors import ConfigError, unwritable
@@ -43,8 +44,8 @@ def experiment(configs: Sequence[Config], overrides: Sequence[str], say: Say) ->
     """Conclude one experiment, with the claims and effects that rest on it; the exit code as for ``paper``."""
     name, number = configs[0].name, configs[0].paper
     judged = [] if number is None else [claim for claim in claim_schema.load(number) if name in claim.experiments]
-    entries = [] if number is None else deviations.load(number)
-    shown = [entry for entry in entries if entry.effect and name in entry.effect.experiments]
+    from_paper = [] if number is None else deviations.load(number)
+    shown = [each for each in from_paper if each.effect and name in each.effect.experiments]
     return _conclude(number, {name: configs}, overrides, name, judged, shown, say, note_absent=False)
 
 
@@ -54,7 +55,7 @@ def _conclude(
     overrides: Sequence[str],
     title: str,
     wanted: Sequence[claim_schema.Claim],
-    entries: Sequence[deviations.Entry],
+    from_paper: Sequence[deviations.Deviation],
     say: Say,
     note_absent: bool = True,
 ) -> int:
@@ -63,8 +64,8 @@ def _conclude(
             for name, configs in sweeps.items()}  # fmt: skip
     done = {name: cells for name, cells in done.items() if cells}
     total, finished = sum(map(len, sweeps.values())), sum(map(len, done.values()))
-    _tell_failures(sweeps, say)
-    _tell_changed_code([cell for cells in done.values() for cell in cells], say)
+    _log_failures(sweeps, say)
+    _log_changed_code([cell for cells in done.values() for cell in cells], say)
     whole = True
     if finished and number is not None and config.report:
         folder = paper_page.folder_of(Path(config.outputs), title, config.profile, _mark(overrides))
@@ -75,14 +76,15 @@ def _conclude(
         say(paper_page.terminal_table(judged))  # before anything that can fail and is not needed for it
 
         def show() -> bool:
-            effects, commands = deviations.measure(entries, frames), _commands(sweeps, overrides)
+            effects, commands = deviations.measure(from_paper, frames), _commands(sweeps, overrides)
             built = paper_page.build(number, folder, frames, done, commands, judged, effects, note_absent=note_absent)
             say(f"report: {built.page}")
             return built.changed
 
         changed, whole = _attempt("report", folder, show, say)
         if changed:
-            _attempt("W&B", folder, lambda: wandb_mirror.log_report(config, folder, title, judged), say)
+            plain = paper_page.plain(judged)
+            _attempt("W&B", folder, lambda: wandb_mirror.log_report(config, folder, title, plain), say)
             _, whole = _attempt("index", folder.parent, lambda: index_page.write(Path(config.outputs)), say)
     where = Path(config.outputs) / (next(iter(sweeps)) if len(sweeps) == 1 else "")
     say(f"{finished} of {total} cells done; results in {where}")
@@ -114,29 +116,29 @@ def _judged(
     frames: Mapping[str, pandas.DataFrame],
     planned: Mapping[str, int],
     others: Mapping[str, Mapping[str, str]],
-) -> list[dict[str, Any]]:
-    """The verdicts; a claim that rests on cells of another protocol has its numbers, and none.
+) -> list[ClaimResult]:
+    """Return the verdicts; a claim that rests on cells of another protocol has its numbers and no verdict.
 
     ``others`` are, by experiment, what ``sweep.other_protocol`` gives. A claim that selects rows by the name of an
     optimizer (or of data, a model, an objective) is made for that one.
     """
     judged = []
-    for claim, record in zip(wanted, verdicts.judge(wanted, frames, planned), strict=True):
-        conditions = " ".join(f"{part.where} {part.versus}" for part in claim.parts)
+    for claim, result in zip(wanted, verdicts.judge(wanted, frames, planned), strict=True):
+        conditions = " ".join(f"{number.rows} {number.baseline}" for number in claim.numbers)
         reasons = [reason for name in claim.experiments for group, reason in others.get(name, {}).items()
                    if f"{group}_name" not in conditions]  # fmt: skip
-        judged.append(verdicts.unjudged(record, f"made for {reasons[0]}") if reasons else record)
+        judged.append(verdicts.unjudged(result, f"made for {reasons[0]}") if reasons else result)
     return judged
 
 
-def _tell_failures(sweeps: Mapping[str, Sequence[Config]], say: Say) -> None:
+def _log_failures(sweeps: Mapping[str, Sequence[Config]], say: Say) -> None:
     for configs in sweeps.values():
         for cell in (config.folder for config in configs):
             if (status := store.status(cell))["state"] == "failed":
                 say(f"FAILED {cell}: {status['reason']}")
 
 
-def _tell_changed_code(cells: Sequence[Path], say: Say) -> None:
+def _log_changed_code(cells: Sequence[Path], say: Say) -> None:
     """Say which cells were computed by other code than the present one: finished is not the same as current."""
     changed = {cell: provenance.changed_since((store.read_json(cell / "provenance.json") or {}).get("code", {}))
                for cell in cells}  # fmt: skip

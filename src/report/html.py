@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from src.claims.results import Result, Verdict
 from src.claims.schema import WORST
 from src.results import store
 
@@ -19,34 +20,37 @@ def write_page(path: Path, template: str, context: Mapping[str, Any]) -> None:
 
     loader = jinja2.FileSystemLoader(PAGES)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.globals["verdict_words"] = tuple(Verdict)
     environment.filters |= {"number": number, "percent": percent, "measured": measured}
     text = environment.get_template(f"{template}.html.j2").render(context)
     store.replace(path, text.encode("utf-8", "replace"))  # a path may hold bytes that are no text
 
 
-def measured(record: Mapping[str, Any]) -> str:
-    """Estimate and interval as people read them: as many decimals as the interval has something to say with.
+def measured(result: Result) -> str:
+    """Return estimate and interval as people read them, with the decimals that the interval determines.
 
     The worst network has no interval, but a range over seeds, in round brackets.
 
-    >>> measured({"estimate": 0.500213, "low": 0.49814, "high": 0.50233})
+    >>> known = {"statistic": "median", "verdict": "informational"}
+    >>> measured(Result(estimate=0.500213, low=0.49814, high=0.50233, **known))
     '0.5002 [0.4981, 0.5023]'
-    >>> measured({"estimate": 0.0, "low": 0.0, "high": 0.00299})
+    >>> measured(Result(estimate=0.0, low=0.0, high=0.00299, **known))
     '0 [0, 0.003]'
-    >>> measured({"estimate": 0.0047, "low": 0.0032, "high": 0.0047, "statistic": "max"})
+    >>> measured(Result(estimate=0.0047, low=0.0032, high=0.0047, **known | {"statistic": "max"}))
     '0.0047 (0.0032 to 0.0047)'
     """
-    values = [record["estimate"], record["low"], record["high"]]
-    if values[0] is None:
+    if result.estimate is None:
         return "–"
-    if record.get("statistic") in WORST:
-        told = [number(value) for value in values]
-        return told[0] if told[1] == told[2] else f"{told[0]} ({told[1]} to {told[2]})"
-    if values[1] == values[2]:  # no spread, or an interval nobody knows
+    ends = [result.estimate if end is None else end for end in (result.low, result.high)]  # or no interval
+    values = [result.estimate, *ends]
+    if result.statistic in WORST:
+        texts = [number(value) for value in values]
+        return texts[0] if texts[1] == texts[2] else f"{texts[0]} ({texts[1]} to {texts[2]})"
+    if values[1] == values[2]:
         return number(values[0])
     decimals = 1 - math.floor(math.log10(values[2] - values[1]))
-    told = [f"{round(value, decimals):.7g}" if 0 <= decimals <= 6 else number(value) for value in values]
-    return f"{told[0]} [{told[1]}, {told[2]}]"
+    texts = [f"{round(value, decimals):.7g}" if 0 <= decimals <= 6 else number(value) for value in values]
+    return f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
 def number(value: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,11 +27,12 @@ def write(outputs: Path) -> Path:
     reports = _readable(_report, sorted(folder.glob("*/claims.json")))
     reports.sort(key=lambda found: found["newest"], reverse=True)
     papers = _readable(lambda number: _paper(number, reports), schema.papers())
-    judged = [record for paper in papers if paper["report"] for record in paper["report"]["judged"]]
-    verdicts = Counter(record["verdict"] for record in judged)
+    judged = [result for paper in papers if paper["report"] for result in paper["report"]["judged"]]
+    verdicts = paper_page.counted(judged)
     written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     page = folder / "index.html"
-    html.write_page(page, "index", {"papers": papers, "reports": reports, "verdicts": verdicts, "written": written})
+    context = {"papers": papers, "reports": reports, "verdicts": verdicts, "written": written}
+    html.write_page(page, "index", context | {"checks": any(result.check for result in judged)})
     return page
 
 
@@ -52,14 +52,19 @@ def _paper(number: int, reports: list[dict[str, Any]]) -> dict[str, Any]:
     own = [found for found in reports if found["name"].partition("-")[0] == f"paper{number}"]
     chosen = next((found for found in own if found["name"] == f"paper{number}"), own[0] if own else None)
     title = chosen["title"] if chosen else paper_page.of_paper(number)[0]
-    return {"number": number, "title": title, "claims": len(schema.load(number)), "report": chosen}
+    return {
+        "number": number,
+        "title": title,
+        "claims": sum(not claim.check for claim in schema.load(number)),
+        "report": chosen,
+    }
 
 
 def _report(file: Path) -> dict[str, Any]:
-    judged = store.read_json(file, mend=paper_page.REMOVE)
+    judged = paper_page.read_claims(file)
     inputs = store.read_json(file.parent / "inputs.json", mend=paper_page.REMOVE) or {}
     outputs = file.parents[2]
-    cells = sorted({cell for record in judged for cell in record["cells"]})
+    cells = sorted({cell for result in judged for cell in result.cells})
     provenance = [store.read_json(outputs / cell / "provenance.json") or {} for cell in cells]
     ended = [str((store.read_json(outputs / cell / "status.json") or {}).get("ended", "")) for cell in cells]
     days = sorted({facts["date"][:10] for facts in provenance if "date" in facts})
@@ -71,7 +76,7 @@ def _report(file: Path) -> dict[str, Any]:
         "page": f"{file.parent.name}/report.html",
         "title": inputs.get("title", file.parent.name),
         "judged": judged,
-        "verdicts": Counter(record["verdict"] for record in judged),
+        "verdicts": paper_page.counted(judged),
         "cells": len(cells),
         "measured": f"{when}{at}; {file.parent.name}, {len(cells)} cells.",
         "newest": max(ended, default="")[:16].replace("T", " ") or (days[-1] if days else ""),

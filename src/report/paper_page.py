@@ -1,7 +1,8 @@
 """The page, figures and tables of one paper, rebuilt only when what they rest on has changed. No torch here.
 
 ``python -m src.report`` rebuilds the index of all reports, ``compare=A,B`` shows what moved between two.
-Its folder holds ``report.html`` (self-contained), ``claims.json`` and ``claims.csv``, ``ledger.json``, ``figures/``
+Its folder holds ``report.html`` (self-contained), ``claims.json`` and ``claims.csv``, ``deviations.json``,
+``figures/``
 (per figure PNG, PDF, the plotted data as CSV and a JSON sidecar with its cells and commands) and ``tables/``.
 """
 
@@ -17,7 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas
+from pydantic import BaseModel, ValidationError
 
+from src.claims.deviations import MeasuredDeviation
+from src.claims.results import ClaimResult
 from src.errors import ConfigError
 from src.report import exhibits
 from src.report.html import PAGES, measured, percent, write_page
@@ -26,10 +30,10 @@ from src.results import store
 HERE = Path(__file__).resolve().parent
 REMOVE = "remove the folder of this report; the command that wrote it writes it again"
 """What to do about a damaged file of a report."""
-NUMBER = ["criterion", "estimate", "low", "high", "n", "converged", "verdict", "reason"]
-CLAIM_COLUMNS = ["id", "says", "statistic", *NUMBER, "paper", "statement", "formula", "source", "experiment"]
-CLAIM_COLUMNS += ["published"]
-PART_COLUMNS = ["id", "says", "group", *NUMBER, "experiment", "statistic", "value", "beside", "where"]
+OUTCOME = ["criterion", "estimate", "low", "high", "n", "converged", "verdict", "reason"]
+CLAIM_COLUMNS = ["id", "name", "statistic", *OUTCOME, "paper", "statement", "formula", "source", "experiment"]
+CLAIM_COLUMNS += ["published", "check"]
+NUMBER_COLUMNS = ["id", "name", "group", *OUTCOME, "experiment", "statistic", "quantity", "companion", "rows"]
 
 
 class Report(NamedTuple):
@@ -45,8 +49,8 @@ def build(
     frames: Mapping[str, pandas.DataFrame],
     cells: Mapping[str, Sequence[Path]],
     commands: Mapping[str, str],
-    judged: Sequence[Mapping[str, Any]],
-    ledger: Sequence[Mapping[str, Any]] = (),
+    judged: Sequence[ClaimResult],
+    deviations: Sequence[MeasuredDeviation] = (),
     *,
     note_absent: bool = True,
 ) -> Report:
@@ -58,23 +62,24 @@ def build(
         frames: experiment → frame of ``store.frame`` over its ``cells``.
         cells: experiment → folders of its finished cells.
         commands: experiment → what a person types to run it.
-        judged: records of ``verdicts.judge``.
-        ledger: records of ``deviations.measure``.
+        judged: from ``verdicts.judge``.
+        deviations: from ``deviations.measure``.
         note_absent: note figures and tables whose experiments have no cell; otherwise leave them out.
     """
     page, inputs = folder / "report.html", folder / "inputs.json"
-    digest = _digest(cells, commands, judged, ledger, note_absent)
+    claims = plain(judged)
+    digest = _digest(cells, commands, claims, plain(deviations), note_absent)
     if _is_current(folder, inputs, digest):
         return Report(page, changed=False)
-    inputs.unlink(missing_ok=True)  # what breaks off in the middle is begun again
+    inputs.unlink(missing_ok=True)  # so that an interrupted report is written again
     for name in ("figures", "tables"):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for stale in (folder / name).iterdir():
             stale.unlink()
 
-    store.write_json(folder / "claims.json", exhibits.finite(list(judged)))
-    store.write_json(folder / "ledger.json", exhibits.finite(list(ledger)))
-    pandas.DataFrame(judged, columns=CLAIM_COLUMNS).to_csv(folder / "claims.csv", index=False)
+    store.write_json(folder / "claims.json", claims)
+    store.write_json(folder / "deviations.json", plain(deviations))
+    pandas.DataFrame(claims, columns=CLAIM_COLUMNS).to_csv(folder / "claims.csv", index=False)
     title, plots, tables = of_paper(paper)
     if not note_absent:
         plots, tables = ([one for one in some if exhibits.there(one, frames)] for some in (plots, tables))
@@ -86,14 +91,15 @@ def build(
     context = {
         "paper": paper,
         "title": title,
-        "judged": judged,
-        "verdicts": Counter(record["verdict"] for record in judged),
+        "judged": [result for result in judged if not result.check],
+        "checks": [result for result in judged if result.check],
+        "verdicts": counted(judged),
         "commands": commands,
         "figures": drawn,
         "tables": made,
-        "ledger": ledger,
+        "deviations": deviations,
         "experiments": _experiments(frames, cells, commands),
-        "shown_by": lambda record: _shown_by(record, drawn),
+        "shown_by": lambda result: _shown_by(result, drawn),
         "provenance": facts,
     }
     context["index"] = "../index.html" if folder.parent.name == "reports" else None
@@ -112,24 +118,48 @@ def _is_current(folder: Path, inputs: Path, digest: str) -> bool:
         return False
 
 
-def terminal_table(judged: Sequence[Mapping[str, Any]]) -> str:
-    """The verdicts as lines of text, and below each that is not ``reproduced`` why not."""
-    lines = []
-    for record in judged:
-        numbers = (measured(record), record["criterion"], f"n={record['n']}", percent(record["converged"]))
-        cells = [f"{record['id']:<7}", f"{record['verdict']:<12}"]
-        cells += [f"{text:<{width}}" for text, width in zip(numbers, (30, 15, 6, 6), strict=True)]
-        lines.append("  ".join([*cells, record["says"]]).rstrip())
-        if record["reason"]:
-            lines.append(f"{'':9}{record['reason']}")
+def plain(results: Iterable[BaseModel]) -> list[dict[str, Any]]:
+    """Return results as what JSON can hold."""
+    return exhibits.finite([result.model_dump(mode="json") for result in results])
+
+
+def read_claims(file: Path) -> list[ClaimResult]:
+    """Return the claims of a report from its ``claims.json``; none without the file.
+
+    Raises:
+        ConfigError: if it is damaged, or has the keys of another version of the suite.
+    """
+    try:
+        return [ClaimResult(**claim) for claim in store.read_json(file, mend=REMOVE) or []]
+    except (TypeError, ValidationError) as error:
+        raise ConfigError("claims", file, f"has other keys than this version writes; {REMOVE}") from error
+
+
+def counted(judged: Iterable[ClaimResult]) -> Counter[str]:
+    """Return how many claims have each verdict; checks of the code do not count."""
+    return Counter(result.verdict for result in judged if not result.check)
+
+
+def terminal_table(judged: Sequence[ClaimResult]) -> str:
+    """Return the verdicts as lines of text, and below each that is not ``reproduced`` the reason; then the checks."""
+    lines: list[str] = []
+    checks: list[str] = []
+    for result in judged:
+        texts = (measured(result), result.criterion, f"n={result.n}", percent(result.converged))
+        cells = [f"{result.id:<7}", f"{result.verdict:<12}"]
+        cells += [f"{text:<{width}}" for text, width in zip(texts, (30, 15, 6, 6), strict=True)]
+        own = checks if result.check else lines
+        own.append("  ".join([*cells, result.name]).rstrip())
+        if result.reason:
+            own.append(f"{'':9}{result.reason}")
     header = f"{'claim':<7}  {'verdict':<12}  {'measured [95 %]':<30}  {'criterion':<15}  {'':<6}  {'conv.':<6}  number"
-    counts = Counter(record["verdict"] for record in judged)
-    return "\n".join([header, *lines, " · ".join(f"{count} {verdict}" for verdict, count in counts.items())])
+    counts = " · ".join(f"{count} {verdict}" for verdict, count in counted(judged).items())
+    return "\n".join([header, *lines, counts, *(["checks of the code:", *checks] if checks else [])])
 
 
-def _digest(cells: Mapping[str, Sequence[Path]], *told: Any) -> str:
-    """Hash of everything a report rests on: what the cells hold, how claims were judged, the code that draws."""
-    found = hashlib.sha256(json.dumps(exhibits.finite(told), sort_keys=True, default=str).encode())
+def _digest(cells: Mapping[str, Sequence[Path]], *shown: Any) -> str:
+    """Return a hash of everything a report rests on: cells, verdicts, the code that draws."""
+    found = hashlib.sha256(json.dumps(exhibits.finite(shown), sort_keys=True, default=str).encode())
     for cell in (cell for name in sorted(cells) for cell in cells[name]):
         for file in ("status.json", "summary.json", "provenance.json", "config.yaml"):
             found.update(f"{cell.parent.name}/{cell.name}/{file}".encode())
@@ -154,26 +184,26 @@ def folder_of(outputs: Path, title: str, profile: str, mark: str | None = None) 
     return outputs / "reports" / "-".join(filter(None, [title, profile if profile != "default" else None, mark]))
 
 
-def _shown_by(record: Mapping[str, Any], drawn: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _shown_by(result: ClaimResult, drawn: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The figures that are drawn from an experiment of a claim."""
-    names = set(record["experiment"].split(", "))
+    names = set(result.experiment.split(", "))
     return [figure for figure in drawn if not figure["note"] and names & set(figure["plot"].experiments)]
 
 
-def _claims_table(judged: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, Any]:
+def _claims_table(judged: Sequence[ClaimResult], folder: Path) -> dict[str, Any]:
     rows = [
-        {"id": record["id"], **part, **group}
-        for record in judged
-        for part in record["parts"]
-        for group in (part["groups"] or [{}])
+        {"id": result.id, **dict(number), **dict(group)}
+        for result in judged
+        for number in result.numbers
+        for group in (number.groups or [number])
     ]
     caption = (
         "Every number behind the verdicts, one line per group. Intervals: 95 %, bootstrap over seeds, each drawn in "
-        "all cells at once and stretched for few seeds; exact bounds (95 % each) for rates of the networks at hand, "
-        "and for shares of networks, where a seed counts once. The worst network is a fact about those at hand, with "
-        "the range over seeds of the worst of each: another seed is no worse with probability n/(n + 1) for n seeds."
+        "all cells at once and stretched for few seeds; exact bounds (95 % each) for rates, and for fractions of "
+        "networks, where a seed counts once. Worst-case values describe the networks that were run; parentheses give "
+        "the range over seeds. A new seed is at least as good with probability n/(n + 1) for n seeds."
     )
-    return exhibits.saved("T1", "All numbers", caption, pandas.DataFrame(rows, columns=PART_COLUMNS), folder)
+    return exhibits.saved("T1", "All numbers", caption, pandas.DataFrame(rows, columns=NUMBER_COLUMNS), folder)
 
 
 def _experiments(
@@ -203,10 +233,10 @@ def _provenance(cells: Iterable[Path]) -> list[tuple[str, str]]:
     facts = []
     for key, values in found.items():
         if len(values) == 1:
-            told = next(iter(values))
+            text = next(iter(values))
         elif "date" in key:
-            told = f"{min(values)} to {max(values)}"
+            text = f"{min(values)} to {max(values)}"
         else:
-            told = "; ".join(f"{value} ({count} cells)" for value, count in values.most_common(6))
-        facts.append((key.replace("_", " "), told))
+            text = "; ".join(f"{value} ({count} cells)" for value, count in values.most_common(6))
+        facts.append((key.replace("_", " "), text))
     return facts

@@ -71,7 +71,7 @@ def log_report(config: Config, folder: Path, title: str, judged: Sequence[Mappin
         for figure in sorted((folder / "figures").glob("*.png")):
             run.log({f"figures/{figure.stem}": wandb.Image(str(figure))})
         artifact = wandb.Artifact(folder.name, "report", metadata=about)
-        for name in ("report.html", "claims.json", "claims.csv", "ledger.json"):
+        for name in ("report.html", "claims.json", "claims.csv", "deviations.json"):
             # without skip_cache, a copy in the home directory
             artifact.add_file(str(folder / name), policy="immutable", skip_cache=True)
         run.log_artifact(artifact)

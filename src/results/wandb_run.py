@@ -132,7 +132,8 @@ def history_entry(rows: Sequence[Mapping[str, Any]], time_per_step: float | None
     entry = {"step": rows[0]["step"]}
     if time_per_step is not None:
         entry["flow_time"] = time_per_step * rows[0]["step"]
-    for prefix, statistic in {"": fmean, "min/": min, "max/": max}.items():
+    statistics: dict[str, Callable[[list[float]], float]] = {"": fmean, "min/": min, "max/": max}
+    for prefix, statistic in statistics.items():
         entry |= {f"{prefix}{name}": statistic(of_members) for name, of_members in values.items()}
     return entry | by_member
 

@@ -44,10 +44,10 @@ def check(config: Config) -> Arguments:
         if not isinstance(node, dict | None):
             raise ConfigError(path, node, "must be a mapping of options, {} for none")
         options = dict(node or {})
-        when = options.pop("at", "every")
+        when = options.pop("when", "every")
         if when not in ("every", "last"):
-            raise ConfigError(f"{path}.at", when, "must be one of every, last")
-        arguments[path] = schema.options(path, options, component("measurements", name), also=("at",))
+            raise ConfigError(f"{path}.when", when, "must be one of every, last")
+        arguments[path] = schema.options(path, options, component("measurements", name), also=("when",))
     _check_coordinates(config, arguments)
     return arguments
 
@@ -83,10 +83,11 @@ def assemble(config: Config) -> Parts:
     task = placed(build("data", config.seeds), config.device, config.dtype)
     model = build("model", task)
     objective, rule = build("objective", task, model), build("optimizer", task, model)
-    every, last = [], []
+    every: list[Measurement] = []
+    last: list[Measurement] = []
     for name, options in config.measurements.items():
         measure = component("measurements", name)(task, model, **arguments[f"measurements.{name}"])
-        (last if (options or {}).get("at") == "last" else every).append(measure)
+        (last if (options or {}).get("when") == "last" else every).append(measure)
     return Parts(task, model, objective, rule, stopping.build(task, model, **dict(config.stop)), every, last)
 
 
@@ -97,7 +98,7 @@ def start(config: Config, parts: Parts) -> loop.Progress:
 
 
 def placed(task: Task, device: str, dtype: str) -> Task:
-    """The task on a device in a precision; class indices stay integers."""
+    """Return the task on a device in a precision; class indices stay integers."""
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device", device, "no CUDA device here; use device=cpu or device=auto")
 
@@ -106,4 +107,5 @@ def placed(task: Task, device: str, dtype: str) -> Task:
             return value.to(device, getattr(torch, dtype) if value.is_floating_point() else None)
         return value
 
-    return Task(*map(place, task[:4]), {name: place(value) for name, value in task.facts.items()})
+    facts = {name: place(value) for name, value in task.facts.items()}
+    return Task(place(task.x), place(task.y), place(task.x_test), place(task.y_test), facts)

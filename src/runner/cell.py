@@ -74,16 +74,16 @@ def _train(
     objective = microbatching.within(
         config.memory_gb, parts.objective, begin.params, begin.rule_state, batches_of(begin.step)
     )
-    matched_log_risk = -math.inf if config.matched_loss is None else math.log(config.matched_loss)
+    matched_log_risk = -math.inf if config.compare_at_loss is None else math.log(config.compare_at_loss)
     epoch = batches.steps_of_epoch(parts.task, config.batch_size)
-    log_points = stopping.measured(config.steps, config.snapshots)
+    steps_to_measure = stopping.measured(config.steps, config.log_points)
     training = loop.train(begin, objective, parts.rule, batches_of, parts.stop, config.steps, matched_log_risk, epoch)
     with _progress_bar(cell.name, begin.step, config.steps) as bar:
         for progress in training:
             bar.update(progress.step - bar.n)
             over = loop.over(progress, config.steps)
             new = not (saved and progress.step == begin.step)  # the record of a resumed run has its first step
-            measured = new and not over and (progress.step in log_points or progress.step in progress.matched_at)
+            measured = new and not over and (progress.step in steps_to_measure or progress.step in progress.matched_at)
             due = over or time.monotonic() - saved_at >= config.checkpoint_every
             began = time.thread_time()
             if measured:
@@ -107,7 +107,7 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """Return one row per member: where it stands, how it ended, and every measured column; curves become lists.
 
-    The row of the step at which a member first reached the ``matched_loss`` is flagged ``matched``. Trained in
+    The row of the step at which a member first reached the ``compare_at_loss`` is flagged ``matched``. Trained in
     batches, ``epoch_risk`` is the mean of the batches' risks over the epoch that ends there, while weights moved.
     """
     in_epochs = config.batch_size is not None

@@ -136,9 +136,9 @@ def run(jobs: Sequence[Job], overrides: Sequence[str]) -> list[ConfigError]:
     if interrupted.is_set():
         raise KeyboardInterrupt
     failures = [job._return_value for job in ended if job.status is JobStatus.FAILED]
-    for error in failures:
-        if not isinstance(error, ConfigError | CellError):
-            raise error
+    for failure in failures:
+        if not isinstance(failure, ConfigError | CellError):
+            raise failure
     mistakes = [error for error in failures if isinstance(error, ConfigError)]
     for line in dict.fromkeys(map(str, mistakes)):
         say(line)

@@ -1,6 +1,6 @@
 """The algebra of the t-product (Kilmer & Martin, 2011) under any transform M; tensors are ``[..., c, D, d]``.
 
-Everything is done slice by slice in the transform domain, T̂ = M(T), and taken back.
+Operations act slice by slice in the transform domain, T̂ = M(T), and are followed by M⁻¹.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from src.tensors.transforms import Transform
 
 
 def t_product(a: Tensor, b: Tensor, m: Transform) -> Tensor:
-    """A *_M B ``[..., c, D, k]`` of A ``[..., c, D, d]`` and B ``[..., c, d, k]``."""
+    """Return A *_M B ``[..., c, D, k]`` of A ``[..., c, D, d]`` and B ``[..., c, d, k]``."""
     # A *_M B = M⁻¹(Â(:,:,i) B̂(:,:,i))
     return m.inverse(m.forward(a) @ m.forward(b))
 
 
 def t_transpose(a: Tensor, m: Transform) -> Tensor:
-    """Aᵀ ``[..., c, d, D]``: every slice of Â (conjugate) transposed, so that (A *_M B)ᵀ = Bᵀ *_M Aᵀ."""
+    """Return Aᵀ ``[..., c, d, D]``: every slice of Â (conjugate) transposed, so that (A *_M B)ᵀ = Bᵀ *_M Aᵀ."""
     return m.inverse(m.forward(a).mH)
 
 
 def t_identity(size: int, m: Transform, like: Tensor) -> Tensor:
-    """I ``[c, size, size]`` with every slice of Î the identity matrix; precision and device are those of ``like``."""
+    """Return I ``[c, size, size]`` with every slice of Î the identity matrix, in dtype and device of ``like``."""
     eye = torch.eye(size, dtype=like.dtype, device=like.device).repeat(len(m.multiplicity), 1, 1)
     return m.inverse(eye if m.real else torch.complex(eye, torch.zeros_like(eye)))
 
@@ -40,24 +40,24 @@ class TSVD(NamedTuple):
 
 
 def t_svd(a: Tensor, m: Transform) -> TSVD:
-    """The t-SVD of A ``[..., c, D, d]``: one SVD for each slice of Â."""
+    """Return the t-SVD of A ``[..., c, D, d]``: one SVD for each slice of Â."""
     u, s, vh = svd(m.forward(a))
     return TSVD(m.inverse(u), m.inverse(torch.diag_embed(s).to(u)), m.inverse(vh.mH))
 
 
 def t_truncate(a: Tensor, rank: int, m: Transform) -> Tensor:
-    """The nearest tensor of tubal rank ≤ ``rank`` in F-norm, when M is orthogonal up to scale."""
+    """Return the nearest tensor of tubal rank ≤ ``rank`` in F-norm, for M orthogonal up to scale."""
     return m.inverse(truncated(m.forward(a), rank))
 
 
 def truncated(hat: Tensor, rank: int) -> Tensor:
-    """Every slice of T̂ ``[..., slices, D, d]`` with its ``rank`` largest singular values only."""
+    """Truncate every slice of T̂ ``[..., slices, D, d]`` to its ``rank`` largest singular values."""
     u, s, vh = svd(hat)
     return (u[..., :rank] * s[..., None, :rank]) @ vh[..., :rank, :]
 
 
 def thresholded(hat: Tensor, threshold: float | Tensor) -> Tensor:
-    """Singular values of every slice lowered by ``threshold`` (broadcasts to ``[..., slices]``), at most to 0.
+    """Lower the singular values of every slice by ``threshold`` (broadcasts to ``[..., slices]``), at most to 0.
 
     With an orthogonal M this is the proximal step argmin_W ½‖W − Z‖_F² + threshold·‖W‖_* of the tubal nuclear norm.
     """
@@ -67,9 +67,9 @@ def thresholded(hat: Tensor, threshold: float | Tensor) -> Tensor:
 
 
 def largest_kept(hat: Tensor, count: int) -> Tensor:
-    """Only the ``count`` largest singular values of all slices together, ``[..., slices, D, d]``; ties add none."""
+    """Truncate T̂ ``[..., slices, D, d]`` to exactly the ``count`` largest singular values of all slices together."""
     u, s, vh = svd(hat)
     flat = s.flatten(-2)
-    largest, place = flat.topk(min(count, flat.shape[-1]))
-    kept = torch.zeros_like(flat).scatter(-1, place, largest).view_as(s)
+    largest, index = flat.topk(min(count, flat.shape[-1]))
+    kept = torch.zeros_like(flat).scatter(-1, index, largest).view_as(s)
     return (u * kept.unsqueeze(-2)) @ vh

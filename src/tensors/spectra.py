@@ -1,7 +1,7 @@
-"""Norms and ranks of a tensor, read off the slices of T̂ = M(T), ``[..., slices, D, d]``.
+"""Norms and ranks of a tensor, computed from the slices of T̂ = M(T), ``[..., slices, D, d]``.
 
-They are those of the block-diagonal matrix blkdiag(T̂(:,:,1..c)). With M orthogonal, its F-norm is that of T. The
-``multiplicity`` ``[slices]`` is the transform's. Results are ``[...]``.
+They are those of the block-diagonal matrix blkdiag(T̂(:,:,1..c)). With M orthogonal, its F-norm is that of T.
+``multiplicity [slices]`` is that of the transform. Results are ``[...]``.
 """
 
 from __future__ import annotations
@@ -11,65 +11,65 @@ from torch import Tensor
 
 
 def singular_values(hat: Tensor) -> Tensor:
-    """``[..., slices, min(D, d)]``, falling within a slice; differentiable. NaN where a slice is not finite."""
+    """Return ``[..., slices, min(D, d)]``, descending in a slice, NaN where a slice is not finite; differentiable."""
     finite, safe = _finite(hat)
     return torch.where(finite, torch.linalg.svdvals(safe), torch.nan)
 
 
 def svd(hat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """U, σ and Vᴴ of every slice, with σ as ``singular_values`` gives it: a member that diverged stops no other."""
+    """Return U, σ and Vᴴ of every slice; σ is NaN where a slice is not finite, as LAPACK would raise for the batch."""
     finite, safe = _finite(hat)
     u, sigma, vh = torch.linalg.svd(safe, full_matrices=False)
     return u, torch.where(finite, sigma, torch.nan), vh
 
 
 def _finite(hat: Tensor) -> tuple[Tensor, Tensor]:
-    """Which slices are finite, ``[..., 1]``, and the slices with 0 for the others, at which LAPACK would raise."""
+    """Return a mask ``[..., 1]`` of the finite slices, and the slices with 0 for the others."""
     finite = torch.isfinite(hat).all(-1).all(-1)[..., None]
     return finite, torch.where(finite[..., None], hat, 0)
 
 
 def energies(hat: Tensor, multiplicity: Tensor) -> Tensor:
-    """‖T̂(:,:,i)‖_F² of every slice, counted as often as it stands in the block-diagonal matrix: ``[..., slices]``."""
+    """Return ``multiplicity``·‖T̂(:,:,i)‖_F² of every slice, ``[..., slices]``."""
     squares = hat.real.square() + hat.imag.square() if hat.is_complex() else hat.square()
     return multiplicity.to(squares) * squares.sum((-2, -1))
 
 
 def frobenius(hat: Tensor, multiplicity: Tensor) -> Tensor:
-    """‖T̂‖_F."""
+    """Return ‖T̂‖_F."""
     return energies(hat, multiplicity).sum(-1).sqrt()
 
 
 def spectral(sigma: Tensor) -> Tensor:
-    """t-spectral norm: the largest singular value of any slice."""
+    """Return the t-spectral norm, the largest singular value of any slice."""
     return sigma.amax((-2, -1))
 
 
 def tubal_nuclear(sigma: Tensor, multiplicity: Tensor) -> Tensor:
-    """Tubal nuclear norm ‖T‖_* = Σᵢ ‖T̂(:,:,i)‖_*, without a factor 1/c. Its gradient is UᵢVᵢᵀ in every slice."""
+    """Return the tubal nuclear norm ‖T‖_* = Σᵢ ‖T̂(:,:,i)‖_*, without a factor 1/c. Its gradient is UᵢVᵢᵀ per slice."""
     return (multiplicity.to(sigma) * sigma.sum(-1)).sum(-1)
 
 
 def tubal_rank(sigma: Tensor, tolerance: float = 1e-3) -> Tensor:
-    """Tubal rank maxᵢ rank T̂(:,:,i); singular values up to ``tolerance``·‖T‖_sp, and rounding, count as 0."""
+    """Return the tubal rank maxᵢ rank T̂(:,:,i); singular values up to ``tolerance``·‖T‖_sp and rounding count as 0."""
     tolerance = max(tolerance, 64 * sigma.shape[-1] * torch.finfo(sigma.dtype).eps)
     rank = (sigma > tolerance * spectral(sigma)[..., None, None]).sum(-1).amax(-1)
     return torch.where(spectral(sigma).isnan(), torch.nan, rank.to(sigma))
 
 
 def stable_rank(sigma: Tensor, multiplicity: Tensor) -> Tensor:
-    """‖T̂‖_F²/‖T‖_sp², between 1 and Σᵢ rank T̂(:,:,i)."""
+    """Return the stable rank ‖T̂‖_F²/‖T‖_sp², between 1 and Σᵢ rank T̂(:,:,i)."""
     energy = multiplicity.to(sigma) * sigma.square().sum(-1)
     return energy.sum(-1) / spectral(sigma).square()
 
 
 def slice_stable_rank(sigma: Tensor, multiplicity: Tensor) -> Tensor:
-    """The mean over slices of ‖T̂(:,:,i)‖_F²/‖T̂(:,:,i)‖_sp², between 1 and min(D, d)."""
+    """Return the mean over slices of ‖T̂(:,:,i)‖_F²/‖T̂(:,:,i)‖_sp², between 1 and min(D, d)."""
     weight = multiplicity.to(sigma)
     return (weight * sigma.square().sum(-1) / sigma[..., 0].square()).sum(-1) / weight.sum()
 
 
 def top_slice_energy(sigma: Tensor, multiplicity: Tensor) -> Tensor:
-    """The largest share of ‖T̂‖_F² in one slice, 1/c when all are alike."""
+    """Return the largest fraction of ‖T̂‖_F² in one slice, 1/c when all are equal."""
     energy = sigma.square().sum(-1)
     return energy.amax(-1) / (multiplicity.to(sigma) * energy).sum(-1)

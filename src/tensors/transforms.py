@@ -1,8 +1,8 @@
 """Invertible linear transforms M along the tubes of a tensor: M = s·O.
 
-A D×d×c tensor is kept slices first, ``[..., c, D, d]``: its i-th frontal slice T(:,:,i) is ``T[..., i, :, :]``, so that
-M(T) mixes matrices and everything in the transform domain is a batch of matrices. O is orthogonal but for
-``authors``, the matrix of the released code.
+A D×d×c tensor is stored as ``[..., c, D, d]``: its i-th frontal slice T(:,:,i) is ``T[..., i, :, :]``, so that M(T)
+combines matrices and the transform domain is a batch of matrices. O is orthogonal except for ``authors``, the matrix of
+the released code.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ NAMES = get_args(Name)
 class Transform(NamedTuple):
     """``forward`` is M, ``[..., c, D, d] -> [..., slices, D, d]``, and ``inverse`` is M⁻¹.
 
-    ``multiplicity`` ``[slices]`` counts how often a slice stands in the block-diagonal matrix of M(T): once, but for
-    the DFT, which keeps one of every two conjugate slices. ``scale`` is s; ``orthogonal`` says whether M/s is (or
-    unitary), and then ‖M(T)‖ = s·‖T‖; ``real`` whether M(T) is.
+    ``multiplicity [slices]`` is how often a slice occurs in the block-diagonal matrix of M(T): once, except for the
+    DFT, which stores one of every two conjugate slices. ``scale`` is s; ``orthogonal`` is whether M/s is orthogonal or
+    unitary, so that ‖M(T)‖ = s·‖T‖; ``real`` is whether M(T) is real.
     """
 
     forward: Callable[[Tensor], Tensor]
@@ -37,10 +37,10 @@ class Transform(NamedTuple):
 
 
 def transform(name: Name, c: int, *, scale: float = 1.0, seed: int = 0) -> Transform:
-    """M = ``scale``·O for tubes of length c; ``seed`` draws the ``random`` O.
+    """Return M = ``scale``·O for tubes of length c; ``seed`` is that of the ``random`` O.
 
-    Tensors keep their precision and device. With ``dft`` and scale √c the t-product is the classical one, of
-    circulant matrices (Kilmer & Martin, 2011).
+    Tensors keep their dtype and device. With ``dft`` and scale √c the t-product is the original one of circulant
+    matrices (Kilmer & Martin, 2011).
     """
     if name == "dft":
         return _dft(c, scale)
@@ -57,7 +57,7 @@ def transform(name: Name, c: int, *, scale: float = 1.0, seed: int = 0) -> Trans
 
 
 def matrix(name: Name, c: int, seed: int = 0) -> Tensor:
-    """The matrix O ``[c, c]`` of a real transform, float64: M(T)ₖ = Σᵢ Oₖᵢ Tᵢ."""
+    """Return the matrix O ``[c, c]`` of a real transform, float64: M(T)ₖ = Σᵢ Oₖᵢ Tᵢ."""
     match name:
         case "identity":
             return torch.eye(c, dtype=torch.float64)
@@ -69,14 +69,14 @@ def matrix(name: Name, c: int, seed: int = 0) -> Tensor:
             return _haar(c)
         case "random":
             q, r = torch.linalg.qr(normal(seed, "transform", (c, c)))
-            return q * r.diagonal().sign()  # the sign makes the law the uniform one
+            return q * r.diagonal().sign()  # with these signs the law is uniform (Haar)
         case "authors":
             return _released(c)
     raise ValueError(f"no real transform {name!r}")
 
 
 def _dct(c: int) -> Tensor:
-    """DCT-II: Oₖᵢ = √(2/c)·cos(π(i + ½)k/c), the row k = 0 divided by √2."""
+    """Return the DCT-II: Oₖᵢ = √(2/c)·cos(π(i + ½)k/c), the row k = 0 divided by √2."""
     k, i = torch.meshgrid(*[torch.arange(c, dtype=torch.float64)] * 2, indexing="ij")
     rows = math.sqrt(2 / c) * torch.cos(math.pi * (i + 0.5) * k / c)
     rows[0] /= math.sqrt(2)
@@ -84,10 +84,10 @@ def _dct(c: int) -> Tensor:
 
 
 def _released(c: int) -> Tensor:
-    """The released code's matrix, applied to tubes from the right, as T·M and so here as Mᵀ.
+    """Return Mᵀ for the matrix M of the released code, which multiplies tubes from the right.
 
     Its row k = 0 is divided by √(c/2) and the others by 1, so it is not orthogonal: its singular values are √(c/2)
-    and √2, and the first entry of every tube is damped.
+    and √2.
     """
     rows = math.sqrt(c / 2) * _dct(c)
     rows[0] *= math.sqrt(2) * math.sqrt(2 / c)
@@ -95,37 +95,37 @@ def _released(c: int) -> Tensor:
 
 
 def _haar(c: int) -> Tensor:
-    """Haar wavelets: sums and differences of neighbours, the sums again; an odd one out is carried up."""
+    """Return the Haar wavelets: differences of neighbours, then recursively of their sums; an odd last one is kept."""
     if c == 1:
         return torch.eye(1, dtype=torch.float64)
-    pairs, left = divmod(c, 2)
-    sums = torch.zeros(pairs + left, c, dtype=torch.float64)
+    pairs, odd = divmod(c, 2)
+    sums = torch.zeros(pairs + odd, c, dtype=torch.float64)
     differences = torch.zeros(pairs, c, dtype=torch.float64)
-    at = torch.arange(pairs)
-    sums[at, 2 * at] = sums[at, 2 * at + 1] = differences[at, 2 * at] = math.sqrt(0.5)
-    differences[at, 2 * at + 1] = -math.sqrt(0.5)
-    if left:
+    pair = torch.arange(pairs)
+    sums[pair, 2 * pair] = sums[pair, 2 * pair + 1] = differences[pair, 2 * pair] = math.sqrt(0.5)
+    differences[pair, 2 * pair + 1] = -math.sqrt(0.5)
+    if odd:
         sums[-1, -1] = 1
-    return torch.cat([_haar(pairs + left) @ sums, differences])
+    return torch.cat([_haar(pairs + odd) @ sums, differences])
 
 
 def _along_tubes(m: Tensor) -> Callable[[Tensor], Tensor]:
-    """M as one matrix product for each leading index."""
-    placed: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+    """Return M as one matrix product for each leading index."""
+    cache: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     def apply(tensor: Tensor) -> Tensor:
         key = (tensor.dtype, tensor.device)
-        if key not in placed:
-            placed[key] = m.to(tensor)
+        if key not in cache:
+            cache[key] = m.to(tensor)
         flat = tensor.flatten(-2)
         # Expanded to the same number of axes: otherwise matmul may copy a transposed tensor.
-        return (placed[key].expand(*flat.shape[:-2], *m.shape) @ flat).unflatten(-1, tensor.shape[-2:])
+        return (cache[key].expand(*flat.shape[:-2], *m.shape) @ flat).unflatten(-1, tensor.shape[-2:])
 
     return apply
 
 
 def _dft(c: int, scale: float) -> Transform:
-    """The unitary DFT of real tensors: slices k and c − k are conjugate, one of them is kept."""
+    """Return the unitary DFT of real tensors: slices k and c − k are conjugate, and one of them is stored."""
     multiplicity = torch.full((c // 2 + 1,), 2.0, dtype=torch.float64)
     multiplicity[0] = 1
     if c % 2 == 0:

@@ -1,4 +1,4 @@
-"""A training ``Progress`` on disk, with the length of the record it belongs to."""
+"""Checkpoints: a training ``Progress`` and the length of ``metrics.jsonl`` at its step."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from src.training.loop import Progress
 
 
 def content(progress: Progress, record_bytes: int) -> memoryview:
-    """Return the bytes of a checkpoint. The caller writes them: torch hides what the disk says behind its own error."""
+    """Return the bytes of a checkpoint. The caller writes them, as ``torch.save`` hides the reason of an OSError."""
     file = io.BytesIO()
     torch.save({"progress": progress._asdict(), "record_bytes": record_bytes}, file)
     return file.getbuffer()
 
 
 def load(path: Path, device: torch.device) -> tuple[Progress, int] | None:
-    """The progress and the number of bytes of ``metrics.jsonl`` it goes with; None when there is no checkpoint.
+    """Return the progress and the number of bytes of ``metrics.jsonl`` at its step, or None without a checkpoint.
 
     Raises:
-        ConfigError: when the file is there but cannot be read, or is damaged.
+        ConfigError: for a file that cannot be read or is damaged.
     """
     try:
         saved = torch.load(path, map_location=device, weights_only=True)

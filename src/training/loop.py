@@ -1,7 +1,7 @@
-"""The one training loop of the suite.
+"""The only training loop of the suite.
 
-It holds no files and prints nothing: it yields its ``Progress`` after every step, and ``cell.py`` decides what to
-measure, to write and to save. All there is to resume a run is one ``Progress``.
+It writes and prints nothing: it yields its ``Progress`` after every step; ``cell.py`` measures, records and saves.
+One ``Progress`` is all that is needed to resume a run.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from src.types import Batch, Objective, Params, Snapshot, State, UpdateRule
 
 
 class Progress(NamedTuple):
-    """Everything that determines the rest of a run.
+    """State of training: all that determines the further steps.
 
     ``converged`` and ``diverged`` are ``[M]``; ``matched_at`` ``[M]`` is the first step at the loss at which runs are
-    compared, −1 before it. ``epoch_risk`` ``[M]`` is the mean over the epoch so far of each step's risk on its own
-    batch, at the weights it was taken from; not a number without batches.
+    compared, −1 before it. ``epoch_risk`` ``[M]`` is the running mean, over the steps of an epoch, of the risk on the
+    batch before the step; NaN without batches.
     """
 
     step: int
@@ -36,7 +36,7 @@ class Progress(NamedTuple):
 
     @property
     def ended(self) -> Tensor:
-        """``[M]``: members that train no more."""
+        """``[M]``: whether training of a member has ended."""
         return self.converged | self.diverged
 
 
@@ -45,13 +45,13 @@ Batches = Callable[[int], Batch]
 
 
 def start(params: Params, rule: UpdateRule, stop: StopRule) -> Progress:
-    """Step 0."""
+    """Return the progress at step 0."""
     members = len(next(iter(params.values())))
     device = next(iter(params.values())).device
     no = torch.zeros(members, dtype=torch.bool, device=device)
     never = torch.full((members,), -1, device=device)
-    none = torch.full((members,), torch.nan, dtype=torch.float64, device=device)
-    return Progress(0, params, rule.init(params), stop.init(members), no, no, matched_at=never, epoch_risk=none)
+    nan = torch.full((members,), torch.nan, dtype=torch.float64, device=device)
+    return Progress(0, params, rule.init(params), stop.init(members), no, no, matched_at=never, epoch_risk=nan)
 
 
 def train(
@@ -66,9 +66,9 @@ def train(
 ) -> Iterator[Progress]:
     """Yield ``progress`` itself, then the progress after every step until ``steps`` or until all members have ended.
 
-    A member that has ended stays where it is, so its numbers do not depend on its company. A member is matched at
-    the first step whose log-risk is at or below ``matched_log_risk``. An ``epoch`` is so many steps,
-    None when every step sees all examples: then there is no ``epoch_risk``.
+    A member that has ended keeps its parameters, so its numbers do not depend on the other members. ``matched_at`` is
+    the first step with a log-risk at or below ``matched_log_risk``. ``epoch`` is the number of steps of an epoch, None
+    without batches.
     """
     yield progress
     if over(progress, steps):
@@ -87,10 +87,10 @@ def train(
         log_risk, grad = objective(progress.params, batches(progress.step))
         newly = (progress.matched_at < 0) & (log_risk <= matched_log_risk)
         progress = progress._replace(matched_at=torch.where(newly, progress.step, progress.matched_at))
-        if progress.step % stop.every == 0 or progress.step == steps:
+        if progress.step % stop.check_every == 0 or progress.step == steps:
             view = snapshot(progress, objective, rule, batches)
             progress = progress._replace(diverged=progress.diverged | ~view.log_risk.isfinite())
-            if progress.step % stop.every == 0:  # not at the end: rules compare with their last asking
+            if progress.step % stop.check_every == 0:  # not at the last step: rules compare with the previous check
                 converged, stop_state = stop.update(view, progress.stop_state)
                 converged = progress.converged | converged & ~progress.diverged
                 progress = progress._replace(converged=converged, stop_state=stop_state)
@@ -98,18 +98,18 @@ def train(
 
 
 def _averaged(mean: Tensor, new: Tensor, count: int) -> Tensor:
-    """The mean of ``count`` numbers and a new one."""
+    """Return the mean of ``count`` numbers and a new one."""
     return mean + (new - mean) / (count + 1) if count else new
 
 
 def over(progress: Progress, steps: int) -> bool:
-    """Whether the budget is spent or every member has ended."""
+    """Return whether the step budget is exhausted or every member has ended."""
     return progress.step >= steps or bool(progress.ended.all())
 
 
 def snapshot(progress: Progress, objective: Objective, rule: UpdateRule, batches: Batches) -> Snapshot:
-    """What measurements see: the point the rule stands by, and the log-risk there."""
-    params = rule.settled(progress.params, progress.rule_state)
+    """Return the accepted parameters and their log-risk."""
+    params = rule.accepted_params(progress.params, progress.rule_state)
     log_risk, _ = objective(params, batches(progress.step))
     return Snapshot(progress.step, params, log_risk)
 

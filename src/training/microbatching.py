@@ -1,8 +1,7 @@
 """Microbatching over members. Memory use is estimated beforehand instead of catching out-of-memory errors.
 
-Members share no parameter, so a risk and its gradient may be taken for some of them at a time. The numbers are the same
-up to the order in which BLAS rounds; only the activations held at once are fewer. Parameters and the optimizer's state
-of all members are held always.
+Members share no parameter, so the risk and its gradient can be computed for a few of them at a time. Results agree up
+to rounding in BLAS. Only the activations need less memory; parameters and state of all members stay allocated.
 """
 
 from __future__ import annotations
@@ -18,26 +17,26 @@ from src.types import Batch, Objective, Params, ScaledGrad, State
 
 GB = 10**9
 TRANSIENT = 2.0
-"""What a backward pass holds over what the forward pass saved for it: every activation's gradient, for a while."""
+"""Memory of a forward and backward pass over that of the saved activations, as gradients of activations are needed."""
 
 
 def within(memory_gb: float | None, objective: Objective, params: Params, state: State, batch: Batch) -> Objective:
     """Return the objective, evaluated for as many members at a time as ``memory_gb`` allows.
 
-    None is what the device has free; on a CPU that is no bound.
+    None allows 90 % of the free memory of a GPU, and any amount on a CPU.
 
     Raises:
-        ConfigError: when not even one member at a time fits.
+        ConfigError: for a bound too small for one member.
     """
     bound = _bytes_allowed(memory_gb, batch.x.device)
     if bound is None:
         return objective
-    members, held, each = len(next(iter(params.values()))), _held(params, state), activations(objective, params, batch)
-    room = bound - held
-    if room < each:
-        needed = f"must be >= {(held + each) / GB:.3g}, for {members} members and the activations of one"
-        raise ConfigError("memory_gb", f"{bound / GB:.3g}", needed)
-    return microbatched(objective, int(room // each))
+    members, fixed = len(next(iter(params.values()))), _fixed_bytes(params, state)
+    per_member, available = activations(objective, params, batch), bound - fixed
+    if available < per_member:
+        allowed = f"must be >= {(fixed + per_member) / GB:.3g}, for {members} members and the activations of one"
+        raise ConfigError("memory_gb", f"{bound / GB:.3g}", allowed)
+    return microbatched(objective, int(available // per_member))
 
 
 def _bytes_allowed(memory_gb: float | None, device: torch.device) -> float | None:
@@ -46,15 +45,15 @@ def _bytes_allowed(memory_gb: float | None, device: torch.device) -> float | Non
     return None if memory_gb is None else memory_gb * GB
 
 
-def _held(params: Params, state: State) -> int:
-    """Bytes: an update makes a new copy of parameters and state before the old one goes, and there is one gradient."""
+def _fixed_bytes(params: Params, state: State) -> int:
+    """Return the bytes of old and new parameters and state, which coexist during an update, and of one gradient."""
     return 2 * _bytes(params) + 2 * _bytes(state) + _bytes(params)
 
 
 def activations(objective: Objective, params: Params, batch: Batch, examples: int = 8) -> float:
-    """Estimated bytes that one member's risk and gradient hold at once.
+    """Estimate the peak bytes of one member's risk and gradient.
 
-    What autograd saves of one member is counted on ``examples`` and on twice as many, and continued as a line.
+    Count the bytes that autograd saves on ``examples`` and on twice as many, and extrapolate linearly.
     """
     total = batch.y.shape[-1]
     if total <= 2 * examples:
@@ -64,19 +63,19 @@ def activations(objective: Objective, params: Params, batch: Batch, examples: in
 
 
 def _saved(objective: Objective, params: Params, batch: Batch, examples: int) -> int:
-    """Bytes that autograd saves of the first member on the first ``examples``."""
-    one, own = next(_split(params, batch, 1))
-    some = Batch(*(item.narrow(own.y.ndim - 1, 0, examples) for item in own))
+    """Return the bytes that autograd saves for the first member on the first ``examples``."""
+    first_params, first_batch = next(_split(params, batch, 1))
+    small_batch = Batch(*(item.narrow(first_batch.y.ndim - 1, 0, examples) for item in first_batch))
     saved: dict[int, int] = {}
 
-    def note(tensor: Tensor) -> Tensor:
+    def count(tensor: Tensor) -> Tensor:
         saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        objective(one, some)
-    there = {tensor.untyped_storage().data_ptr() for tensor in (*params.values(), *batch)}
-    return sum(size for where, size in saved.items() if where not in there)
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        objective(first_params, small_batch)
+    inputs = {tensor.untyped_storage().data_ptr() for tensor in (*params.values(), *batch)}
+    return sum(size for address, size in saved.items() if address not in inputs)
 
 
 def microbatched(objective: Objective, size: int) -> Objective:
@@ -93,15 +92,15 @@ def microbatched(objective: Objective, size: int) -> Objective:
 
 
 def _split(params: Params, batch: Batch, size: int) -> Iterator[tuple[Params, Batch]]:
-    """Parameters and examples of ``size`` members after the other; examples that all share stay whole."""
+    """Yield parameters and batch of ``size`` members at a time; shared examples are not split."""
     for start in range(0, len(next(iter(params.values()))), size):
-        some = slice(start, start + size)
-        own = batch if batch.y.ndim == 1 else Batch(batch.x[some], batch.y[some])
-        yield {name: leaf[some] for name, leaf in params.items()}, own
+        members = slice(start, start + size)
+        examples = batch if batch.y.ndim == 1 else Batch(batch.x[members], batch.y[members])
+        yield {name: leaf[members] for name, leaf in params.items()}, examples
 
 
 def _bytes(tree: Any) -> int:
-    """Of all tensors of a tree."""
+    """Return the bytes of all tensors of a tree."""
     if isinstance(tree, Tensor):
         return tree.nbytes
     parts = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, tuple | list) else ()

@@ -1,4 +1,4 @@
-"""The risks, as their logarithm: log L and ∇ log L never underflow, where L and ∇L are exactly zero long before.
+"""The logarithms of risks: log L and ∇ log L do not underflow at losses where L and ∇L are exactly zero.
 
 An objective maps ``(params, batch)`` to ``(log_risk [M], ScaledGrad)`` with ∇L = e^{log L}·∇ log L. The risk is the
 mean over the batch. q_i = y_i N(x_i; θ) is the margin of example i, ``[M, N]``.
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy, softplus
 
-from src.attacks.fgsm import fgsm
+from src.attacks.bim import bim
 from src.constraints import Count, NonNegative, Positive, Share
 from src.errors import ConfigError
 from src.tensors import spectra
@@ -29,27 +29,27 @@ LogLosses = Callable[[Forward, Params, Batch], Tensor]
 
 
 def log_logistic_loss(q: Tensor) -> Tensor:
-    """log log(1 + e^{−q}), finite for every q: beyond q = 30 it is −q to the last digit of float64."""
+    """Return log log(1 + e^{−q}), finite for every q: beyond q = 30 it is −q to the last digit of float64."""
     return _log_logistic(q)[0]
 
 
 def log_logistic_and_slope(q: Tensor) -> tuple[Tensor, Tensor]:
-    """log ℓ and its derivative −σ(−q)/ℓ for ℓ = log(1 + e^{−q}), where σ(−q) = 1 − e^{−ℓ}."""
+    """Return log ℓ and its derivative −σ(−q)/ℓ for ℓ = log(1 + e^{−q}), where σ(−q) = 1 − e^{−ℓ}."""
     log_loss, loss = _log_logistic(q)
     return log_loss, torch.expm1(-loss).div_(loss)
 
 
 def _log_logistic(q: Tensor) -> tuple[Tensor, Tensor]:
-    """log ℓ, and ℓ itself up to q = 30."""
+    """Return log ℓ, and ℓ itself at min(q, 30)."""
     loss = softplus(-q.clamp(max=_EXACT_TAIL))
     return torch.where(q > _EXACT_TAIL, -q, loss.log()), loss
 
 
 def log_saturating_loss(outputs: Tensor, y: Tensor) -> Tensor:
-    """The logistic loss of a sigmoid rounded to single precision, as the released code of Wang et al. (2023) has it.
+    """Return the log of the loss in the released code of Wang et al. (2023), of a sigmoid in single precision.
 
     Beyond an output of about 17 the sigmoid is exactly 1: the loss is 0 for y = 1 and 100 for y = −1, and both
-    gradients are exactly 0. A loss of 0 becomes the smallest positive number.
+    gradients are exactly 0. A loss of 0 is replaced by the smallest positive number.
     """
     sigmoid = torch.sigmoid(outputs.float())
     loss = binary_cross_entropy(sigmoid, ((y.float() + 1) / 2).expand_as(sigmoid), reduction="none")
@@ -57,12 +57,12 @@ def log_saturating_loss(outputs: Tensor, y: Tensor) -> Tensor:
 
 
 def exponential(task: Task, model: Model) -> Objective:
-    """L = (1/N) Σ e^{−q_i}; −∇ log L = Σ p_i y_i ∇N(x_i) with p = softmax(−q)."""
+    """Build L = (1/N) Σ e^{−q_i}; −∇ log L = Σ p_i y_i ∇N(x_i) with p = softmax(−q)."""
     return _risk_of_margins(model, lambda q: (-q, -1.0))
 
 
 def logistic(task: Task, model: Model) -> Objective:
-    """L = (1/N) Σ log(1 + e^{−q_i})."""
+    """Build L = (1/N) Σ log(1 + e^{−q_i})."""
     return _risk_of_margins(model, log_logistic_and_slope)
 
 
@@ -79,19 +79,19 @@ def adversarial(
     saturating: bool = False,
     tubal_nuclear: NonNegative = 0.0,
 ) -> Objective:
-    """L = (1/N) Σ [ℓ(y_i N(x_i')) + clean·ℓ(y_i N(x_i))] + λ Σ_l ‖M(W^l)‖_*, logistic ℓ, at attacked inputs x'.
+    """Build L = (1/N) Σ [ℓ(y_i N(x_i')) + clean·ℓ(y_i N(x_i))] + λ Σ_l ‖M(W^l)‖_*, logistic ℓ, at attacked inputs x'.
 
     Args:
         task: its inputs must lie in the box.
-        model: any network; a ``TensorNetwork`` for a penalty.
+        model: any network; a ``TensorNetwork`` for λ > 0.
         eps: radius of the ball of attacks.
-        norm: of the ball.
-        steps: of the attack, from x: one of length ε is FGSM.
-        step: their length, in units of eps.
+        norm: norm of the ball.
+        steps: steps of the attack from x; one step of length ε is FGSM, several are BIM.
+        step: length of a step in units of eps.
         box: lowest and highest value of an input, or null.
         clean: weight of the clean risk; the released code of experiment A.1 has 1.
-        saturating: the released code's loss, a sigmoid rounded to single precision, in training and attack.
-        tubal_nuclear: λ, the weight of the layers' tubal nuclear norms, of which a subgradient is taken.
+        saturating: use the loss of the released code (``log_saturating_loss``) in training and attack.
+        tubal_nuclear: λ, the weight of the tubal nuclear norms of the layers.
     """
     box = _checked_box(task, box)
 
@@ -103,10 +103,10 @@ def adversarial(
 
         def attacked_outputs(params: Params, inputs: Tensor) -> Tensor:
             outputs = forward(params, inputs)
-            # y·(−y·loss) = −loss: an attack that sees the saturating loss loses its gradient where that does.
+            # The attack lowers y·(−y·loss) = −loss. Its gradient vanishes where the loss saturates.
             return -y * log_saturating_loss(outputs, y).exp() if saturating else outputs
 
-        attacked = fgsm(attacked_outputs, _detached(params), x, y, eps, norm=norm, steps=steps, step=step, box=box)
+        attacked = bim(attacked_outputs, _detached(params), x, y, eps, norm=norm, steps=steps, step=step, box=box)
         losses = log_loss(forward(params, attacked), y)
         if clean > 0:
             losses = torch.logaddexp(losses, math.log(clean) + log_loss(forward(params, x), y))
@@ -126,22 +126,22 @@ def trades(
     box: list[float] | None = [0.0, 1.0],  # noqa: B006 (read only)
     beta: Positive = 6.0,
 ) -> Objective:
-    """L = (1/N) Σ ℓ(y_i N(x_i)) + β·KL(p(x_i) ‖ p(x_i')), p the sigmoid (Zhang et al., 2019, for two classes).
+    """Build L = (1/N) Σ ℓ(y_i N(x_i)) + β·KL(p(x_i) ‖ p(x_i')), p the sigmoid (Zhang et al., 2019, for two classes).
 
-    The attack moves the output across 0, away from what the network says at x; that raises the divergence too, whose
-    gradient is zero at x. ``eps`` … ``box`` are those of ``adversarial``.
+    The gradient of the divergence is zero at x, so the attack is on the margin of the predicted label; that raises the
+    divergence too. ``eps`` … ``box`` are those of ``adversarial``.
     """
     box = _checked_box(task, box)
 
     def log_losses(forward: Forward, params: Params, batch: Batch) -> Tensor:
         x, y = _of_members(params, batch)
         outputs = forward(params, x)
-        said = torch.where(outputs.detach() < 0, -1.0, 1.0).to(y)
+        predicted = torch.where(outputs.detach() < 0, -1.0, 1.0).to(y)
         attacked = forward(
-            params, fgsm(forward, _detached(params), x, said, eps, norm=norm, steps=steps, step=step, box=box)
+            params, bim(forward, _detached(params), x, predicted, eps, norm=norm, steps=steps, step=step, box=box)
         )
-        # KL(p ‖ p') = A(−q') − A(−q) − A'(−q)(q − q') with A = softplus; exchanging the classes changes nothing
-        q, q_attacked = said * outputs, said * attacked
+        # KL(p ‖ p') = A(−q') − A(−q) − A'(−q)(q − q') with A = softplus, for either label
+        q, q_attacked = predicted * outputs, predicted * attacked
         divergence = softplus(-q_attacked) - softplus(-q) - torch.sigmoid(-q) * (q - q_attacked)
         log_divergence = divergence.clamp(min=torch.finfo(q.dtype).tiny).log()
         return torch.logaddexp(log_logistic_loss(y * outputs), math.log(beta) + log_divergence)
@@ -150,9 +150,9 @@ def trades(
 
 
 def _risk_of_margins(model: Model, log_loss_and_slope: Callable[[Tensor], tuple[Tensor, Tensor | float]]) -> Objective:
-    """The risk of a loss of the margins alone: ∂ log L/∂q_i = p_i ∂ log ℓ(q_i)/∂q_i, with p_i = ℓ(q_i)/Σ ℓ(q_j).
+    """Build the risk of a loss of margins: ∂ log L/∂q_i = p_i ∂ log ℓ(q_i)/∂q_i, with p_i = ℓ(q_i)/Σ ℓ(q_j).
 
-    ``_mean_risk`` gives the same and costs small networks more: here autograd sees the network alone.
+    ``_mean_risk`` gives the same result and is slower on small networks; here autograd differentiates q only.
     """
 
     def objective(params: Params, batch: Batch) -> tuple[Tensor, ScaledGrad]:
@@ -173,7 +173,7 @@ def _risk_of_margins(model: Model, log_loss_and_slope: Callable[[Tensor], tuple[
 def _mean_risk(model: Model, log_losses: LogLosses, tubal_nuclear: float = 0.0) -> Objective:
     network = model if isinstance(model, TensorNetwork) else None
     if tubal_nuclear > 0 and network is None:
-        raise ConfigError("objective.tubal_nuclear", tubal_nuclear, "needs a network of tensors: model=tnn")
+        raise ConfigError("objective.tubal_nuclear", tubal_nuclear, "needs t-layers: model=tnn")
 
     def objective(params: Params, batch: Batch) -> tuple[Tensor, ScaledGrad]:
         leaves = {name: leaf.detach().requires_grad_() for name, leaf in params.items()}
@@ -183,7 +183,7 @@ def _mean_risk(model: Model, log_losses: LogLosses, tubal_nuclear: float = 0.0) 
             log_risk = losses.logsumexp(-1) - math.log(losses.shape[-1])
             if network and tubal_nuclear > 0:
                 log_risk = torch.logaddexp(log_risk, (tubal_nuclear * tubal_nuclear_norm(network, hat)).log())
-            # The members share no parameter: the gradient of the sum is every member's own gradient.
+            # The members share no parameter: the gradient of the sum has every member's own gradient.
             grads = torch.autograd.grad(log_risk.sum(), tuple(leaves.values()))
         log_risk = log_risk.detach()
         return log_risk, ScaledGrad(dict(zip(leaves, grads, strict=True)), log_scale=log_risk)
@@ -192,14 +192,14 @@ def _mean_risk(model: Model, log_losses: LogLosses, tubal_nuclear: float = 0.0) 
 
 
 def tubal_nuclear_norm(network: TensorNetwork, hat: Params) -> Tensor:
-    """Σ_l ‖M(W^l)‖_* over the t-layers, ``[M]``, of parameters in the transform domain: s·‖Ŵ‖_* with M = s·O."""
+    """Return Σ_l ‖M(W^l)‖_* ``[M]`` over the t-layers of parameters in the transform domain: s·‖Ŵ‖_* with M = s·O."""
     multiplicity, layers = network.transform.multiplicity, network.layers(hat).values()
     norms = (spectra.tubal_nuclear(spectra.singular_values(w), multiplicity) for w in layers)
     return network.scale * sum(norms)  # type: ignore[return-value]
 
 
 def _of_members(params: Params, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Inputs ``[M, N, ...]`` and labels ``[M, N]``: an attack is on one member."""
+    """Return inputs ``[M, N, ...]`` and labels ``[M, N]``, as the attacked inputs of the members differ."""
     members = len(next(iter(params.values())))
     if batch.y.ndim == 2:
         return batch.x, batch.y
@@ -207,7 +207,7 @@ def _of_members(params: Params, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def _detached(params: Params) -> Params:
-    """For an attack, which asks for no gradient of the parameters."""
+    """Detach the parameters: an attack needs gradients in the inputs only."""
     return {name: leaf.detach() for name, leaf in params.items()}
 
 
@@ -215,7 +215,7 @@ def _checked_box(task: Task, box: list[float] | None) -> list[float] | None:
     if box is None:
         return None
     if len(box) != 2 or not box[0] < box[1]:
-        raise ConfigError("objective.box", box, "must be a lower and a higher number, or null")
+        raise ConfigError("objective.box", box, "must be two numbers, the lower one first, or null")
     if task.x.min() < box[0] or task.x.max() > box[1]:
-        raise ConfigError("objective.box", box, f"must hold all inputs, {task.x.min():g} to {task.x.max():g}")
+        raise ConfigError("objective.box", box, f"must contain all inputs, {task.x.min():g} to {task.x.max():g}")
     return box

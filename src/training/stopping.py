@@ -1,4 +1,4 @@
-"""When a member has converged, never a step count: that only says that the budget is spent. And when to measure."""
+"""Convergence criteria of members, and the steps at which to measure. Running out of steps is not convergence."""
 
 from __future__ import annotations
 
@@ -13,39 +13,45 @@ from src.types import Model, Snapshot, State, Task
 
 
 class StopRule(NamedTuple):
-    """Asked every ``every`` steps. ``update(snapshot, state) -> (converged [M], state)``; state is a plain tree."""
+    """Criterion checked every ``every`` steps: ``update(snapshot, state) -> (converged [M], state)``, a plain tree."""
 
     init: Callable[[int], State]
     update: Callable[[Snapshot, State], tuple[Tensor, State]]
-    every: int
+    check_every: int
 
 
 def build(
-    task: Task, model: Model, *, slackness: float | None, flatness: float | None, log_risk: float | None, every: int
+    task: Task,
+    model: Model,
+    *,
+    slackness: float | None,
+    flatness: float | None,
+    log_risk: float | None,
+    check_every: int,
 ) -> StopRule:
-    """A member has converged when every criterion that is not None holds.
+    """Build a rule by which a member has converged when every criterion that is not None holds.
 
     Args:
-        task: the training set on which margins are taken.
+        task: its training set is that of the margins.
         model: homogeneous of degree L.
-        slackness: bound on Σ p_i (q_i/q_min − 1) with p = softmax(−q), the complementary slackness of the
-            multipliers gradient flow itself uses.
-        flatness: bound on the relative rise of the smoothed margin −log Σ e^{−q} / ‖θ‖^L since the last asking.
-        log_risk: the log of the risk must be at or below it.
-        every: steps between two askings.
+        slackness: bound on Σ p_i (q_i/q_min − 1), the complementary slackness of the multipliers p = softmax(−q) of
+            gradient flow.
+        flatness: bound on the relative rise of the smoothed margin −log Σ e^{−q} / ‖θ‖^L since the previous check.
+        log_risk: upper bound on the log of the risk.
+        check_every: steps between checks.
     """
 
-    asked = any(criterion is not None for criterion in (slackness, flatness, log_risk))
-    reads_margins = slackness is not None or flatness is not None  # of all training examples, so not for nothing
+    any_criterion = any(criterion is not None for criterion in (slackness, flatness, log_risk))
+    needs_margins = slackness is not None or flatness is not None  # costly: one pass over the training set
 
     def init(members: int) -> State:
         return {"smoothed_margin": torch.full((members,), -torch.inf, dtype=task.x.dtype, device=task.x.device)}
 
     def update(snapshot: Snapshot, state: State) -> tuple[Tensor, State]:
-        converged = torch.full_like(snapshot.log_risk, asked, dtype=torch.bool)
+        converged = torch.full_like(snapshot.log_risk, any_criterion, dtype=torch.bool)
         if log_risk is not None:
             converged &= snapshot.log_risk <= log_risk
-        if not reads_margins:
+        if not needs_margins:
             return converged, state
         q = task.y * model.apply(snapshot.params, task.x)
         q_min = q.min(-1).values
@@ -60,22 +66,22 @@ def build(
             converged &= (before > 0) & (smoothed <= (1 + flatness) * before)
         return converged, {"smoothed_margin": smoothed}
 
-    return StopRule(init, update, every)
+    return StopRule(init, update, check_every)
 
 
-def measured(steps: int, snapshots: int | Sequence[float]) -> set[int]:
-    """The steps to measure at: so many ``log_spaced`` ones, or those at the shares of the budget that are listed.
+def measured(steps: int, log_points: int | Sequence[float]) -> set[int]:
+    """Return the steps to measure at: a number of ``log_spaced`` ones, or those at listed fractions of the budget.
 
     >>> sorted(measured(2000, [0, 0.2105, 0.5]))
     [0, 421, 1000]
     """
-    if isinstance(snapshots, int):
-        return log_spaced(steps, snapshots)
-    return {round(share * steps) for share in snapshots}
+    if isinstance(log_points, int):
+        return log_spaced(steps, log_points)
+    return {round(share * steps) for share in log_points}
 
 
 def log_spaced(steps: int, count: int) -> set[int]:
-    """About ``count`` steps in [0, steps], denser at the start: 0, ``steps`` and whole powers between; 1 is the last.
+    """Return about ``count`` log-spaced steps in [0, steps] with both ends; a ``count`` of 1 gives the last step.
 
     >>> sorted(log_spaced(1000, 5))
     [0, 1, 6, 32, 178, 1000]

@@ -11,10 +11,10 @@ FAMILIES = ("general", "parallel", "opposite", "thin", "duplicated")
 
 
 def nearest_by_adding_the_worst(normals, offsets):
-    """Nearest points of the half-spaces ``normals [B, n, s]``, ``offsets [B, n]``, added until none is violated.
+    """Add the half-spaces ``normals [B, n, s]``, ``offsets [B, n]``, the most violated first, until none is violated.
 
     Returns:
-        δ ``[B, s]``, and ``[B]`` each: proved to be the nearest, proved that there is none.
+        δ ``[B, s]``, and two masks ``[B]``: proved optimal, proved empty.
     """
     length = normals.norm(dim=-1)
     active = no_constraints(normals[:, 0], normals.shape[-1] + 1)
@@ -31,16 +31,16 @@ def nearest_by_adding_the_worst(normals, offsets):
             break
         normal, offset = normals[rows, which[rows]], offsets[rows, which[rows]]
         farthest = torch.maximum(delta[rows].norm(dim=-1), offset / normal.norm(dim=-1))
-        part, found = add_constraint(active.rows(rows), normal, offset)
+        part, possible = add_constraint(active.rows(rows), normal, offset)
         for whole, leaf in zip(active, part, strict=True):
             whole[rows] = leaf
-        empty[rows] = ~found & (part.bound > REACH * farthest)
-        done[rows] = ~found
+        empty[rows] = ~possible & (part.bound > REACH * farthest)
+        done[rows] = ~possible
     return active.nearest, optimal, empty
 
 
 def draw_half_spaces(family, seed, scale):
-    """``(normals [n, s], offsets [n])`` of one kind, the first of which does not hold the origin."""
+    """Draw ``(normals [n, s], offsets [n])`` of a family; the first half-space does not contain the origin."""
     draw = np.random.default_rng(seed)
     dimension, count = draw.integers(2, 6), draw.integers(2, 12)
     normals, offsets = draw.standard_normal((count, dimension)), draw.standard_normal(count) + 0.3
@@ -60,12 +60,12 @@ def draw_half_spaces(family, seed, scale):
 
 
 def distances(normals, offsets):
-    """Of the borders from the origin, negative where a half-space holds it."""
+    """Return signed distances of the boundaries from the origin, negative for half-spaces that contain it."""
     return offsets / np.linalg.norm(normals, axis=1)
 
 
 def by_a_conic_solver(normals, offsets):
-    """Its status and the distance of the nearest point from the origin."""
+    """Return the status of the solver and the distance of the nearest point from the origin."""
     h = distances(normals, offsets)
     delta = cp.Variable(normals.shape[1])
     inside = (normals / np.linalg.norm(normals, axis=1)[:, None]) @ delta + h / h.max() <= 0
@@ -103,8 +103,8 @@ def test_nearest_points_agree_with_a_conic_solver_and_proofs_with_both(family, s
         assert distance > REACH * farthest
 
 
-def test_the_fast_solver_proves_nearly_all_of_its_answers():
-    """Else the trusted one, which takes one intersection at a time, would do its work."""
+def test_the_fast_solver_proves_nearly_all_solutions():
+    """Otherwise most problems would need the robust solver, which solves one at a time."""
     draw = torch.Generator().manual_seed(0)
     normals = torch.randn(200, 9, 5, generator=draw, dtype=torch.float64)
     offsets = torch.rand(200, 9, generator=draw, dtype=torch.float64) + 0.1
@@ -113,8 +113,8 @@ def test_the_fast_solver_proves_nearly_all_of_its_answers():
 
 
 @pytest.mark.parametrize("gap", [1e-2, 1e-4, 1e-6])
-def test_a_slab_of_little_width_is_told_from_an_empty_one(gap):
-    """g·δ between −1 − gap and −1, and between −1 + gap and −1, for g in any direction."""
+def test_a_thin_slab_and_an_empty_one_are_distinguished(gap):
+    """The slab −1 − gap ≤ g·δ ≤ −1 is not empty, −1 + gap ≤ g·δ ≤ −1 is, for g in any direction."""
     for turn in range(20):
         g = torch.nn.functional.normalize(
             torch.randn(4, generator=torch.Generator().manual_seed(turn), dtype=torch.float64), dim=0
@@ -124,8 +124,8 @@ def test_a_slab_of_little_width_is_told_from_an_empty_one(gap):
         assert nearest_point(normals, np.array([1.0, -1 + gap])) is None
 
 
-def test_the_tip_of_a_cone_is_found_out_to_the_reach_and_not_beyond_all_bounds():
-    """Half-planes that meet under an angle a have their tip at 1/sin a: in reach or out of it, never nonsense."""
+def test_the_tip_of_a_cone_is_found_up_to_the_reach():
+    """Half-planes that meet at an angle a have their tip at a distance of 1/sin a."""
     for angle in (1e-1, 1e-3, 1e-5):
         normals = np.array([[np.cos(angle), np.sin(angle)], [-np.cos(angle), np.sin(angle)]])
         tip = nearest_point(normals, np.ones(2))
@@ -134,18 +134,18 @@ def test_the_tip_of_a_cone_is_found_out_to_the_reach_and_not_beyond_all_bounds()
 
 
 @pytest.mark.parametrize("leaf", ["zero", "nan", "inf"])
-def test_a_normal_that_is_zero_or_not_finite_leaves_no_point(leaf):
+def test_no_point_with_a_normal_that_is_zero_or_not_finite(leaf):
     normals = np.array([[1.0, 0.0], [0.0 if leaf == "zero" else float(leaf), 0.0]])
     assert nearest_point(normals, np.ones(2)) is None
-    _, found = add_constraint(no_constraints(torch.zeros(1, 2), 3), torch.tensor(normals[1:]).float(), torch.ones(1))
-    assert not found.any()
+    _, solved = add_constraint(no_constraints(torch.zeros(1, 2), 3), torch.tensor(normals[1:]).float(), torch.ones(1))
+    assert not solved.any()
 
 
-def test_a_parallel_constraint_further_out_takes_over():
+def test_a_farther_parallel_constraint_replaces_the_active_one():
     normal = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
     active, _ = add_constraint(no_constraints(normal, 3), normal, torch.tensor([1.0], dtype=torch.float64))
-    active, found = add_constraint(active, 2 * normal, torch.tensor([4.0], dtype=torch.float64))
-    assert found.all()
+    active, solved = add_constraint(active, 2 * normal, torch.tensor([4.0], dtype=torch.float64))
+    assert solved.all()
     torch.testing.assert_close(active.nearest, -2 * normal)
-    active, found = add_constraint(active, -normal, torch.tensor([1.0], dtype=torch.float64))
-    assert not found.any() and (active.bound > REACH).all()
+    active, solved = add_constraint(active, -normal, torch.tensor([1.0], dtype=torch.float64))
+    assert not solved.any() and (active.bound > REACH).all()

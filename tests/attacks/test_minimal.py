@@ -13,21 +13,21 @@ def random_starts(count, r, seed=5):
 
 
 def between_means(task):
-    """From every mean to every other one, as directions for points at the means."""
+    """Return the directions from every mean to every other one."""
     means = task.facts["means"]
     return means[:, None] - means[:, :, None]
 
 
-def turned(r, seed):
-    """A rotation of R^r, which changes how every product is rounded and nothing else; none for seed 0."""
+def rotation(r, seed):
+    """Draw a rotation of R^r, which changes results by rounding only; the identity for seed 0."""
     draw = random_starts(r, r, seed)[0, 0]
     return torch.linalg.qr(draw).Q if seed else torch.eye(r, dtype=torch.float64)
 
 
 # Network 8 has flips only at the tip of a thin cone, 54 to 57 away; so has network 106, at 1 to 3.
 @pytest.mark.parametrize(("width", "seed"), [(4, 4), (6, 6), (8, 8), (6, 104), (6, 106)])
-def test_finds_the_truth_of_small_networks(width, seed):
-    """Never below the smallest flip that exists, every flip there is, and on nearly all points exactly the smallest."""
+def test_finds_the_smallest_flips_of_small_networks(width, seed):
+    """Every flip is attack, none is below the true smallest one, and nearly all are equal to it."""
     members, points = 3, 8
     params = random_network(members, width, 3, seed=seed)
     x = torch.randn(members, points, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -38,14 +38,14 @@ def test_finds_the_truth_of_small_networks(width, seed):
     ], dtype=torch.float64)  # fmt: skip
     exists = (y != 0) & truth.isfinite()
     assert exists.sum() > 10
-    for turn in (turned(3, attempt) for attempt in range(6)):
+    for turn in (rotation(3, attempt) for attempt in range(6)):
         rotated = {**params, "w": params["w"] @ turn}
-        found = minimal_attack(rotated, x @ turn, y, random_starts(20, 3) @ turn, keep=20)
-        ratio = (found.radius / truth)[exists]
+        attack = minimal_attack(rotated, x @ turn, y, random_starts(20, 3) @ turn, keep=20)
+        ratio = (attack.radius / truth)[exists]
         assert ratio.isfinite().all()
         assert (ratio > 1 - 1e-7).all()
         assert (ratio < 1 + 1e-6).float().mean() >= 0.95
-        assert found.radius[(y != 0) & truth.isinf()].isinf().all()
+        assert attack.radius[(y != 0) & truth.isinf()].isinf().all()
 
 
 @pytest.mark.parametrize("noise", [1e-16, 1e-14, 1e-12])
@@ -67,7 +67,7 @@ def test_noise_of_the_size_of_rounding_changes_no_radius(noise):
 
 @pytest.mark.parametrize("scale", [1e-60, 1e-20, 1e20, 1e60])
 def test_no_scale_changes_which_flips_are_found(scale):
-    """Of the output, which has no meaning, of the hidden neurons, and of the inputs, in units of which a radius is."""
+    """Scales of the output, of the hidden neurons, and of the inputs, which are the unit of a radius."""
     params = random_network(3, 8, 3, seed=8)
     x = torch.randn(3, 8, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     y, starts = outputs(params, x).sign(), random_starts(20, 3)
@@ -83,28 +83,28 @@ def test_no_scale_changes_which_flips_are_found(scale):
 
 
 @pytest.mark.parametrize("failing", ["not found", "wrong"])
-def test_what_the_fast_solver_cannot_prove_the_trusted_one_finds(monkeypatch, failing):
-    """As if rounding always misled the fast solver."""
+def test_the_robust_solver_replaces_solutions_without_a_proof(monkeypatch, failing):
+    """The fast solver is patched to fail, as by rounding."""
     params = random_network(2, 8, 3, seed=6)
     x = torch.randn(2, 8, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     y = outputs(params, x).sign()
     base = minimal_attack(params, x, y, random_starts(10, 3))
 
-    def misled(active, normal, offset):
-        active, found = add_constraint(active, normal, offset)
+    def failing_solver(active, normal, offset):
+        active, solved = add_constraint(active, normal, offset)
         if failing == "not found":
-            return active._replace(multiplier=torch.zeros_like(active.multiplier)), torch.zeros_like(found)
-        return active._replace(multiplier=1.01 * active.multiplier), found
+            return active._replace(multiplier=torch.zeros_like(active.multiplier)), torch.zeros_like(solved)
+        return active._replace(multiplier=1.01 * active.multiplier), solved
 
-    monkeypatch.setattr(minimal, "add_constraint", misled)
+    monkeypatch.setattr(minimal, "add_constraint", failing_solver)
     radius = minimal_attack(params, x, y, random_starts(10, 3)).radius
     torch.testing.assert_close(radius, base.radius, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("attempt", range(1, 9))
-def test_slopes_that_cancel_but_for_rounding_flip_nothing(attempt):
-    """relu(u·x + 2) − relu(u·x + 1) is never negative; turned to and fro, its slope is about 1e-17, of any sign."""
-    u, turn = torch.tensor([[0.3, -1.1, 0.7]], dtype=torch.float64), turned(3, attempt)
+def test_slopes_that_cancel_up_to_rounding_flip_no_point(attempt):
+    """relu(u·x + 2) − relu(u·x + 1) is never negative; after a rotation and its inverse the slope is about ±1e-17."""
+    u, turn = torch.tensor([[0.3, -1.1, 0.7]], dtype=torch.float64), rotation(3, attempt)
     params = {
         "w": torch.stack([u, u @ turn @ turn.mT], 1),
         "b": torch.tensor([[2.0, 1.0]], dtype=torch.float64),
@@ -117,14 +117,14 @@ def test_slopes_that_cancel_but_for_rounding_flip_nothing(attempt):
 
 
 @pytest.mark.parametrize("kind", ["averaging", "robust", "random", "trained"])
-def test_the_flip_is_where_it_says(kind):
+def test_the_returned_perturbation_flips(kind):
     task, params = cluster_task(), network(kind)
     x, y = task.x_test, outputs(params, task.x_test).sign()
-    found = minimal_attack(params, x, y, random_starts(3, x.shape[-1]))
-    assert found.success.float().mean() > 0.9
-    flipped = y * outputs(params, x + found.delta) < 0
-    assert torch.equal(flipped, found.success)
-    torch.testing.assert_close(found.delta.norm(dim=-1)[flipped], found.radius[flipped])
+    attack = minimal_attack(params, x, y, random_starts(3, x.shape[-1]))
+    assert attack.success.float().mean() > 0.9
+    flipped = y * outputs(params, x + attack.delta) < 0
+    assert torch.equal(flipped, attack.success)
+    torch.testing.assert_close(attack.delta.norm(dim=-1)[flipped], attack.radius[flipped])
 
 
 @pytest.mark.parametrize(
@@ -138,9 +138,9 @@ def test_the_flip_is_where_it_says(kind):
 def test_closed_forms_at_the_means(kind, radius):
     task = cluster_task(k=8, d=4096, n=16, sigma=0.0)
     params = network(kind, (("k", 8), ("d", 4096), ("n", 16), ("sigma", 0.0)))
-    found = minimal_attack(params, task.facts["means"], task.facts["labels"], between_means(task))
-    expected = torch.full_like(found.radius, radius(4096, 8))
-    torch.testing.assert_close(found.radius, expected, rtol=1e-7, atol=0)
+    attack = minimal_attack(params, task.facts["means"], task.facts["labels"], between_means(task))
+    expected = torch.full_like(attack.radius, radius(4096, 8))
+    torch.testing.assert_close(attack.radius, expected, rtol=1e-7, atol=0)
 
 
 def test_linear_function_with_a_kink_everywhere():
@@ -149,11 +149,11 @@ def test_linear_function_with_a_kink_everywhere():
     params = {"w": torch.stack([u, -u], 1), "b": torch.zeros(1, 2).double(), "v": torch.tensor([[1.0, -1.0]]).double()}
     x = torch.randn(1, 30, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     product = (x @ u.mT).squeeze(-1)
-    found = minimal_attack(params, x, product.sign(), torch.ones(1, 1, 1, 3).double())
-    torch.testing.assert_close(found.radius, product.abs() / 5, rtol=1e-7, atol=0)
+    attack = minimal_attack(params, x, product.sign(), torch.ones(1, 1, 1, 3).double())
+    torch.testing.assert_close(attack.radius, product.abs() / 5, rtol=1e-7, atol=0)
 
 
-def test_members_and_points_do_not_see_each_other():
+def test_members_and_points_are_independent():
     task, params = cluster_task(), network("trained")
     x, y, starts = task.x_test[:, :10], task.y_test[:, :10], random_starts(3, task.x.shape[-1])
     together = minimal_attack(params, x, y, starts)
@@ -164,22 +164,22 @@ def test_members_and_points_do_not_see_each_other():
             torch.testing.assert_close(one.radius[0, 0], together.radius[m, p], rtol=1e-8, atol=0)
 
 
-def test_turning_the_space_or_the_labels_changes_no_radius():
+def test_rotating_the_space_or_flipping_the_labels_changes_no_radius():
     task, params = cluster_task(), network("trained")
     x, y, starts = task.x_test[:, :30], task.y_test[:, :30], random_starts(3, task.x.shape[-1])
     turn = torch.linalg.qr(random_starts(x.shape[-1], x.shape[-1], seed=9)[0, 0]).Q
     base = minimal_attack(params, x, y, starts)
-    turned = minimal_attack({**params, "w": params["w"] @ turn}, x @ turn, y, starts @ turn)
-    torch.testing.assert_close(turned.radius, base.radius, rtol=1e-7, atol=0)
-    torch.testing.assert_close(turned.delta, base.delta @ turn, rtol=1e-4, atol=1e-6)
+    rotated = minimal_attack({**params, "w": params["w"] @ turn}, x @ turn, y, starts @ turn)
+    torch.testing.assert_close(rotated.radius, base.radius, rtol=1e-7, atol=0)
+    torch.testing.assert_close(rotated.delta, base.delta @ turn, rtol=1e-4, atol=1e-6)
     opposite = minimal_attack({**params, "v": -params["v"]}, x, -y, starts)
     torch.testing.assert_close(opposite.radius, base.radius, rtol=1e-8, atol=0)
 
 
-def test_a_wrong_point_needs_no_push_and_a_constant_sign_cannot_be_flipped():
+def test_misclassified_points_have_radius_zero_and_constant_signs_infinite_radius():
     params = random_network(1, 6, 3, seed=3)
     x = torch.randn(1, 20, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     assert (minimal_attack(params, x, -outputs(params, x).sign(), random_starts(2, 3)).radius == 0).all()
     positive = {**params, "v": params["v"].abs(), "b": params["b"].abs() + 5}
-    found = minimal_attack(positive, x, torch.ones(1, 20).double(), random_starts(2, 3))
-    assert found.radius.isinf().all() and not found.success.any() and (found.delta == 0).all()
+    attack = minimal_attack(positive, x, torch.ones(1, 20).double(), random_starts(2, 3))
+    assert attack.radius.isinf().all() and not attack.success.any() and (attack.delta == 0).all()

@@ -28,7 +28,7 @@ def test_flips_at_the_radius_and_nowhere_before(kind):
 
 
 def test_weak_and_strict_radius_of_feature_averaging():
-    """Pushed along −Σ_{own class} μ it reaches 0 at √(d/k₊), and stays there: it has nothing to answer with."""
+    """Along −Σ_{own class} μ the output reaches 0 at √(d/k₊) and stays 0, as no neuron of the other label is on."""
     task = cluster_task(sigma=0.0)
     means, labels = task.facts["means"], task.facts["labels"]
     params = network("averaging", (("sigma", 0.0),))

@@ -16,11 +16,10 @@ GOOD = {
     "switch": {"paper": "optimizer=muon optimizer.scaling=none", "code": "optimizer.scaling=original"},
     "effect": {
         "experiment": "steps",
-        "says": "width at s = 2 over that at s = 1",
-        "value": "width",
-        "statistic": "ratio",
-        "where": "s == 2",
-        "versus": "s == 1",
+        "name": "width at s = 2 over that at s = 1",
+        "ratio": "width",
+        "rows": "s == 2",
+        "baseline": "s == 1",
     },
     "note": "Wider.",
 }
@@ -32,7 +31,7 @@ def load(tmp_path, *entries):
     return deviations.load(9, tmp_path)
 
 
-def test_an_effect_is_a_number_told_with_its_interval_and_no_verdict(tmp_path):
+def test_an_effect_has_an_interval_and_no_verdict(tmp_path):
     rows = [
         {"experiment": "steps", "cell": f"s{s}", "member": m, "seed": m, "step": 9, "final": True, "converged": True}
         | {"s": s, "width": s * (3 + m)}
@@ -40,19 +39,19 @@ def test_an_effect_is_a_number_told_with_its_interval_and_no_verdict(tmp_path):
         for m in range(5)
     ]
     (record,) = deviations.measure(load(tmp_path, GOOD), {"steps": pandas.DataFrame(rows)})
-    effect = record["effect"]
-    assert (record["id"], record["switch"]["code"]) == ("P9-L1", "optimizer.scaling=original")
-    assert effect["estimate"] == 2
-    assert effect["low"] <= 2 <= effect["high"]
-    assert (effect["n"], effect["verdict"], effect["cells"]) == (10, "told", ["steps/s1", "steps/s2"])
+    effect = record.effect
+    assert (record.id, record.switch.code) == ("P9-L1", "optimizer.scaling=original")
+    assert effect.estimate == 2
+    assert effect.low <= 2 <= effect.high
+    assert (effect.n, effect.verdict, effect.cells) == (10, "informational", ("steps/s1", "steps/s2"))
 
 
 def test_an_effect_that_no_cell_shows_says_so(tmp_path):
     (record,) = deviations.measure(load(tmp_path, GOOD), {})
-    assert record["effect"]["estimate"] is None
-    assert record["effect"]["reason"] == "steps has no finished cell"
+    assert record.effect.estimate is None
+    assert record.effect.reason == "steps has no finished cell"
     (record,) = deviations.measure(load(tmp_path, GOOD | {"effect": None}), {})
-    assert (record["effect"], record["says"]) == (None, "not measured")
+    assert record.effect is None
 
 
 @pytest.mark.parametrize(
@@ -63,9 +62,9 @@ def test_an_effect_that_no_cell_shows_says_so(tmp_path):
         (GOOD | {"paper": " "}, ("P9-L1.paper", "must be text")),
         (GOOD | {"switch": {"paper": "a=1"}}, ("P9-L1.switch.code", "missing")),
         (GOOD | {"switch": {"paper": "a=1", "code": "b = 2"}}, ("P9-L1.switch.code", "must be key=value")),
-        (GOOD | {"effect": "large"}, ("P9-L1.effect", "must be null, or a mapping")),
-        (GOOD | {"effect": {"says": "x", "value": "x"}}, ("P9-L1.effect", "keys experiment")),
-        (GOOD | {"effect": GOOD["effect"] | {"criterion": {"at_most": 1}}}, ("P9-L1.effect.criterion", "not judged")),
+        (GOOD | {"effect": "large"}, ("P9-L1.effect", "must be a mapping with the keys name, statistic")),
+        (GOOD | {"effect": {"name": "x", "median": "x"}}, ("P9-L1.effect.experiment", "missing")),
+        (GOOD | {"effect": GOOD["effect"] | {"criterion": {"at_most": 1}}}, ("P9-L1.effect.criterion", "unknown key")),
         (GOOD | {"effect": GOOD["effect"] | {"vs": "x"}}, ("P9-L1.effect.vs", "unknown key")),
     ],
 )
@@ -82,8 +81,8 @@ def test_entries_do_not_share_an_id_and_a_paper_may_have_none(tmp_path):
         load(tmp_path, GOOD, GOOD)
 
 
-@pytest.mark.parametrize("switch", sorted({entry.switch[side] for entry in OWN for side in deviations.SIDES}))
-def test_every_switch_of_the_suites_ledgers_is_a_command_that_composes(switch):
+@pytest.mark.parametrize("switch", sorted({side for entry in OWN for side in (entry.switch.paper, entry.switch.code)}))
+def test_every_switch_of_the_suites_deviations_is_a_command_that_composes(switch):
     assert sweep.expand(switch.split())
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, linregress
 
-from src.claims.intervals import bootstrap, clopper_pearson, derived, line_intercept, line_r2, log_log_slope
+from src.claims.intervals import bootstrap, clopper_pearson, generator_of, line_intercept, line_r2, log_log_slope
 
 
 def mean(columns):
@@ -19,7 +19,7 @@ def covered(cells, seeds, alike, *, shared=True, statistic=mean, truth=0.0, valu
     for trial in range(400):
         noise = np.sqrt(alike) * random.normal(size=cells * seeds)[seed]
         noise += np.sqrt(1 - alike) * random.normal(size=cells * seeds)
-        low, high = bootstrap(statistic, values(noise, cell), cell, seed, derived(trial))
+        low, high = bootstrap(statistic, values(noise, cell), cell, seed, generator_of(trial))
         inside += low <= truth <= high
     return inside / 400
 
@@ -49,28 +49,28 @@ def test_a_slope_over_cells_that_share_seeds_is_covered(alike):
 def test_a_seed_is_drawn_in_all_cells_at_once():
     """Deviations that cancel within each seed leave nothing to vary; among strangers they do not cancel."""
     columns, cell = np.array([[1.0, -2.0, 3.0, -1.0, 2.0, -3.0]]), list("aaabbb")
-    assert bootstrap(mean, columns, cell, [0, 1, 2, 0, 1, 2], derived(0)) == (0, 0)
-    assert bootstrap(mean, columns[:, [0, 1, 2, 4, 5, 3]], cell, [0, 1, 2, 1, 2, 0], derived(0)) == (0, 0)
-    low, high = bootstrap(mean, columns, cell, range(6), derived(0))
+    assert bootstrap(mean, columns, cell, [0, 1, 2, 0, 1, 2], generator_of(0)) == (0, 0)
+    assert bootstrap(mean, columns[:, [0, 1, 2, 4, 5, 3]], cell, [0, 1, 2, 1, 2, 0], generator_of(0)) == (0, 0)
+    low, high = bootstrap(mean, columns, cell, range(6), generator_of(0))
     assert low < -1
     assert high > 1
 
 
 def test_bootstrap_resamples_within_cells_only():
     for seed in ([0, 1, 0, 1], range(4)):
-        low, high = bootstrap(mean, np.array([[0.0, 0.0, 100.0, 100.0]]), ["a", "a", "b", "b"], seed, derived(0))
+        low, high = bootstrap(mean, np.array([[0.0, 0.0, 100.0, 100.0]]), ["a", "a", "b", "b"], seed, generator_of(0))
         assert low == high == 50  # cells differ by 100, the members of a cell not at all
 
 
-def test_bootstrap_is_the_same_every_time_and_differs_by_role():
+def test_bootstrap_is_the_same_every_time_and_differs_by_key():
     columns = np.random.default_rng(1).normal(size=(1, 6))
-    once, again, other = (bootstrap(mean, columns, [0] * 6, range(6), derived(role)) for role in ("a", "a", "b"))
+    once, again, other = (bootstrap(mean, columns, [0] * 6, range(6), generator_of(key)) for key in ("a", "a", "b"))
     assert once == again != other
 
 
 def test_one_seed_gives_no_interval():
     for seed in ([0, 0], [0, 1]):
-        assert np.isnan(bootstrap(mean, np.array([[1.0, 2.0]]), ["a", "b"], seed, derived(0))).all()
+        assert np.isnan(bootstrap(mean, np.array([[1.0, 2.0]]), ["a", "b"], seed, generator_of(0))).all()
 
 
 @given(st.integers(1, 3000).flatmap(lambda points: st.tuples(st.integers(0, points), st.just(points))))

@@ -1,10 +1,8 @@
-from dataclasses import replace
-
 import numpy as np
 import pandas
 import pytest
 
-from src.claims.schema import Claim, Part
+from src.claims.schema import STATISTICS, Claim, Number, Part
 from src.claims.verdicts import judge, load
 from src.constraints import Range
 from src.report.paper_page import measured
@@ -18,266 +16,286 @@ def rows(**columns):
     return frame.assign(experiment="e", converged=True, k=[2, 2, 2, 8, 8, 8], **columns)
 
 
-def verdict(frame, criterion=Range(high=1.0), *, frames=None, planned=None, **part):  # noqa: B008  no range changes
-    part = Part(**{"says": "it", "value": "v", "experiments": ("e",), "criterion": criterion} | part)
+def claim_of(*parts, **others):
     texts = dict.fromkeys(("id", "statement", "formula", "source"), "x")
-    claim = Claim(paper=9, experiments=part.experiments, parts=(part,), **texts)
-    (record,) = judge([claim], {"e": frame} if frames is None else frames, planned or {})
-    return record
+    return Claim(paper=9, experiments=parts[0].experiments, parts=parts, **texts, **others)
+
+
+def verdict(frame, criterion=Range(high=1.0), *, frames=None, planned=None, **part):  # noqa: B008  no range changes
+    quantity = {} if STATISTICS.keys() & part.keys() else {"median": "v"}
+    part = Part(**{"name": "it", "experiment": "e", "criterion": criterion} | quantity | part)
+    (result,) = judge([claim_of(part)], {"e": frame} if frames is None else frames, planned or {})
+    return result
 
 
 def test_inside_outside_and_across_the_bound():
     spread = rows(v=[0.8, 0.9, 1.0, 0.8, 0.9, 1.0])
-    assert verdict(spread, Range(0.5, 1.5))["verdict"] == "reproduced"
-    assert verdict(spread, Range(high=0.3))["verdict"] == "contradicted"
+    assert verdict(spread, Range(0.5, 1.5)).verdict == "reproduced"
+    assert verdict(spread, Range(high=0.3)).verdict == "contradicted"
     across = verdict(spread, Range(high=0.9))
-    assert across["verdict"] == "undecided"
-    assert across["low"] < 0.9 < across["high"]
-    assert "straddles" in across["reason"]
-    assert across["cells"] == ["e/a", "e/b"]
-    assert (across["n"], across["converged"]) == (6, 1.0)
+    assert across.verdict == "inconclusive"
+    assert across.low < 0.9 < across.high
+    assert "straddles" in across.reason
+    assert across.cells == ("e/a", "e/b")
+    assert (across.n, across.converged) == (6, 1.0)
 
 
 def test_the_worst_member_decides_where_asked():
     frame = rows(v=[0.1, 0.1, 0.1, 0.1, 0.1, 7.0])
-    assert verdict(frame, statistic="min")["verdict"] == "reproduced"
-    worst = verdict(frame, statistic="max")
-    assert (worst["verdict"], worst["estimate"]) == ("contradicted", 7.0)
-    assert (worst["low"], worst["high"]) == (0.1, 7.0)  # the range over seeds; it is the worst that decides
-    assert worst["reason"] == "7 is not ≤ 1"
+    assert verdict(frame, min="v").verdict == "reproduced"
+    worst = verdict(frame, max="v")
+    assert (worst.verdict, worst.estimate) == ("contradicted", 7.0)
+    assert (worst.low, worst.high) == (0.1, 7.0)  # the range over seeds; it is the worst that decides
+    assert worst.reason == "7 is not ≤ 1"
 
 
 def test_the_worst_group_decides():
     frame = rows(v=[0.1, 0.11, 0.12, 1.5, 1.51, 1.52])
-    assert verdict(frame, statistic="mean")["verdict"] == "reproduced"
-    record = verdict(frame, each=("k",))
-    assert (record["verdict"], record["estimate"], record["n"]) == ("contradicted", 1.51, 3)
-    assert "k = 8" in record["reason"]
-    assert [group["verdict"] for group in record["parts"][0]["groups"]] == ["reproduced", "contradicted"]
+    assert verdict(frame, mean="v").verdict == "reproduced"
+    record = verdict(frame, group_by=("k",))
+    assert (record.verdict, record.estimate, record.n) == ("contradicted", 1.51, 3)
+    assert "k = 8" in record.reason
+    assert [group.verdict for group in record.parts[0].groups] == ["reproduced", "contradicted"]
 
 
-def test_of_good_groups_the_one_nearest_the_bound_is_told():
-    record = verdict(rows(v=[0.1, 0.11, 0.12, 0.9, 0.91, 0.92]), each=("k",))
-    assert (record["verdict"], record["estimate"]) == ("reproduced", 0.91)
+def test_of_good_groups_the_one_nearest_the_bound_is_shown():
+    record = verdict(rows(v=[0.1, 0.11, 0.12, 0.9, 0.91, 0.92]), group_by=("k",))
+    assert (record.verdict, record.estimate) == ("reproduced", 0.91)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_values_that_are_not_finite_are_counted_never_averaged(bad):
     record = verdict(rows(v=[0.1, bad, 0.1, 0.1, 0.1, 0.1]))
-    assert (record["verdict"], record["estimate"]) == ("undecided", None)
-    assert "1 of 6 values are not finite" in record["reason"]
+    assert (record.verdict, record.estimate) == ("inconclusive", None)
+    assert "1 of 6 values are not finite" in record.reason
 
 
-def test_too_many_unconverged_members_leave_it_undecided():
+def test_too_many_unconverged_members_leave_it_inconclusive():
     frame = rows(v=0.5).assign(converged=[True] * 4 + [False] * 2)
     record = verdict(frame)
-    assert (record["verdict"], record["estimate"]) == ("undecided", 0.5)
-    assert "2 of 6 members have not converged" in record["reason"]
-    assert verdict(frame, needs_converged=False)["verdict"] == "reproduced"
+    assert (record.verdict, record.estimate) == ("inconclusive", 0.5)
+    assert "2 of 6 members have not converged" in record.reason
+    assert verdict(frame, require_converged=False).verdict == "reproduced"
 
 
 def test_what_has_not_been_run_is_not_run():
-    assert verdict(None, frames={})["verdict"] == "not run"
-    nothing = verdict(rows(v=0.5), where="final and k > 100")
-    assert (nothing["verdict"], nothing["n"]) == ("not run", 0)
-    assert "k > 100" in nothing["reason"]
-    half = verdict(rows(v=0.5), experiments=("e", "other"))
-    assert (half["verdict"], half["estimate"]) == ("undecided", 0.5)
-    assert "other has no finished cell" in half["reason"]
-    assert verdict(rows(v=2.0), experiments=("e", "other"))["verdict"] == "contradicted"
+    assert verdict(None, frames={}).verdict == "not run"
+    nothing = verdict(rows(v=0.5), rows="final and k > 100")
+    assert (nothing.verdict, nothing.n) == ("not run", 0)
+    assert "k > 100" in nothing.reason
+    half = verdict(rows(v=0.5), experiment=["e", "other"])
+    assert (half.verdict, half.estimate) == ("inconclusive", 0.5)
+    assert "other has no finished cell" in half.reason
+    assert verdict(rows(v=2.0), experiment=["e", "other"]).verdict == "contradicted"
 
 
 def test_a_lone_seed_shows_its_number_and_decides_nothing():
     frame = rows(v=0.5).query("member == 0")
     record = verdict(frame)
-    assert (record["verdict"], record["estimate"], record["low"]) == ("undecided", 0.5, None)
-    assert "a cell has 1 seed, 3 needed" in record["reason"]
-    assert "nothing says how seeds differ" in verdict(frame, members=1)["reason"]
-    assert verdict(frame, members=1, each=("k",))["estimate"] == 0.5
+    assert (record.verdict, record.estimate, record.low) == ("inconclusive", 0.5, None)
+    assert "a cell has 1 seed, 3 needed" in record.reason
+    assert "nothing says how seeds differ" in verdict(frame, min_seeds=1).reason
+    assert verdict(frame, min_seeds=1, group_by=("k",)).estimate == 0.5
 
 
 @pytest.mark.parametrize(
     ("part", "why"),
     [
-        ({"needs": {"k": 3}}, "2 values of k, 3 needed"),
-        ({"members": 4}, "a cell has 3 seeds, 4 needed"),
-        ({"value": "vv"}, "vv was not measured (did you mean 'v'?)"),
-        ({"value": "v + cell"}, "cannot be computed"),
-        ({"where": "step >= 0 and kk > 1"}, "kk was not measured"),
-        ({"statistic": "slope", "against": "k - 2"}, "no logarithm"),
-        ({"statistic": "rate", "of": "0 * k"}, "0 * k is 0"),
+        ({"min_distinct": {"k": 3}}, "2 values of k, 3 needed"),
+        ({"min_seeds": 4}, "a cell has 3 seeds, 4 needed"),
+        ({"median": "vv"}, "vv was not measured (did you mean 'v'?)"),
+        ({"median": "v + cell"}, "cannot be computed"),
+        ({"rows": "step >= 0 and kk > 1"}, "kk was not measured"),
+        ({"slope": "v", "x": "k - 2"}, "no logarithm"),
+        ({"rate": "v", "trials": "0 * k"}, "0 * k is 0"),
     ],
 )
-def test_what_stands_in_the_way_is_told(part, why):
+def test_what_is_missing_is_the_reason(part, why):
     record = verdict(rows(v=0.5), **part)
-    assert record["verdict"] == "undecided"
-    assert why in record["reason"]
+    assert record.verdict == "inconclusive"
+    assert why in record.reason
 
 
 def test_several_steps_of_a_member_are_not_several_members():
     frame = pandas.concat([rows(v=0.5), rows(v=0.5).assign(step=1)])
-    assert "several steps of one member" in verdict(frame)["reason"]
+    assert "several steps of one member" in verdict(frame).reason
 
 
 def test_a_cell_that_two_experiments_share_counts_once():
     one, other = rows(v=0.5), rows(v=0.5).assign(experiment="f", cell=["k8-a"] * 3 + ["c"] * 3)
-    record = verdict(None, frames={"e": one, "f": other}, experiments=("e", "f"))
-    assert (record["n"], record["cells"]) == (9, ["e/a", "e/b", "f/c"])
+    record = verdict(None, frames={"e": one, "f": other}, experiment=["e", "f"])
+    assert (record.n, record.cells) == (9, ("e/a", "e/b", "f/c"))
 
 
-def test_slope_rate_ratio_and_share():
+def test_slope_rate_ratio_and_fraction():
     power = rows(v=3 * np.array([2, 2, 2, 8, 8, 8.0]) ** 0.5)
-    assert verdict(power, statistic="slope", against="k")["estimate"] == pytest.approx(0.5)
-    rate = verdict(rows(v=[0, 0, 1, 0, 0, 2], points=100), statistic="rate", of="points")
-    assert rate["estimate"] == pytest.approx(3 / 600)
-    assert rate["low"] < 3 / 600 < rate["high"]
-    ratio = verdict(power, statistic="ratio", where="k == 8", versus="k == 2")
-    assert ratio["estimate"] == ratio["low"] == ratio["high"] == pytest.approx(2)
-    share = verdict(rows(v=[1, 2, 3, 4, 5, 6]), statistic="share", value="v > 1")
-    assert share["estimate"] == pytest.approx(5 / 6)
-    assert share["low"] < 5 / 6 < share["high"] < 1
+    assert verdict(power, slope="v", x="k").estimate == pytest.approx(0.5)
+    rate = verdict(rows(v=[0, 0, 1, 0, 0, 2], points=100), rate="v", trials="points")
+    assert rate.estimate == pytest.approx(3 / 600)
+    assert rate.low < 3 / 600 < rate.high
+    ratio = verdict(power, ratio="v", rows="k == 8", baseline="k == 2")
+    assert ratio.estimate == ratio.low == ratio.high == pytest.approx(2)
+    share = verdict(rows(v=[1, 2, 3, 4, 5, 6]), fraction="v > 1")
+    assert share.estimate == pytest.approx(5 / 6)
+    assert share.low < 5 / 6 < share.high < 1
 
 
-def test_a_share_of_all_is_as_sure_as_its_seeds_are_many():
+def test_a_fraction_is_as_sure_as_its_seeds_are_many():
     """Five of five could be 55 % of all (0.55⁵ = 5 %); cells that share their seeds make that no surer."""
     five = pandas.DataFrame({"member": range(5), "seed": range(5), "step": 9, "final": True, "converged": True, "v": 1})
     cells = [five.assign(cell=name, experiment="e") for name in "abcd"]
-    share = verdict(cells[0], Range(low=1), statistic="share")
-    assert (share["estimate"], share["low"], share["high"]) == (1, pytest.approx(0.05 ** (1 / 5)), 1)
-    assert share["verdict"] == "undecided"
-    assert verdict(pandas.concat(cells), statistic="share")["low"] == share["low"]
+    share = verdict(cells[0], Range(low=1), fraction="v")
+    assert (share.estimate, share.low, share.high) == (1, pytest.approx(0.05 ** (1 / 5)), 1)
+    assert share.verdict == "inconclusive"
+    assert verdict(pandas.concat(cells), fraction="v").low == share.low
 
 
 def test_a_seed_given_twice_is_no_replicate():
     """As with a base rate for each member, the only way in which a cell can have one."""
     record = verdict(rows(v=[0.1, 0.1, 0.1, 0.2, 0.2, 0.2], seed=0))
-    assert record["verdict"] == "undecided" and "a seed twice" in record["reason"]
+    assert record.verdict == "inconclusive" and "a seed twice" in record.reason
 
 
 def test_a_cell_of_two_experiments_counts_once():
     once = rows(v=[0.1, 0.5, 0.9] * 2)
-    record = verdict(pandas.concat([once, once.assign(experiment="another")]), statistic="mean")
-    assert record["n"] == 6
-    assert all(record[key] == verdict(once, statistic="mean")[key] for key in ("estimate", "low", "high"))
+    record = verdict(pandas.concat([once, once.assign(experiment="another")]), mean="v")
+    assert record.n == 6
+    alone = verdict(once, mean="v")
+    assert (record.estimate, record.low, record.high) == (alone.estimate, alone.low, alone.high)
 
 
 def test_a_ratio_and_its_inverse_say_the_same():
     """The interval of a ratio of positive numbers is that of its logarithm."""
     frame = rows(v=[1.0, 1.4, 1.1, 3.0, 2.6, 4.5])
-    for statistic in ("ratio", "paired"):
+    for statistic in ("ratio", "paired_ratio"):
         one, other = (
-            verdict(frame, statistic=statistic, where=f"k == {of}", versus=f"k == {to}") for of, to in ((2, 8), (8, 2))
+            verdict(frame, **{statistic: "v"}, rows=f"k == {of}", baseline=f"k == {to}") for of, to in ((2, 8), (8, 2))
         )
-        assert 0 < one["low"] < one["estimate"] < one["high"]
+        assert 0 < one.low < one.estimate < one.high
         for end, opposite in (("low", "high"), ("estimate", "estimate"), ("high", "low")):
-            assert one[end] == pytest.approx(1 / other[opposite], rel=0.03)
+            assert getattr(one, end) == pytest.approx(1 / getattr(other, opposite), rel=0.03)
 
 
 def test_cells_that_share_their_seeds_are_no_more_sure_than_one_of_them():
     """Every cell deviates alike, seed by seed: a second cell says nothing new."""
     one, same = rows(v=[0.8, 0.9, 1.0, 7.0, 7.0, 7.0]), rows(v=[0.8, 0.9, 1.0] * 2)
-    alone, swept = verdict(one, where="k == 2", statistic="mean"), verdict(same, statistic="mean")
-    assert swept["high"] - swept["low"] == pytest.approx(alone["high"] - alone["low"], rel=0.05)
-    others = verdict(same.assign(seed=range(6)), statistic="mean")
-    assert others["high"] - others["low"] < 0.6 * (swept["high"] - swept["low"])
+    alone, swept = verdict(one, rows="k == 2", mean="v"), verdict(same, mean="v")
+    assert swept.high - swept.low == pytest.approx(alone.high - alone.low, rel=0.05)
+    others = verdict(same.assign(seed=range(6)), mean="v")
+    assert others.high - others.low < 0.6 * (swept.high - swept.low)
 
 
-def test_missing_cells_leave_it_undecided():
+def test_missing_cells_leave_it_inconclusive():
     """What is left of a sweep may be what went well."""
     good, bad = rows(v=0.5), rows(v=2.0)
-    assert verdict(good, planned={"e": 2})["verdict"] == "reproduced"
+    assert verdict(good, planned={"e": 2}).verdict == "reproduced"
     record = verdict(good, planned={"e": 5})
-    assert (record["verdict"], record["estimate"]) == ("undecided", 0.5)
-    assert record["reason"] == "3 of 5 cells of e are missing"
-    assert verdict(bad, planned={"e": 5})["verdict"] == "contradicted"
-    few = verdict(good, planned={"e": 3}, needs={"k": 3})
-    assert few["reason"] == "2 values of k, 3 needed; 1 of 3 cells of e is missing"
+    assert (record.verdict, record.estimate) == ("inconclusive", 0.5)
+    assert record.reason == "3 of 5 cells of e are missing"
+    assert verdict(bad, planned={"e": 5}).verdict == "contradicted"
+    few = verdict(good, planned={"e": 3}, min_distinct={"k": 3})
+    assert few.reason == "2 values of k, 3 needed; 1 of 3 cells of e is missing"
     other = rows(v=0.5).assign(experiment="f", cell=list("cccddd"))
-    both = {"frames": {"e": good, "f": other}, "experiments": ("e", "f")}
-    assert verdict(None, **both, planned={"e": 2, "f": 2})["verdict"] == "reproduced"
-    assert "1 of 3 cells of f is missing" in verdict(None, **both, planned={"e": 2, "f": 3})["reason"]
+    both = {"frames": {"e": good, "f": other}, "experiment": ["e", "f"]}
+    assert verdict(None, **both, planned={"e": 2, "f": 2}).verdict == "reproduced"
+    assert "1 of 3 cells of f is missing" in verdict(None, **both, planned={"e": 2, "f": 3}).reason
 
 
-def test_members_without_a_row_where_the_part_looks_leave_it_undecided():
+def test_members_without_a_row_where_the_part_looks_leave_it_inconclusive():
     early = rows(v=0.5).assign(step=3, final=False)
     ended = pandas.concat([rows(v=0.5), early])
-    assert verdict(ended, where="step == 3")["verdict"] == "reproduced"
+    assert verdict(ended, rows="step == 3").verdict == "reproduced"
     stopped = ended[(ended["step"] != 3) | (ended["k"] == 2)]
-    record = verdict(stopped, where="step == 3")
-    assert (record["verdict"], record["reason"]) == ("undecided", "3 of 6 members have no row with step == 3")
-    assert verdict(stopped, where="step == 3 and k == 2")["verdict"] == "reproduced"
-    assert "have no row" in verdict(stopped, where="step in [3, 9]", each=("step",))["reason"]
-    chosen_by_what_they_did = verdict(stopped.assign(w=stopped["step"]), where="step == 3 and w < 9")
-    assert chosen_by_what_they_did["verdict"] == "reproduced"
-    versus = verdict(stopped, where="step == 9", versus="step == 3", statistic="ratio")
-    assert versus["reason"] == "3 of 6 members have no row with step == 3"
+    record = verdict(stopped, rows="step == 3")
+    assert (record.verdict, record.reason) == ("inconclusive", "3 of 6 members have no row with step == 3")
+    assert verdict(stopped, rows="step == 3 and k == 2").verdict == "reproduced"
+    assert "have no row" in verdict(stopped, rows="step in [3, 9]", group_by=("step",)).reason
+    chosen_by_what_they_did = verdict(stopped.assign(w=stopped.step), rows="step == 3 and w < 9")
+    assert chosen_by_what_they_did.verdict == "reproduced"
+    versus = verdict(stopped, rows="step == 9", baseline="step == 3", ratio="v")
+    assert versus.reason == "3 of 6 members have no row with step == 3"
 
 
 def test_a_paired_ratio_does_not_feel_how_seeds_differ():
     frame = rows(v=[10.0, 1.0, 100.0, 5.0, 0.5, 50.5])
-    halved = {"where": "k == 8", "versus": "k == 2", "criterion": Range(0.49, 0.52)}
-    unpaired = verdict(frame.assign(seed=range(6)), statistic="ratio", **halved)
-    assert (unpaired["verdict"], unpaired["estimate"]) == ("undecided", 0.5)
-    paired = verdict(frame, statistic="paired", **halved)
-    assert (paired["verdict"], paired["estimate"]) == ("reproduced", 0.5)
-    assert paired["low"] < paired["high"]
+    halved = {"rows": "k == 8", "baseline": "k == 2", "criterion": Range(0.49, 0.52)}
+    unpaired = verdict(frame.assign(seed=range(6)), ratio="v", **halved)
+    assert (unpaired.verdict, unpaired.estimate) == ("inconclusive", 0.5)
+    paired = verdict(frame, paired_ratio="v", **halved)
+    assert (paired.verdict, paired.estimate) == ("reproduced", 0.5)
+    assert paired.low < paired.high
 
 
-def test_lead_and_clearance_are_those_of_the_worst_seed():
+def test_best_and_worst_over_the_best_are_those_of_the_worst_seed():
     frame = rows(v=[3.0, 4.0, 6.0, 1.0, 2.0, 4.0], seed=[0, 1, 2] * 2)  # k = 2 leads k = 8 by 3, 2 and 1.5
-    lead = verdict(frame, Range(low=1.5), statistic="lead", where="k == 2", versus="k == 8")
-    assert (lead["verdict"], lead["estimate"]) == ("reproduced", 1.5)
-    above = verdict(frame, Range(low=1.6), statistic="lead", where="k == 2", versus="k == 8")
-    assert (above["verdict"], above["low"], above["high"]) == ("contradicted", 1.5, 3)
+    lead = verdict(frame, Range(low=1.5), best_vs_best="v", rows="k == 2", baseline="k == 8")
+    assert (lead.verdict, lead.estimate) == ("reproduced", 1.5)
+    above = verdict(frame, Range(low=1.6), best_vs_best="v", rows="k == 2", baseline="k == 8")
+    assert (above.verdict, above.low, above.high) == ("contradicted", 1.5, 3)
     more = pandas.concat([frame, rows(v=2.5, seed=[0, 1, 2] * 2).query("k == 2").assign(cell="c")])
-    assert verdict(more, statistic="lead", where="k == 2", versus="k == 8")["estimate"] == 1.5
-    assert verdict(more, statistic="clearance", where="k == 2", versus="k == 8")["estimate"] == 2.5 / 4
-    assert verdict(frame.assign(v=-1.0), statistic="lead", where="k == 2", versus="k == 8")["estimate"] == 0
-    alone = verdict(frame.query("k == 2 or seed > 0"), statistic="lead", where="k == 2", versus="k == 8")
-    assert (alone["verdict"], alone["reason"]) == ("undecided", "a seed has nothing to compare with")
+    assert verdict(more, best_vs_best="v", rows="k == 2", baseline="k == 8").estimate == 1.5
+    assert verdict(more, worst_vs_best="v", rows="k == 2", baseline="k == 8").estimate == 2.5 / 4
+    assert verdict(frame.assign(v=-1.0), best_vs_best="v", rows="k == 2", baseline="k == 8").estimate == 0
+    alone = verdict(frame.query("k == 2 or seed > 0"), best_vs_best="v", rows="k == 2", baseline="k == 8")
+    assert (alone.verdict, alone.reason) == ("inconclusive", "a seed has nothing to compare with")
 
 
 def test_a_part_says_what_converged_means():
     frame = rows(v=0.5, kappa=[0.9, 0.9, 0.9, 0.9, 0.9, 0.1]).assign(converged=False)
-    assert "6 of 6 members have not converged" in verdict(frame)["reason"]
-    assert "1 of 6 members have not converged" in verdict(frame, converged="kappa >= 0.6")["reason"]
-    assert verdict(frame, converged="kappa > 0")["verdict"] == "reproduced"
-    assert "was not measured" in verdict(frame, converged="kapa > 0")["reason"]
+    assert "6 of 6 members have not converged" in verdict(frame).reason
+    assert "1 of 6 members have not converged" in verdict(frame, converged="kappa >= 0.6").reason
+    assert verdict(frame, converged="kappa > 0").verdict == "reproduced"
+    assert "was not measured" in verdict(frame, converged="kapa > 0").reason
 
 
-def test_a_part_told_only_does_not_count():
-    told = Part(says="told", value="v", experiments=("e",))
-    good = Part(says="good", value="v", experiments=("e",), criterion=Range(high=1.0))
-    texts = dict.fromkeys(("id", "statement", "formula", "source"), "x")
-    claim = Claim(paper=9, experiments=("e",), parts=(told, good), **texts)
-    (record,) = judge([claim], {"e": rows(v=0.5)})
-    assert (record["verdict"], record["says"]) == ("reproduced", "good")
-    assert [part["verdict"] for part in record["parts"]] == ["told", "reproduced"]
-    missing = judge([replace(claim, parts=(replace(told, value="vv"), good))], {"e": rows(v=0.5)})[0]
-    assert missing["verdict"] == "reproduced"
-    assert "vv was not measured" in missing["parts"][0]["reason"]
+def test_a_number_to_report_does_not_count():
+    good = Part(name="good", median="v", experiment="e", criterion=Range(high=1.0))
+    for quantity, reason in (("v", ""), ("vv", "vv was not measured (did you mean 'v'?)")):
+        claim = claim_of(good, reports=(Number(name="reported", median=quantity, experiment="e"),))
+        (result,) = judge([claim], {"e": rows(v=0.5)})
+        assert (result.verdict, result.name) == ("reproduced", "good")
+        assert [number.verdict for number in result.numbers] == ["reproduced", "informational"]
+        assert result.reports[0].reason == reason
+
+
+@pytest.mark.parametrize(
+    ("bound", "word"), [(2.0, "passed"), (0.1, "failed"), (0.9, "inconclusive")], ids=lambda value: str(value)
+)
+def test_a_check_of_the_code_is_never_reproduced(bound, word):
+    part = Part(name="it", median="v", experiment="e", criterion=Range(high=bound))
+    (result,) = judge([claim_of(part, check=True)], {"e": rows(v=[0.8, 0.9, 1.0] * 2)})
+    assert (result.check, result.verdict) == (True, word)
+
+
+def test_resamples_derive_from_the_place_of_a_number_or_from_its_key():
+    draws = np.random.default_rng(0).normal(size=(5, 6))
+    frame = pandas.concat([rows(v=v).assign(cell=str(i)) for i, v in enumerate(draws)])
+    frame = frame.assign(member=range(30), seed=range(30))
+    here, there = (Part(name=name, mean="v", experiment="e", criterion=Range(high=2.0)) for name in "ab")
+    first, second = judge([claim_of(here, there)], {"e": frame})[0].parts
+    assert first.low != second.low
+    moved = there.model_copy(update={"rng_key": 0})
+    assert judge([claim_of(here, moved)], {"e": frame})[0].parts[1].low == first.low
 
 
 def test_a_claim_is_as_good_as_its_worst_part():
     def part(bound, experiment="e"):
-        return Part(says=str(bound), value="v", experiments=(experiment,), criterion=Range(high=bound))
+        return Part(name=str(bound), median="v", experiment=experiment, criterion=Range(high=bound))
 
     def record(*parts):
-        texts = dict.fromkeys(("id", "statement", "formula", "source"), "x")
-        claim = Claim(paper=9, experiments=("e",), parts=parts, **texts)
-        return judge([claim], {"e": rows(v=[0.8, 0.9, 1.0, 0.8, 0.9, 1.0])})[0]
+        return judge([claim_of(*parts)], {"e": rows(v=[0.8, 0.9, 1.0, 0.8, 0.9, 1.0])})[0]
 
     inside, across, outside, missing = part(2.0), part(0.9), part(0.1), part(3.0, "other")
-    assert record(inside, across, outside)["verdict"] == "contradicted"
-    assert record(inside, across, outside)["says"] == "0.1"
-    assert record(inside, across, missing)["verdict"] == "undecided"
-    assert record(inside, missing)["verdict"] == "undecided"
-    assert record(missing)["verdict"] == "not run"
+    assert record(inside, across, outside).verdict == "contradicted"
+    assert record(inside, across, outside).name == "0.1"
+    assert record(inside, across, missing).verdict == "inconclusive"
+    assert record(inside, missing).verdict == "inconclusive"
+    assert record(missing).verdict == "not run"
 
 
 def test_paper1_is_reproduced_by_networks_that_are_the_closed_forms(tmp_path):
     records = judge(load(1), fabricated.frames(fabricated.paper1(tmp_path)))
-    assert {record["id"]: record["verdict"] for record in records} == {f"P1-C{i}": "reproduced" for i in range(1, 17)}
+    assert {record.id: record.verdict for record in records} == {f"P1-C{i}": "reproduced" for i in range(1, 17)}
 
 
 @pytest.mark.parametrize(
@@ -307,16 +325,16 @@ def test_every_claim_of_paper1_can_fail(tmp_path, experiment, columns, fails):
     grid = dict(fabricated.SMALL)[experiment]
     (claim,) = (claim for claim in load(1) if claim.id == fails)
     cells = {name: fabricated.sweep(tmp_path, name, dict(fabricated.SMALL)[name]) for name in claim.experiments}
-    assert judge([claim], fabricated.frames(cells))[0]["verdict"] == "reproduced"
+    assert judge([claim], fabricated.frames(cells))[0].verdict == "reproduced"
     cells[experiment] = fabricated.sweep(tmp_path / "other", experiment, grid, **columns)
     record = judge([claim], fabricated.frames(cells))[0]
-    assert record["verdict"] == "contradicted", record["reason"]
+    assert record.verdict == "contradicted", record.reason
 
 
-def test_an_interval_without_an_end_is_told_not_drawn():
+def test_an_interval_without_an_end_is_a_reason():
     """Zeros below the line in some resamples: no end, and the report has to stand that."""
     frame = rows(v=[1.0, 2.0, 3.0, 0.0, 0.0, 3.0]).assign(v=[3.0, 3.0, 3.0, 0.0, 3.0, 3.0])
-    record = verdict(frame, statistic="ratio", where="k == 2", versus="k == 8")
-    assert (record["verdict"], record["estimate"], record["low"], record["high"]) == ("undecided", 1.0, None, None)
-    assert "the interval is not finite" in record["reason"]
+    record = verdict(frame, ratio="v", rows="k == 2", baseline="k == 8")
+    assert (record.verdict, record.estimate, record.low, record.high) == ("inconclusive", 1.0, None, None)
+    assert "the interval is not finite" in record.reason
     assert measured(record) == "1"

@@ -22,10 +22,12 @@ WRONG = {
     "misspelt key": ("data.sgima=3", "did you mean 'sigma'"),
     "misspelt key with a plus": ("+data.sgima=3", "did you mean 'sigma'"),
     "unknown key with a plus": ("+data.colour=red", "unknown key; known: k, d, n"),
+    "a key by its former name": ("snapshots=3", "(now 'log_points')"),
+    "a former name in a mapping": ("stop.every=3", "(now 'check_every')"),
     "misspelt top-level key": ("+seed=3", "did you mean 'seeds'"),
     "option of a measurement": ("+measurements.universal.points_=3", "unknown key (did you mean 'points'?)"),
     "unknown measurement": ("+measurements.kt={}", "did you mean 'kkt'"),
-    "moment of a measurement": ("measurements.kkt.at=sometimes", "must be one of every, last"),
+    "moment of a measurement": ("measurements.kkt.when=sometimes", "must be one of every, last"),
     "wrong type": ("data.k=many", "must be an integer >= 1"),
     "fraction for an integer": ("model.width=1.5", "must be an integer >= 1"),
     "negative dimension": ("data.d=-3", "must be an integer >= 1"),
@@ -38,7 +40,7 @@ WRONG = {
     "unknown experiment": ("+experiment=cluster_widht", "did you mean 'cluster_width'"),
     "experiment without a plus": ("experiment=cluster_width", "write it with a plus"),
     "unknown profile": ("profile=big", "must be one of smoke, default, paper"),
-    "a snapshot beyond the end": ("snapshots=[0.5,2]", "a list, each a number >= 0 and <= 1"),
+    "a snapshot beyond the end": ("log_points=[0.5,2]", "a list, each a number >= 0 and <= 1"),
     "no seeds": ("seeds=[]", "at least one seed"),
     "seeds that are words": ("seeds=[one]", "must be an integer"),
     "precision": ("dtype=float16", "must be one of float64, float32"),
@@ -78,7 +80,7 @@ WRONG = {
     "a mapping with an unknown key": ("stop={foo:1}", "stop.foo=1: unknown key; known: slackness"),
     "a mapping with a misspelt key": ("data={sgima:1}", "data.sgima=1: unknown key (did you mean 'sigma'?)"),
     "a mapping with a list in it": ("tracking={tags:[a,b]}", "tracking.tags=[a,b]: unknown key; known: mode, project"),
-    "a mapping in a mapping": ("measurements={kkt:{foo:1}}", "measurements.kkt.foo=1: unknown key; known: at"),
+    "a mapping in a mapping": ("measurements={kkt:{foo:1}}", "measurements.kkt.foo=1: unknown key; known: when"),
     "a mapping where a number is meant": ("steps={foo:1}", "steps={foo:1}: must be an integer"),
     "a key below a number": ("steps.foo=1", "steps is a single value"),
     "a key below an unknown one": ("foo.bar=1", "did you mean 'force'"),
@@ -134,14 +136,14 @@ READ = {
     "a range": (["model.width=range(4,7)"], "model.width", [4, 5, 6]),
     "a choice": (["model.width=choice(4,7)"], "model.width", [4, 7]),
     "a sorted sweep": (["model.width=sort(7,4)"], "model.width", [4, 7]),
-    "mappings": (["stop={every:3},{every:4}"], "stop.every", [3, 4]),
+    "mappings": (["stop={check_every:3},{check_every:4}"], "stop.check_every", [3, 4]),
     "arguments of a class": (
         ["optimizer=torch_optimizer", "optimizer.arguments={momentum:0.9}"], "optimizer.arguments", [{"momentum": 0.9}]
     ),
     "another argument": (
         ["optimizer=torch_optimizer", "+optimizer.arguments.momentum=0.9"], "optimizer.arguments", [{"momentum": 0.9}]
     ),
-    "several measurements": (["measurements=[clusters,norms]"], "measurements.kkt.at", ["last"]),
+    "several measurements": (["measurements=[clusters,norms]"], "measurements.kkt.when", ["last"]),
     "a label of lists": (["label='eta=[0.1, 0.2]_[a]'"], "label", ["eta=0.1,0.2_a"]),
     "a long label": ([f"label={'é' * 200}"], "label", ["é" * 50]),
     "other letters": (["outputs=résultats"], "outputs", ["résultats"]),
@@ -176,7 +178,7 @@ def test_an_unknown_mode_of_wandb_is_one_line(capfd, monkeypatch):
 
 def test_a_seed_twice_with_other_rates_needs_no_label(tmp_path):
     words = ["+experiment=momentum_margin", "profile=smoke", "optimizer=muon", "optimizer.momentum=0.9"]
-    (cell,) = sweep.expand([*words, "vary.rate=half", "seeds=[0,0]", "optimizer.lr=[0.1,0.2]"])
+    (cell,) = sweep.expand([*words, "vars.rate=half", "seeds=[0,0]", "optimizer.lr=[0.1,0.2]"])
     assert cell.label == "muon_beta=0.9_eta=0.1,0.2"
 
 
@@ -366,8 +368,8 @@ def test_a_damaged_option_is_one_line(damage, tmp_path, monkeypatch, capfd):
 
 @pytest.mark.parametrize("load", [claim_schema.load, deviations.load])
 @pytest.mark.parametrize("damage", DAMAGED)
-def test_damaged_claims_and_ledgers_are_one_line(damage, load, tmp_path):
+def test_damaged_claims_and_deviations_are_one_line(damage, load, tmp_path):
     (tmp_path / "paper1.yaml").write_bytes(DAMAGED[damage])
-    with pytest.raises(ConfigError, match=r"(claims|ledger)=paper1\.yaml: ") as refused:
+    with pytest.raises(ConfigError, match=r"(claims|deviations)=paper1\.yaml: ") as refused:
         load(1, tmp_path)
     assert "\n" not in str(refused.value)

@@ -4,11 +4,13 @@ import json
 
 import pytest
 
-from src.claims import schema
+from src.claims import schema, verdicts
+from src.claims.results import Verdict
 from src.config import sweep
 from src.dashboards import __main__ as command
 from src.dashboards import workspaces
 from src.errors import ConfigError
+from src.report import paper_page
 from src.results import store, wandb_mirror, wandb_run
 from tests import fabricated
 
@@ -65,8 +67,9 @@ def test_panels_show_what_the_runs_log(tmp_path):
 def test_a_verdict_stands_in_its_section(tmp_path):
     folder = tmp_path / "reports" / "paper1"
     folder.mkdir(parents=True)
-    record = {"id": "P1-C2", "verdict": "contradicted", "says": "exponent", "estimate": 0.7, "low": 0.6, "high": 0.8}
-    (folder / "claims.json").write_text(json.dumps([record]))
+    result = verdicts.judge(verdicts.load(1), {})[1]
+    numbers = {"verdict": Verdict.CONTRADICTED, "name": "exponent", "estimate": 0.7, "low": 0.6, "high": 0.8}
+    store.write_json(folder / "claims.json", paper_page.plain([result.model_copy(update=numbers)]))
     spec = workspaces.specification(1, "default", tmp_path)
     (section,) = [section for section in spec["sections"] if section["name"].startswith("P1-C2 ")]
     assert "**contradicted**: exponent: 0.7 [0.6, 0.8]" in section["panels"][0]["markdown"]

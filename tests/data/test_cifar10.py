@@ -1,4 +1,4 @@
-"""The loader, on a small archive in the format of the real one."""
+"""The CIFAR-10 loader, on a small archive in the original format."""
 
 import builtins
 import hashlib
@@ -18,7 +18,7 @@ PER_FILE = 20
 
 
 def records(seed):
-    """20 records: labels 0, 1, …, 9, 0, …, and random pixels."""
+    """Return 20 records: labels 0, 1, …, 9, 0, …, and random pixels."""
     pixels = np.random.default_rng(seed).integers(0, 256, (PER_FILE, 3072), dtype=np.uint8)
     return np.hstack([np.arange(PER_FILE, dtype=np.uint8)[:, None] % 10, pixels])
 
@@ -70,7 +70,7 @@ def test_two_classes(archive):
     torch.testing.assert_close(matrix.x[..., 32:64, :], pixels[:, :, 1].double() / 255)
 
 
-def test_not_there_and_no_pooch(folder, monkeypatch):
+def test_a_missing_archive_without_pooch(folder, monkeypatch):
     real_import = builtins.__import__
 
     def without_pooch(name, *args, **kwargs):
@@ -79,11 +79,13 @@ def test_not_there_and_no_pooch(folder, monkeypatch):
         return real_import(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without_pooch)
-    with pytest.raises(ConfigError, match=r"data\.name=cifar10: is not in the repository: pip install .*, or download"):
+    with pytest.raises(
+        ConfigError, match=r"data\.name=cifar10: is not part of the repository; pip install .*, or download"
+    ):
         cifar10.build([0])
 
 
-def test_fetched_once_with_its_hash(folder, monkeypatch):
+def test_downloaded_once_and_checked(folder, monkeypatch):
     content, calls = archive_bytes(), []
     monkeypatch.setattr(cifar10, "SHA256", hashlib.sha256(content).hexdigest())
 
@@ -97,16 +99,16 @@ def test_fetched_once_with_its_hash(folder, monkeypatch):
     assert calls == [(cifar10.URL, f"sha256:{cifar10.SHA256}")]
 
 
-def test_no_network_is_one_line(folder, monkeypatch):
+def test_without_network_the_error_is_one_line(folder, monkeypatch):
     def retrieve(*args, **kwargs):
         raise ConnectionError("unreachable")
 
     monkeypatch.setitem(sys.modules, "pooch", types.SimpleNamespace(retrieve=retrieve))
-    with pytest.raises(ConfigError, match=r"could not be fetched \(unreachable\); download"):
+    with pytest.raises(ConfigError, match=r"download failed \(unreachable\); download"):
         cifar10.build([0])
 
 
-def test_damaged_archive_is_refused(folder):
+def test_a_damaged_archive_is_rejected(folder):
     (folder / cifar10.ARCHIVE).write_bytes(archive_bytes())
     with pytest.raises(ConfigError, match="is damaged: sha256"):
         cifar10.build([0])

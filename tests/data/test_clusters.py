@@ -11,11 +11,11 @@ SMALL = {"k": 3, "d": 16, "n": 9, "n_test": 5, "sigma": 0.7}
 
 
 def products(coordinates: str, **kwargs) -> dict[str, torch.Tensor]:
-    """What a rotation leaves of one data set, for many seeds: inner products of means, training and test points."""
+    """Return rotation invariants for many seeds: inner products of means, training and test points."""
     task = clusters.build(range(400), **{**SMALL, "coordinates": coordinates, **kwargs})
     points = torch.cat([task.facts["means"], task.x, task.x_test], 1)
-    own = task.facts["means"].gather(1, task.facts["cluster"][..., None].expand_as(task.x))
-    noise = task.x - own
+    center = task.facts["means"].gather(1, task.facts["cluster"][..., None].expand_as(task.x))
+    noise = task.x - center
     gram = points @ points.mT
     return {
         "mean · mean": gram[:, 0, 1],
@@ -40,17 +40,17 @@ def test_reduced_and_full_coordinates_have_one_law(means, d):
 
 def test_noise_norms_in_the_reduced_space_are_chi_distributed():
     task = clusters.build(range(300), **SMALL)
-    own = task.facts["means"].gather(1, task.facts["cluster"][..., None].expand_as(task.x))
+    center = task.facts["means"].gather(1, task.facts["cluster"][..., None].expand_as(task.x))
     for i in (0, 8):
-        squared = ((task.x - own)[:, i] / SMALL["sigma"]).square().sum(-1)
+        squared = ((task.x - center)[:, i] / SMALL["sigma"]).square().sum(-1)
         assert stats.kstest(squared, stats.chi2(SMALL["d"]).cdf).pvalue > 1e-3
 
 
 def test_noise_at_huge_dimension_keeps_its_variance():
     d, n = 10**9, 4
     task = clusters.build(range(300), k=2, d=d, n=n, n_test=1, sigma=1.0)
-    own = task.facts["means"].gather(1, task.facts["cluster"][..., None].expand_as(task.x))
-    squared = (task.x - own)[:, n - 1].square().sum(-1)
+    center = task.facts["means"].gather(1, task.facts["cluster"][..., None].expand_as(task.x))
+    squared = (task.x - center)[:, n - 1].square().sum(-1)
     # χ²(d) is N(d, 2d) here
     assert stats.kstest((squared - d) / math.sqrt(2 * d), "norm").pvalue > 1e-3
 
@@ -72,7 +72,7 @@ def test_equicorrelated_means_have_their_cosine(rho, coordinates):
     assert torch.allclose(gram, 64 * ((1 - rho) * torch.eye(5).double() + rho))
 
 
-def test_a_frame_leads_back_to_the_full_space():
+def test_a_basis_maps_to_the_full_space():
     task = clusters.build([3], **SMALL)
     frame = clusters.basis(3, 50, task.x.shape[-1])
     full = clusters.to_full(task.x, frame)
@@ -90,7 +90,7 @@ def test_every_member_depends_on_its_own_seed_only():
     assert not torch.allclose(together.x_test[0], together.x_test[1])
 
 
-def test_fresh_points_are_named_by_role_and_index():
+def test_fresh_points_depend_on_rng_key_and_index():
     facts = clusters.build([0, 1], **SMALL).facts
     first, again, other = (clusters.draw(facts, 6, "audit", index)[0] for index in (0, 0, 1))
     assert torch.equal(first, again)
@@ -109,14 +109,14 @@ def test_labels_are_those_of_the_clusters():
     assert clusters.build([0], k=5, d=64, n=20).facts["labels"].sum() == 1  # k // 2 are negative
 
 
-def test_stratified_samples_see_every_cluster_equally_often():
+def test_stratified_samples_have_equally_many_points_of_every_cluster():
     counts = clusters.build([0], k=4, d=64, n=10, stratified=True).facts["cluster"][0].bincount(minlength=4)
     assert sorted(counts.tolist()) == [2, 2, 3, 3]
     free = clusters.build(range(30), k=4, d=64, n=8, stratified=False).facts["cluster"]
     assert any(len(row.unique()) < 4 for row in free)
 
 
-def test_the_assumption_holds_for_a_literal_configuration_only():
+def test_the_assumption_holds_for_the_strict_configuration_only():
     literal = clusters.build([0], k=4, d=40_000, n=8, n_test=1, sigma=0.1).facts
     noisy = clusters.build([0], k=8, d=4096, n=8, n_test=1, sigma=1.0).facts
     assert literal["assumption_left"] <= literal["assumption_right"]
@@ -142,7 +142,7 @@ def test_the_assumption_holds_for_a_literal_configuration_only():
         ({"means": "sphere", "rho": 0.1}, "data.rho"),
     ],
 )
-def test_keys_that_contradict_each_other_are_refused(keys, blamed):
+def test_incompatible_keys_are_rejected(keys, blamed):
     with pytest.raises(ConfigError) as error:
         clusters.build([0], **keys)
     assert error.value.key == blamed

@@ -1,4 +1,4 @@
-"""The loader, on small files in the format of the real ones; and on those, where a folder has them."""
+"""The Fashion-MNIST loader, on small files in the original format, and on the original files where available."""
 
 import gzip
 import hashlib
@@ -47,6 +47,6 @@ def test_a_missing_or_damaged_file_is_named(folder):
 
 
 @pytest.mark.skipif("FASHION_MNIST" not in os.environ, reason="FASHION_MNIST names no folder of the real files")
-def test_the_real_files():
+def test_the_original_files():
     task = fashion_mnist.build([0], n=12000, n_test=None, folder=os.environ["FASHION_MNIST"])
     assert task.x.shape == (12000, 28, 28) and len(task.y_test) == 2000

@@ -11,7 +11,7 @@ EVERY = {"n_test": 50}
 
 
 def test_first_digits_are_the_known_ones():
-    """The labels that start the files, the number of each digit, and the mean brightness of the training pixels."""
+    """Known values: the first labels, the number of each digit, and the mean of the training pixels."""
     train, test = mnist.read("train"), mnist.read("t10k")
     assert train.pixels.shape == (60000, 28, 28) and test.pixels.shape == (10000, 28, 28)
     assert train.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
@@ -73,7 +73,7 @@ def test_the_first_of_the_file():
     assert torch.equal(first.y, torch.where(labels[first.facts["index"]] == 7, 1.0, -1.0).double())
 
 
-def test_all_there_are_is_the_file_itself():
+def test_all_images_are_in_the_order_of_the_file():
     task = mnist.build([0, 1], positive=[0], negative=[1], n=5923 + 6742, **EVERY)
     assert task.x.shape == (5923 + 6742, 196)
     assert (task.facts["index"].diff() > 0).all()
@@ -89,14 +89,14 @@ def test_all_there_are_is_the_file_itself():
         ({"positive": [1, 2], "negative": [2, 3]}, r"must not share \[2\]"),
     ],
 )
-def test_what_cannot_be_is_refused(options, message):
+def test_invalid_classes_and_sizes_are_rejected(options, message):
     with pytest.raises(ConfigError, match=message):
         mnist.build([0], **options)
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A copy of the label files, with the cache of the real ones out of the way."""
+    """Return a folder with copies of the label files; ``read`` is replaced by its uncached version."""
     (tmp_path / "mnist").mkdir()
     for path in (images.FOLDER / "mnist").glob("*labels*"):
         shutil.copy(path, tmp_path / "mnist")
@@ -110,7 +110,7 @@ def test_a_missing_file_is_named(folder):
         mnist.build([0])
 
 
-def test_a_damaged_file_is_refused_before_use(folder):
+def test_a_damaged_file_is_rejected(folder):
     (folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\0\0"))
     with pytest.raises(ConfigError, match=r"train-images-idx3-ubyte\.gz is damaged: sha256"):
         mnist.build([0])

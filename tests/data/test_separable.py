@@ -17,7 +17,7 @@ def test_planted_separator_has_its_margin(shape):
     assert set(task.y.flatten().tolist()) == {-1.0, 1.0}
 
 
-def test_members_depend_on_their_seed_alone():
+def test_members_depend_on_their_seed_only():
     together, alone = separable.build([4, 7]), separable.build([7])
     assert torch.equal(together.x[1], alone.x[0]) and torch.equal(together.y[1], alone.y[0])
     assert not torch.equal(together.x[0], together.x[1])

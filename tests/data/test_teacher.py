@@ -25,11 +25,11 @@ def test_layers_have_their_rank_and_norm(name):
     assert (spectra.tubal_rank(spectra.singular_values(hat), 1e-9) == 2).all()
 
 
-def test_members_depend_on_their_seed_alone():
+def test_members_depend_on_their_seed_only():
     together, alone = teacher.build([4, 7], n=10), teacher.build([7], n=10)
     assert torch.equal(together.x[1], alone.x[0]) and torch.equal(together.y[1], alone.y[0])
 
 
-def test_a_rank_its_layers_cannot_have_is_refused():
+def test_a_rank_above_the_sides_of_a_layer_is_rejected():
     with pytest.raises(ConfigError, match=r"data\.rank=7: must be <= 6"):
         teacher.build([0], rank=7)

@@ -49,8 +49,8 @@ def test_every_claim_has_a_verdict_and_its_evidence(outputs):
     records = json.loads((outputs / "reports/paper1-smoke/claims.json").read_text())
     assert [record["id"] for record in records] == [claim.id for claim in schema.load(1)]
     for record in records:
-        assert record["verdict"] in ("reproduced", "contradicted", "undecided", "not run")
-        assert record["cells"] or record["verdict"] in ("not run", "undecided")
+        assert record["verdict"] in ("reproduced", "contradicted", "inconclusive", "not run")
+        assert record["cells"] or record["verdict"] in ("not run", "inconclusive")
         assert record["reason"] or record["verdict"] == "reproduced"
 
 

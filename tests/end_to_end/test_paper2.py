@@ -7,6 +7,7 @@ import math
 import pytest
 
 from src import run as entry
+from src.claims import columns
 from src.claims import schema as claim_schema
 from src.config import sweep
 from src.data import mnist
@@ -39,6 +40,8 @@ def test_every_experiment_runs_and_its_claims_are_judged(experiment, tmp_path):
     ]
     assert "was not measured" not in json.dumps(judged)
     assert not {record["verdict"] for record in judged} & {"reproduced", "contradicted"}, "one seed decides nothing"
+    measured = columns.recorded(tmp_path / experiment)
+    assert not [name for name in measured if not columns.of(experiment).has(name)], "the check of claims knows them all"
 
 
 class Killed(BaseException):
@@ -92,14 +95,14 @@ WRONG = {
     "the same class twice": ("data.negative=[7]", "data.negative=[7]: must not share [7]"),
     "a digit there is not": ("data.negative=[12]", "labels 0 to 9"),
     "more images than there are": ("data.n=20000", "data.n=20000: must be <= 12396"),
-    "vectors": ("data.layout=vector", "needs images as matrices"),
+    "vectors": ("data.layout=vector", "needs inputs that are matrices"),
     "a transform there is not": ("model.transform=dct2", "did you mean 'dct'"),
     "weights kept where they cannot be": (
         ["model.transform=authors", "model.coordinates=transform"], "must be original with model.transform=authors"
     ),
     "a protocol there is not": ("protocol=released_cod", "did you mean 'released_code'"),
     "a batch larger than the data": ("batch_size=101", "batch_size=101: must be <= 100"),
-    "images outside the box": (["data.scale=pixels", "objective.box=[0,0.5]"], "must hold all inputs"),
+    "images outside the box": (["data.scale=pixels", "objective.box=[0,0.5]"], "must contain all inputs"),
 }  # fmt: skip
 
 

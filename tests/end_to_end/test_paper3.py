@@ -6,7 +6,7 @@ from math import log
 import pytest
 
 from src import run as entry
-from src.claims import verdicts
+from src.claims import columns, verdicts
 from src.results import store
 
 OVERRIDES = ["profile=smoke", "tracking.mode=disabled"]
@@ -34,11 +34,15 @@ def test_seven_optimizers_and_the_claims_on_them(tmp_path):
     resting = [claim for claim in verdicts.load(3) if "muon_margin" in claim.experiments]
     judged = verdicts.judge(resting, {"muon_margin": rows})
     assert len(judged) >= 7
-    assert {verdict["verdict"] for verdict in judged} <= {"undecided", "not run"}, "one seed decides nothing"
+    assert {result.verdict for result in judged} <= {"inconclusive", "not run"}, "one seed decides nothing"
+    measured = columns.recorded(tmp_path / "muon_margin")
+    assert not [name for name in measured if not columns.of("muon_margin").has(name)], (
+        "the check of claims knows them all"
+    )
 
 
 def test_a_row_where_the_loss_is_first_reached(tmp_path):
-    assert run("muon_margin", tmp_path, "optimizer=adam", "seeds=[7,8]", "optimizer.lr=0.2", "matched_loss=0.1",
+    assert run("muon_margin", tmp_path, "optimizer=adam", "seeds=[7,8]", "optimizer.lr=0.2", "compare_at_loss=0.1",
                "report=false") == 0  # fmt: skip
     rows = rows_of(tmp_path, "muon_margin")
     matched = rows[rows["matched"]]

@@ -153,7 +153,7 @@ def wrong_values(keys: Mapping[str, tuple[Any, bool]]) -> st.SearchStrategy[str]
     """A key with a value of another type, or out of its range."""
     plain = st.sampled_from(VALUES) | st.text("abxyz", min_size=1, max_size=5)
     values = plain | st.lists(plain, max_size=2) | st.dictionaries(st.sampled_from("ab"), plain, max_size=2)
-    pairs = st.tuples(st.sampled_from(sorted(set(keys) - {"profiles", "sweep", "vary"})), values)
+    pairs = st.tuples(st.sampled_from(sorted(set(keys) - {"profiles", "sweep", "vars"})), values)
     return pairs.filter(lambda pair: pair != ("steps", None) and not fits(pair[1], keys[pair[0]][0])).map(
         lambda pair: f"{'' if keys[pair[0]][1] else '+'}{pair[0]}={written(pair[1])}"
     )

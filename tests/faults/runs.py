@@ -141,7 +141,7 @@ def files(outputs: Path, experiment: str) -> dict[str, bytes]:
 
 def report(outputs: Path) -> dict[str, bytes]:
     """The numbers of the report: its verdicts, and the rows of its tables and figures."""
-    named = [file for pattern in ("*/claims.json", "*/ledger.json", "*/*.csv", "*/*/*.csv")
+    named = [file for pattern in ("*/claims.json", "*/deviations.json", "*/*.csv", "*/*/*.csv")
              for file in (outputs / "reports").glob(pattern)]  # fmt: skip
     return {str(file.relative_to(outputs)): file.read_bytes() for file in named}
 

@@ -1,10 +1,10 @@
-"""What is reported of attacked networks, against the attack called by hand and against the batch-wise count."""
+"""Columns of attacked networks against the attack called directly and the batch-wise sum of the released code."""
 
 import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy, softplus
 
-from src.attacks.fgsm import fgsm
+from src.attacks.bim import fgsm
 from src.errors import ConfigError
 from src.measurements import adversarial
 from src.types import Snapshot
@@ -39,7 +39,7 @@ def test_losses_and_accuracies_are_those_of_the_attack():
     torch.testing.assert_close(row["gap_clean_accuracy"], row["train_clean_accuracy"] - row["test_clean_accuracy"])
 
 
-def test_stronger_attacks_leave_less(monkeypatch):
+def test_stronger_attacks_have_lower_accuracy(monkeypatch):
     task, model, snapshot = setting()
     row = measured(task, model, snapshot, attacks=["fgsm", "pgd10", "pgd40", "l2"])
     for part in ("train", "test"):
@@ -52,7 +52,7 @@ def test_stronger_attacks_leave_less(monkeypatch):
         torch.testing.assert_close(again[name], values)
 
 
-def test_more_restarts_are_stronger_and_members_do_not_see_each_other():
+def test_more_restarts_are_stronger_and_members_are_independent():
     task, model, snapshot = setting()
     once, often = (measured(task, model, snapshot, attacks=["pgd10", "l2"], restarts=k) for k in (1, 6))
     for name in ("train_pgd10_loss", "train_l2_loss"):
@@ -71,14 +71,14 @@ def test_only_the_first_points():
         torch.testing.assert_close(few[name], values)
 
 
-def test_risk_as_the_released_code_counts_it():
-    """Batch means, summed, over the number of examples: about the mean loss over the batch size."""
+def test_risk_as_in_the_released_code():
+    """The sum of batch means over the number of examples is about the mean loss over the batch size."""
     task, model, snapshot = setting()
     row = measured(task, model, snapshot, released_batch=8)
     x, y, total = task.x, task.y, torch.zeros(2).double()
     for at in range(0, 30, 8):
-        some, labels = x[:, at : at + 8], y[:, at : at + 8]
-        worst = fgsm(model.apply, snapshot.params, some, labels, EPS, box=(0.0, 1.0))
+        inputs, labels = x[:, at : at + 8], y[:, at : at + 8]
+        worst = fgsm(model.apply, snapshot.params, inputs, labels, EPS, box=(0.0, 1.0))
         p = model.apply(snapshot.params, worst).sigmoid()
         total += binary_cross_entropy(p, (labels + 1) / 2, reduction="none").mean(-1)
     torch.testing.assert_close(row["train_released_risk"], total / 30, rtol=1e-5, atol=0)
@@ -86,7 +86,7 @@ def test_risk_as_the_released_code_counts_it():
     assert (row["train_released_risk"] < row["train_fgsm_loss"] / 7).all()
 
 
-def test_refuses_a_box_that_is_none():
+def test_rejects_an_invalid_box():
     task, model, _ = setting()
     with pytest.raises(ConfigError, match=r"measurements\.adversarial\.box"):
         measured(task, model, None, box=[1.0])

@@ -14,6 +14,6 @@ def test_balance_error_is_relative_to_the_largest_neuron():
     assert row["balance_error"].tolist() == pytest.approx([0, 1.5 / 5])
 
 
-def test_other_networks_are_refused():
+def test_other_networks_are_rejected():
     with pytest.raises(ConfigError, match="two_layer_relu"):
         balance.build(None, None)(Snapshot(0, {"w": torch.ones(1, 2)}, None))

@@ -8,7 +8,7 @@ from tests.networks import KINDS, cluster_task, network, outputs, random_network
 
 
 @pytest.mark.parametrize("width", [1, 3, 6])
-def test_never_above_the_smallest_flip_there_is(width):
+def test_never_above_the_smallest_flip(width):
     members, points = 4, 10
     params = random_network(members, width, 3, seed=10 + width)
     x = torch.randn(members, points, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -39,7 +39,7 @@ def test_certificate_below_attack_below_every_ray(kind, sigma):
 
 @pytest.mark.parametrize("margin", [1e-6, 1e-9, 1e-12])
 def test_never_above_the_attack_on_points_that_are_nearly_flipped(margin):
-    """In other coordinates their margins are rounded otherwise, by much in units of themselves."""
+    """In other coordinates their margins differ by rounding that is large relative to them."""
     params, draw = random_network(1, 12, 6, seed=5), torch.Generator().manual_seed(6)
     x = torch.randn(1, 40, 6, generator=draw, dtype=torch.float64)
     directions = torch.randn(1, 40, 1, 6, generator=draw, dtype=torch.float64)
@@ -61,8 +61,8 @@ def test_is_the_bound_of_its_formula():
     y = outputs(params, x).sign()
     w, b, v = (params[name][0] for name in "wbv")
     gram = (v[:, None] * w) @ (v[:, None] * w).mT
-    found = certified_radius(params, x, y)[0]
-    for point, radius, margin in zip(x[0], found, (y * outputs(params, x))[0], strict=True):
+    radii = certified_radius(params, x, y)[0]
+    for point, radius, margin in zip(x[0], radii, (y * outputs(params, x))[0], strict=True):
         grid = radius * (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
         pre, reach = w @ point + b, w.norm(dim=-1) * grid[:, None]
         free = (pre.abs() <= reach).double()
@@ -83,11 +83,11 @@ def test_linear_function_is_certified_up_to_its_hyperplane():
     ("kind", "radius"), [("averaging", (4096 / 8) ** 0.5), ("robust", 4096**0.5 / 2)], ids=["averaging", "robust"]
 )
 def test_closed_forms_at_the_means(kind, radius):
-    """Feature averaging is certified as far as it goes; the robust network up to where it first outputs 0."""
+    """Feature averaging is certified up to its flip radius, the robust network up to its first output of 0."""
     key = (("k", 8), ("d", 4096), ("n", 16), ("sigma", 0.0))
     means, labels = (cluster_task(**dict(key)).facts[name] for name in ("means", "labels"))
-    found = certified_radius(network(kind, key), means, labels)
-    torch.testing.assert_close(found, torch.full_like(found, radius), rtol=1e-9, atol=0)
+    radii = certified_radius(network(kind, key), means, labels)
+    torch.testing.assert_close(radii, torch.full_like(radii, radius), rtol=1e-9, atol=0)
 
 
 def test_wrong_points_and_constant_networks():

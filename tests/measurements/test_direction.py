@@ -13,7 +13,7 @@ def sketch(params, size=256):
 
 
 def test_cosines_follow_from_sketches():
-    """1 − cos to √(2/K) = 9 % of itself (one standard error), for angles large and small."""
+    """1 − cos has a relative standard error of √(2/K) = 9 %, for large and small angles."""
     start, step = random_params(SHAPES, members=20, seed=1), random_params(SHAPES, members=20, seed=2)
     for size_of_step in (0.01, 0.1, 1.0):
         end = {key: start[key] + size_of_step * step[key] for key in start}
@@ -29,9 +29,9 @@ def test_cosines_follow_from_sketches():
 def test_norm_does_not_matter_and_members_share_the_sketch():
     params = random_params(SHAPES, members=1)
     twice = {key: torch.cat([leaf, 5 * leaf]) for key, leaf in params.items()}
-    found = sketch(twice)
-    torch.testing.assert_close(found[0], found[1])
-    torch.testing.assert_close(found[:1], sketch(params))
+    sketches = sketch(twice)
+    torch.testing.assert_close(sketches[0], sketches[1])
+    torch.testing.assert_close(sketches[:1], sketch(params))
 
 
 def test_sketch_is_fixed_and_rounded():

@@ -1,4 +1,4 @@
-"""A member that diverged, whose parameters are no numbers, is measured, and no other is measured otherwise for it."""
+"""Measurements accept a diverged member, whose parameters are NaN, and the other members do not change."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def columns(measurements, params, risk):
 
 
 @pytest.mark.parametrize("name", BETWEEN_THEM)
-def test_a_member_that_diverged_stops_no_measurement(name):
+def test_a_diverged_member_does_not_affect_the_others(name):
     measurements, params = assembled(name)
     healthy = columns(measurements, params, -1.0)
     broken = {key: torch.stack([leaf[0], torch.full_like(leaf[1], torch.nan)]) for key, leaf in params.items()}
@@ -33,7 +33,7 @@ def test_a_member_that_diverged_stops_no_measurement(name):
         torch.testing.assert_close(values[0], healthy[column][0], rtol=1e-6, atol=1e-9, equal_nan=True, msg=column)
 
 
-def test_outputs_that_are_no_numbers_are_errors():
+def test_outputs_that_are_nan_are_errors():
     measurements, params = assembled("muon_margin")
-    found = columns(measurements, {key: torch.full_like(leaf, torch.nan) for key, leaf in params.items()}, torch.nan)
-    assert (found["train_error"] == 1).all() and (found["test_error"] == 1).all()
+    row = columns(measurements, {key: torch.full_like(leaf, torch.nan) for key, leaf in params.items()}, torch.nan)
+    assert (row["train_error"] == 1).all() and (row["test_error"] == 1).all()

@@ -32,7 +32,7 @@ def test_fresh_points_are_streamed_and_counted():
     row = measure(snapshot)
     assert row["test_points"].tolist() == [10_000, 10_000]
     assert torch.equal(row["test_errors"], measure(snapshot)["test_errors"])
-    # the exact error of the linear predictor Σ_q y_q μ_q, here the one of infinitely many training points
+    # the exact error of the linear predictor Σ_q y_q μ_q, which is that for infinitely many training points
     expected = averaging_test_error(64, 4, 4.0, 10**9)
     assert row["test_error"].tolist() == pytest.approx([expected] * 2, abs=4 * (expected / 10_000) ** 0.5)
     assert row["test_errors"][0] != row["test_errors"][1]

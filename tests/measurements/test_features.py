@@ -28,6 +28,6 @@ def test_only_the_top_neurons_are_kept_and_zero_neurons_have_cosine_zero():
     assert row["neuron_contribution"].tolist() == [[8, 0]]
 
 
-def test_data_without_means_are_refused():
+def test_data_without_means_are_rejected():
     with pytest.raises(ConfigError, match="data=clusters"):
         features.build(Task(None, None, None, None, {}), None)

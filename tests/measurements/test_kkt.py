@@ -25,7 +25,7 @@ def measured(task, params, **kwargs) -> dict[str, float]:
 
 
 def random_problem(seed: int, n: int = 10, m: int = 5, r: int = 3) -> kkt.Stationarity:
-    """No solution in sight, and a third of all pairs declared to be kinks."""
+    """Return a random problem with a third of all pairs at kinks."""
     x = torch.cat([normal(seed, "x", (n, r)), torch.ones(n, 1).double()], -1)
     incoming, v = normal(seed, "w", (m, r + 1)), normal(seed, "v", (m,)) * torch.logspace(-3, 0, m).double()
     kink = normal(seed, "kink", (n, m)) > 0.4
@@ -33,7 +33,7 @@ def random_problem(seed: int, n: int = 10, m: int = 5, r: int = 3) -> kkt.Statio
 
 
 def optimum(problem: kkt.Stationarity) -> float:
-    """The smallest residual, from a conic solver, with the gradients of the network written out one by one."""
+    """Return the smallest residual by a conic solver, with explicit gradients of the network."""
     cvxpy = pytest.importorskip("cvxpy")
     n, m = problem.on.shape
     lam, mu = cvxpy.Variable(n, nonneg=True), cvxpy.Variable((n, m), nonneg=True)
@@ -76,7 +76,7 @@ def test_projection_is_the_nearest_feasible_point(seed):
         return (a * (lam_ - lam) ** 2).sum() + (b * (mu_ - mu) ** 2).sum()
 
     assert (new >= 0).all() and (new_mu >= 0).all() and (new_mu <= new[:, None]).all()
-    for trial in range(2000):  # no feasible point nearby is nearer
+    for trial in range(2000):  # no feasible point is nearer
         other = (new + 0.05 * normal(trial, "other", (4,))).clamp(min=0)
         other_mu = (new_mu + 0.05 * normal(trial, "other mu", (4, 3))).clamp(min=0)
         assert distance(other, torch.minimum(other_mu, other[:, None])) >= distance(new, new_mu)
@@ -86,13 +86,13 @@ def test_projection_is_the_nearest_feasible_point(seed):
 def test_feature_averaging_is_a_kkt_point(means):
     task = noiseless(**means)
     net = feature_averaging(task.facts["means"], task.facts["labels"], biases=True)
-    scaled = {name: 7 * leaf for name, leaf in net.items()}  # stationarity does not see the scale
+    scaled = {name: 7 * leaf for name, leaf in net.items()}  # stationarity is invariant to scale
     for params in (net, scaled):
         row = measured(task, params)
         assert row["kkt_residual_clarke"] < 1e-7
         assert row["slackness"] == pytest.approx(0, abs=1e-9)
         assert row["dual_norm_ratio"] == pytest.approx(1, abs=1e-6)  # ‖θ‖² = 2Σλ at margin 1
-        assert row["kkt_kinks"] == 12 * 2 / 2  # each neuron rests at its kink on the points of the other label
+        assert row["kkt_kinks"] == 12 * 2 / 2  # each neuron is at its kink on the points of the other label
 
 
 def test_residual_without_biases_vanishes_as_the_dimension_grows():
@@ -122,10 +122,10 @@ def trained(task, width: int, steps: int):
     state = rule.init(params)
     for _ in range(steps):
         params, state = rule.update(params, state, *objective(params, Batch(task.x, task.y)))
-    return rule.settled(params, state)
+    return rule.accepted_params(params, state)
 
 
-def test_training_nears_a_kkt_point_and_members_do_not_mix():
+def test_training_approaches_a_kkt_point_and_members_are_independent():
     task = clusters.build([0, 1], k=4, d=256, n=32, n_test=1, sigma=0.1)
     early, late = (trained(task, 8, steps) for steps in (40, 600))
     measure = kkt.build(task, None)
@@ -136,8 +136,8 @@ def test_training_nears_a_kkt_point_and_members_do_not_mix():
     assert (after["slackness"] < 0.02).all()
     assert torch.allclose(after["dual_norm_ratio"], torch.ones(2).double(), atol=0.02)
 
-    hurried = kkt.build(task, None, iterations=1)(Snapshot(0, late, None))  # never worse than where it starts
-    assert (hurried["kkt_residual_clarke"] <= after["kkt_residual"]).all()
+    one_step = kkt.build(task, None, iterations=1)(Snapshot(0, late, None))  # never worse than the start
+    assert (one_step["kkt_residual_clarke"] <= after["kkt_residual"]).all()
 
     alone = kkt.build(task._replace(x=task.x[1:], y=task.y[1:]), None)
     single = alone(Snapshot(0, {name: leaf[1:] for name, leaf in late.items()}, None))
@@ -163,7 +163,7 @@ def test_shared_inputs_are_every_members_inputs():
     assert measured(shared, net) == measured(task, net)
 
 
-def test_a_diverged_member_is_nan_and_leaves_the_others():
+def test_a_diverged_member_is_nan_and_does_not_affect_the_others():
     task = noiseless()
     net = feature_averaging(task.facts["means"], task.facts["labels"])
     expected = kkt.build(task, None)(Snapshot(0, net, None))["kkt_residual"][1]
@@ -174,7 +174,7 @@ def test_a_diverged_member_is_nan_and_leaves_the_others():
     assert row["kkt_residual"][1] == expected
 
 
-def test_points_on_the_wrong_side_leave_no_slackness():
+def test_slackness_is_nan_with_misclassified_points():
     task = noiseless()
     net = feature_averaging(task.facts["means"], -task.facts["labels"])
     row = measured(task, net)
@@ -182,6 +182,6 @@ def test_points_on_the_wrong_side_leave_no_slackness():
     assert row["kkt_residual"] == pytest.approx(1)  # every multiplier that would help is negative
 
 
-def test_other_networks_are_refused():
+def test_other_networks_are_rejected():
     with pytest.raises(ConfigError, match="two_layer_relu"):
         kkt.build(noiseless(), None)(Snapshot(0, {"w": torch.ones(1, 2)}, None))

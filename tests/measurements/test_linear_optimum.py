@@ -23,7 +23,7 @@ STEPS = 6000
     ids=["nmd", "signum", "muon", "rows", "adam"],
 )
 def test_every_rule_reaches_the_exact_optimum_of_its_norm(rule, options, norm, least):
-    """η ∝ t^{−1/2} on eight separable 3×4 matrices, three draws; the gap falls like t^{−1/2}."""
+    """Train with η ∝ t^{−1/2} on eight separable 3×4 matrices, three draws; the gap falls like t^{−1/2}."""
     task, model, risk = linear_problem(members=3)
     measure = linear_optimum.build(task, model, norms=["l2", "linf", "msp", "rows"])
     built = rule.build(task, model, exponent=0.5, **options)
@@ -53,9 +53,9 @@ def test_shared_examples_are_solved_once_for_all_members():
     shared = task._replace(x=task.x[0], y=task.y[0])
     params = {"w": torch.randn(3, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)}
     columns = linear_optimum.build(shared, model, norms=["l2"])(Snapshot(0, params, torch.zeros(3)))
-    own = linear_optimum.build(task, model, norms=["l2"])(Snapshot(0, {"w": params["w"][[1]]}, torch.zeros(1)))
+    alone = linear_optimum.build(task, model, norms=["l2"])(Snapshot(0, {"w": params["w"][[1]]}, torch.zeros(1)))
     for name in columns:
-        torch.testing.assert_close(columns[name][1], own[name][0])
+        torch.testing.assert_close(columns[name][1], alone[name][0])
 
 
 def test_needs_a_linear_model():

@@ -12,7 +12,7 @@ from src.types import Model, Snapshot, Task
 
 
 def linear_task(x: list, y: list) -> tuple[Task, Model]:
-    """Two members of a linear model on shared data."""
+    """Return task and model of a linear network with shared data."""
     task = Task(torch.tensor(x).double(), torch.tensor(y).double(), torch.empty(0, 2), torch.empty(0), {})
     return task, Model(lambda seeds: {}, lambda params, x: params["w"] @ x.mT, degree=1)
 
@@ -43,7 +43,7 @@ def test_margins_do_not_underflow():
 def test_margin_ratio_is_one_at_feature_averaging():
     task = clusters.build([0, 1], k=6, d=256, n=12, n_test=1, sigma=0.0, negative=2)
     net = feature_averaging(task.facts["means"], task.facts["labels"])
-    for scale in (1.0, 30.0):  # a normalised margin does not see the scale
+    for scale in (1.0, 30.0):  # a normalised margin is invariant to scale
         scaled = {name: scale * leaf for name, leaf in net.items()}
         row = margin.build(task, Model(None, forward, 2))(Snapshot(0, scaled, torch.zeros(2)))
         assert row["margin_ratio"].tolist() == pytest.approx([1, 1])

@@ -37,14 +37,14 @@ def test_equality_for_layers_of_one_entry():
         torch.testing.assert_close(row[column], torch.ones(1, dtype=torch.float64))
 
 
-def test_a_misclassified_example_bounds_nothing():
+def test_the_bound_is_infinite_with_a_misclassified_example():
     task, model, params = problem(bias=False)
     task = task._replace(y=-model.apply(params, task.x).sign())
     assert rows(task, model, params)["ratio_bound"].tolist() == [float("inf")]
 
 
 @pytest.mark.parametrize("options", [{"bias": True}, {"bias": False, "transform": "authors"}])
-def test_other_networks_are_refused(options):
+def test_other_networks_are_rejected(options):
     task, model, _ = problem(**options)
     with pytest.raises(ConfigError, match=r"measurements=margin_bound: needs a t-NN without bias"):
         margin_bound.build(task, model)

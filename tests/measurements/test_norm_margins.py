@@ -3,7 +3,7 @@ import torch
 
 from src.errors import ConfigError
 from src.measurements import norm_margins
-from src.optimizers.norms import named
+from src.optimizers.norms import norm_from_name
 from src.oracles.max_margin import max_margin
 from src.types import Model, Snapshot
 from tests.problems import linear_problem, network_problem
@@ -59,7 +59,7 @@ def test_scale_of_the_network_does_not_matter(network):
 @pytest.mark.parametrize(
     ("norm", "others"), [("l2", ["linf", "msp"]), ("linf", ["l2", "msp"]), ("msp", ["l2", "linf"])]
 )
-def test_alignment_is_one_at_the_optimum_of_its_own_norm_only(norm, others):
+def test_alignment_is_one_at_the_optimum_of_the_same_norm_only(norm, others):
     """κ = 1 for the exact separator with the gradient that has the exact multipliers: the KKT conditions."""
     task, model, _ = linear_problem(members=1)
     optimum = max_margin(task.x[0].numpy(), task.y[0].numpy(), norm)
@@ -67,7 +67,7 @@ def test_alignment_is_one_at_the_optimum_of_its_own_norm_only(norm, others):
     weights = torch.tensor(optimum.multipliers).clamp(min=0) / optimum.multipliers.sum()
     gradient = torch.einsum("n,nab->ab", weights * task.y[0], task.x[0])
     for name in (norm, *others):
-        size, dual = named(name).value(params), named(name).dual({"w": gradient.unsqueeze(0)})
+        size, dual = norm_from_name(name).value(params), norm_from_name(name).dual({"w": gradient.unsqueeze(0)})
         kappa = float((gradient * params["w"][0]).sum() / (size * dual))
         assert kappa == pytest.approx(1, abs=1e-6) if name == norm else kappa < 0.97
     columns = measured(task, model, params, norms=["l2", "linf", "msp"])
@@ -83,7 +83,7 @@ def test_alignment_never_exceeds_one():
             assert (column.abs() <= 1 + 1e-12).all(), name
 
 
-def test_curves_meet_the_norms_they_pass_through(network):
+def test_curves_equal_the_named_norms_at_their_exponents(network):
     task, model, params = network
     columns = measured(task, model, params, ratio=0.5, ratios=[0.1, 0.5], schatten=[2.0, 1e6], lp=[2.0, 1e6, 3.0])
     assert columns["hyb_ratio"].tolist() == [[0.1, 0.5]] * 2
@@ -111,7 +111,7 @@ def test_weight_of_the_least_margins():
 
 
 @pytest.mark.parametrize("rounding", [-1e-15, 0.0, 1e-15])
-def test_rounding_decides_neither_which_margins_are_least_nor_which_norm_fits_best(rounding):
+def test_least_margins_and_peaks_are_robust_to_rounding(rounding):
     q = torch.tensor([[1.0, 1.0 + rounding, 2.0]], dtype=torch.float64)
     weights = torch.tensor([[0.5, 0.3, 0.2]], dtype=torch.float64)
     torch.testing.assert_close(norm_margins._margin_weight(q, weights, 0.0), torch.tensor([0.8]).double())

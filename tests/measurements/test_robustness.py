@@ -16,46 +16,46 @@ def measured(measurement, params, task, **options):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_inequality_on_every_point(kind):
-    found = measured(robustness, network(kind), cluster_task(), points=30)
-    assert (found["certificate_violations"] == 0).all() and (found["attack_above_z"] == 0).all()
-    certificate, attack, z = (found[f"{name}_radii"] for name in ("certificate", "attack", "z"))
+def test_inequalities_hold_on_every_point(kind):
+    row = measured(robustness, network(kind), cluster_task(), points=30)
+    assert (row["certificate_violations"] == 0).all() and (row["attack_above_z"] == 0).all()
+    certificate, attack, z = (row[f"{name}_radii"] for name in ("certificate", "attack", "z"))
     known = ~attack.isnan()
     assert attack.shape == (2, 30)
     assert (certificate <= attack)[known].all() and (attack <= z * (1 + 1e-9))[known].all()
     assert known.all() or kind == "random"
-    assert (found["zero_gradient"] == 0).all()
-    assert all(values.dtype in (torch.float64, torch.int64) for values in found.values())
+    assert (row["zero_gradient"] == 0).all()
+    assert all(values.dtype in (torch.float64, torch.int64) for values in row.values())
 
 
-def test_both_sides_close_in_on_a_trained_network():
+def test_bounds_are_close_on_a_trained_network():
     key = {"k": 4, "d": 1024, "n": 64, "sigma": 0.3}
-    found = measured(robustness, network("trained", tuple(key.items())), cluster_task(**key), points=50)
-    assert (found["certificate_over_attack"] > 0.96).all() and (found["certificate_over_attack_worst"] > 0.9).all()
-    torch.testing.assert_close(found["attack_median"], torch.full((2,), 16.0).double(), rtol=0.05, atol=0)
+    row = measured(robustness, network("trained", tuple(key.items())), cluster_task(**key), points=50)
+    assert (row["certificate_over_attack"] > 0.96).all() and (row["certificate_over_attack_worst"] > 0.9).all()
+    torch.testing.assert_close(row["attack_median"], torch.full((2,), 16.0).double(), rtol=0.05, atol=0)
 
 
 def test_robust_network_has_radii_of_the_order_of_the_distance_of_the_clusters():
     """O4: certified up to √d/2, flipped strictly at √(d/2), from every cluster and by the nearest other one."""
     key = (("k", 8), ("d", 65536), ("n", 16), ("sigma", 0.1))
-    found = measured(robustness, network("robust", key), cluster_task(**dict(key)), points=40)
-    torch.testing.assert_close(found["certificate_median"], torch.full((2,), 128.0).double(), rtol=5e-3, atol=0)
-    torch.testing.assert_close(found["attack_median"], torch.full((2,), 32768**0.5).double(), rtol=5e-3, atol=0)
-    assert (found["attack_radii"] / 32768**0.5 > 0.99).all() and (found["attack_radii"] / 32768**0.5 < 1.01).all()
+    row = measured(robustness, network("robust", key), cluster_task(**dict(key)), points=40)
+    torch.testing.assert_close(row["certificate_median"], torch.full((2,), 128.0).double(), rtol=5e-3, atol=0)
+    torch.testing.assert_close(row["attack_median"], torch.full((2,), 32768**0.5).double(), rtol=5e-3, atol=0)
+    assert (row["attack_radii"] / 32768**0.5 > 0.99).all() and (row["attack_radii"] / 32768**0.5 < 1.01).all()
 
 
-def test_counts_what_it_cannot_flip_and_leaves_out_wrong_points():
+def test_counts_unflipped_points_and_excludes_misclassified_ones():
     task = cluster_task()
     never = {name: leaf.abs() if name == "v" else leaf for name, leaf in network("trained").items()}
-    found = measured(robustness, never, task, points=80)
+    row = measured(robustness, never, task, points=80)
     right = (task.y_test * outputs(never, task.x_test) > 0).sum(-1)
-    assert (found["attack_unflipped"] == right).all() and (right < 80).all()
-    assert (found["attack_radii"].isnan().sum(-1) == 80 - right).all()
-    assert found["attack_median"].isinf().all() and found["certificate_over_attack"].isnan().all()
+    assert (row["attack_unflipped"] == right).all() and (right < 80).all()
+    assert (row["attack_radii"].isnan().sum(-1) == 80 - right).all()
+    assert row["attack_median"].isinf().all() and row["certificate_over_attack"].isnan().all()
 
 
 def test_a_flat_point_is_counted():
-    """A constant network gives no gradient anywhere; the plateau of the robust one is tested with PGD."""
+    """The gradient of a constant network is zero; the plateau of the robust one is tested with PGD."""
     task = cluster_task()
     flat = {name: torch.zeros_like(leaf) for name, leaf in network("trained").items()}
     flat["b"] += 1
@@ -63,32 +63,32 @@ def test_a_flat_point_is_counted():
     assert (measured(robustness, flat, task, points=5)["zero_gradient"] == 1).all()
 
 
-def test_pgd_is_no_better_than_what_is_certified_and_no_worse_with_restarts():
+def test_pgd_respects_certificates_and_improves_with_restarts():
     key = {"k": 8, "d": 4096, "n": 64, "sigma": 0.3}
     task, params = cluster_task(**key), network("trained", tuple(key.items()))
-    found = measured(pgd, params, task, points=40, restarts=4)
+    row = measured(pgd, params, task, points=40, restarts=4)
     radii = measured(robustness, params, task, points=40)
-    eps = found["pgd_curve_eps"] * task.facts["radius_oracle"][:, None]
+    eps = row["pgd_curve_eps"] * task.facts["radius_oracle"][:, None]
     for size, one, more, z in zip(
-        eps.mT, found["pgd40_curve"].mT, found["pgd_restarts_curve"].mT, found["z_curve"].mT, strict=True
+        eps.mT, row["pgd40_curve"].mT, row["pgd_restarts_curve"].mT, row["z_curve"].mT, strict=True
     ):
         certified = (radii["certificate_radii"] < size[:, None]).double().mean(-1)
         attacked = (radii["attack_radii"] <= size[:, None]).double().mean(-1)
         assert (one <= more).all() and (more <= certified).all() and (z <= attacked).all()
-    assert (found["pgd40_flip"] < found["pgd_z_flip"]).all()
-    assert (found["pgd_z_flip"] == found["z_curve"][:, found["pgd_curve_eps"][0] == 1.06].squeeze(-1)).all()
+    assert (row["pgd40_flip"] < row["pgd_z_flip"]).all()
+    assert (row["pgd_z_flip"] == row["z_curve"][:, row["pgd_curve_eps"][0] == 1.06].squeeze(-1)).all()
 
 
-def test_pgd_goes_no_further_than_its_steps_reach():
+def test_pgd_is_limited_by_the_length_of_its_steps():
     key = {"k": 8, "d": 4096, "n": 64, "sigma": 0.3}
     task, params = cluster_task(**key), network("trained", tuple(key.items()))
     for travel, flips in ((0.8, False), (2.5, True)):  # 0.8·1.06 of the oracle radius is certified
-        found = measured(pgd, params, task, points=20, restarts=1, travel=travel, curve=[1.0])
-        assert ((found["pgd2000_flip"] > 0) == flips).all()
+        row = measured(pgd, params, task, points=20, restarts=1, travel=travel, curve=[1.0])
+        assert ((row["pgd2000_flip"] > 0) == flips).all()
 
 
 @pytest.mark.parametrize("measurement", [robustness, pgd])
-def test_members_do_not_see_each_other(measurement):
+def test_members_are_independent(measurement):
     both = measured(measurement, network("trained"), cluster_task(), points=6)
     second = {name: leaf[1:] for name, leaf in network("trained").items()}
     alone = measured(measurement, second, cluster_task(seeds=(1,)), points=6)
@@ -102,9 +102,9 @@ def test_a_task_in_single_precision_is_measured_in_double(measurement):
     rounded = {name: task.facts[name].float() for name in ("means", "labels", "radius_oracle")}
     single = task._replace(x_test=task.x_test.float(), y_test=task.y_test.float(), facts={**task.facts, **rounded})
     params = {name: leaf.float() for name, leaf in network("trained").items()}
-    found, base = measured(measurement, params, single), measured(measurement, network("trained"), task)
-    for name in set(found) & {"z_r50", "attack_radii", "certificate_radii", "pgd_z_flip", "curve_radius"}:
-        torch.testing.assert_close(found[name], base[name], rtol=1e-4, atol=0, msg=name)
+    row, base = measured(measurement, params, single), measured(measurement, network("trained"), task)
+    for name in set(row) & {"z_r50", "attack_radii", "certificate_radii", "pgd_z_flip", "curve_radius"}:
+        torch.testing.assert_close(row[name], base[name], rtol=1e-4, atol=0, msg=name)
 
 
 @pytest.mark.parametrize("measurement", [robustness, pgd])
@@ -116,7 +116,7 @@ def test_needs_clusters(measurement):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["random", "trained"])
 def test_an_independent_attack_library_agrees(kind):
-    """Foolbox never enters a certified ball, and never finds a flip 1 % smaller than ours."""
+    """Foolbox finds no flip in a certified ball, and none 1 % smaller than ours."""
     foolbox = pytest.importorskip("foolbox")
     if kind == "trained":
         task, params = cluster_task(n=8), network("trained", (("n", 8),))

@@ -61,7 +61,7 @@ def test_truncating_at_the_rank_of_the_layers_changes_nothing(rank):
 
 @pytest.mark.parametrize(("before", "after"), [(0.07, 0.06), (0.1, 0.09), (0.13, 0.12)])
 def test_a_loss_of_exactly_the_tolerance_is_allowed(monkeypatch, before, after):
-    """One point of a hundred is 1 %, though 0.07 − 0.01 is more than 0.06 as computed."""
+    """One point of a hundred is 1 %, though 0.07 − 0.01 > 0.06 in floating point."""
     task, model, params = problem(members=2, n=10, width=8, d=5)
     accuracies = iter([after, before, 0.0] * 2)
     monkeypatch.setattr(truncation, "accuracy", lambda *_: torch.full((2,), next(accuracies), dtype=torch.float64))
@@ -95,7 +95,7 @@ def test_bounds_by_hand():
 
 
 @pytest.mark.parametrize("measurement", [tensor_ranks, truncation, bounds])
-def test_refuses_networks_without_tensors(measurement):
+def test_rejects_networks_without_t_layers(measurement):
     task, model, _ = network_problem()
     with pytest.raises(ConfigError, match="model=tnn"):
         measurement.build(task, model)

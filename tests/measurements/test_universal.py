@@ -14,57 +14,57 @@ def measured(params, task, **options):
 
 
 def test_feature_averaging_is_flipped_by_z_alone():
-    """O2: z flips at √(d/k), 2.3σ√(k/d) later nearly all; no control flips anything."""
+    """O2: z flips half of the points at √(d/k) and nearly all at a relative 2.3σ√(k/d) more; no control flips any."""
     key = {"k": 8, "d": 4096, "n": 16, "sigma": 0.2, "n_test": 500}
     task = cluster_task(**key)
-    found = measured(network("averaging", tuple(key.items())), task)
+    row = measured(network("averaging", tuple(key.items())), task)
     oracle = task.facts["radius_oracle"]
-    torch.testing.assert_close(found["z_r50"], oracle, rtol=5e-3, atol=0)
+    torch.testing.assert_close(row["z_r50"], oracle, rtol=5e-3, atol=0)
     later = torch.full((2,), 2.3 * 0.2 * (8 / 4096) ** 0.5).double()
-    torch.testing.assert_close(found["z_r99"] / found["z_r50"] - 1, later, rtol=0.2, atol=0)
-    torch.testing.assert_close(found["z_r50"], found["z_r50_weak"], rtol=1e-8, atol=0)
-    assert (found["z_flip"] == 1).all() and (found["z_monotone"] == 1).all() and (found["z_points"] == 500).all()
+    torch.testing.assert_close(row["z_r99"] / row["z_r50"] - 1, later, rtol=0.2, atol=0)
+    torch.testing.assert_close(row["z_r50"], row["z_r50_weak"], rtol=1e-8, atol=0)
+    assert (row["z_flip"] == 1).all() and (row["z_monotone"] == 1).all() and (row["z_points"] == 500).all()
     for control in ("shuffled", "pair", "gaussian"):
-        assert (found[f"{control}_flip"] == 0).all()
-    assert all(values.dtype in (torch.float64, torch.int64) for values in found.values())
+        assert (row[f"{control}_flip"] == 0).all()
+    assert all(values.dtype in (torch.float64, torch.int64) for values in row.values())
 
 
 def test_robust_network_reaches_zero_long_before_it_flips():
-    """Along z both are at √(dk)/2; a push from mean to mean is another matter (test_robustness)."""
+    """Along z both radii are √(dk)/2; test_robustness has the directions from mean to mean."""
     key = (("k", 2), ("d", 4096), ("n", 16), ("sigma", 0.01))
-    found = measured(network("robust", key), cluster_task(**dict(key)))
-    torch.testing.assert_close(found["z_r50"], torch.full((2,), 2048**0.5).double(), rtol=1e-2, atol=0)
+    row = measured(network("robust", key), cluster_task(**dict(key)))
+    torch.testing.assert_close(row["z_r50"], torch.full((2,), 2048**0.5).double(), rtol=1e-2, atol=0)
 
 
 @pytest.mark.parametrize("kind", ["averaging", "trained"])
-def test_radii_and_curve_tell_the_same_story(kind):
+def test_radii_and_curve_agree(kind):
     task = cluster_task(sigma=1.0)
     params = network(kind, (("sigma", 1.0),))
-    found = measured(params, task)
+    row = measured(params, task)
     z = (task.facts["labels"][..., None] * task.facts["means"]).sum(1, keepdim=True)
     right = task.y_test * outputs(params, task.x_test) > 0
     for percent in (50, 99):
         for share, enough in ((1 - 1e-6, False), (1 + 1e-6, True)):
-            push = share * found[f"z_r{percent}"][:, None, None] * z / z.norm(dim=-1, keepdim=True)
+            push = share * row[f"z_r{percent}"][:, None, None] * z / z.norm(dim=-1, keepdim=True)
             flipped = task.y_test * outputs(params, task.x_test - task.y_test[..., None] * push) < 0
             assert (((flipped & right).sum(-1) >= percent / 100 * right.sum(-1)) == enough).all()
-    inside = found["curve_radius"] * task.facts["radius_oracle"][:, None]
-    assert ((found["curve_flip"] >= 0.5) == (inside >= found["z_r50"][:, None])).all()
+    inside = row["curve_radius"] * task.facts["radius_oracle"][:, None]
+    assert ((row["curve_flip"] >= 0.5) == (inside >= row["z_r50"][:, None])).all()
 
 
-def test_fresh_points_are_other_points_of_the_same_kind():
+def test_fresh_points_are_new_points_of_the_same_law():
     key = (("sigma", 1.0), ("n_test", 2000))
     task, params = cluster_task(**dict(key)), network("trained", key)
-    own, fresh = measured(params, task), measured(params, task, points=3000)
+    test_set, fresh = measured(params, task), measured(params, task, points=3000)
     assert (fresh["z_points"] == 3000).all()
-    assert (fresh["z_r50"] != own["z_r50"]).all()
-    torch.testing.assert_close(fresh["z_r50"], own["z_r50"], rtol=0.05, atol=0)
+    assert (fresh["z_r50"] != test_set["z_r50"]).all()
+    torch.testing.assert_close(fresh["z_r50"], test_set["z_r50"], rtol=0.05, atol=0)
     again = measured(params, task, points=3000)
     assert all(torch.equal(fresh[name], again[name]) for name in fresh)
 
 
-def test_a_flip_that_is_undone_further_on_is_noticed():
-    """N(x) = |s| − 0.9 with s = ẑ·x in units of the means: flipped while |s| < 0.9, then right again."""
+def test_a_flip_that_is_undone_at_larger_norms_is_reported():
+    """N(x) = |s| − 0.9 with s = ẑ·x in units of the means: flipped while |s| < 0.9, then correct again."""
     task = cluster_task(k=2, d=1024, n=16, sigma=0.01)
     z = (task.facts["labels"][..., None] * task.facts["means"]).sum(1)
     s = z / (z.norm(dim=-1, keepdim=True) * 512**0.5)
@@ -73,13 +73,13 @@ def test_a_flip_that_is_undone_further_on_is_noticed():
         "b": torch.tensor([[0.0, 0.0, 1.0]]).double().repeat(2, 1),
         "v": torch.tensor([[1.0, 1.0, -0.9]]).double().repeat(2, 1),
     }
-    found = measured(params, task)
-    assert (found["z_monotone"] == 0).all()
-    assert (found["z_points"] == (task.y_test > 0).sum(-1)).all()
-    torch.testing.assert_close(found["z_r50"], torch.full((2,), 0.1 * 512**0.5).double(), rtol=1e-2, atol=0)
+    row = measured(params, task)
+    assert (row["z_monotone"] == 0).all()
+    assert (row["z_points"] == (task.y_test > 0).sum(-1)).all()
+    torch.testing.assert_close(row["z_r50"], torch.full((2,), 0.1 * 512**0.5).double(), rtol=1e-2, atol=0)
 
 
-def test_controls_are_what_they_are_called():
+def test_controls_match_their_definitions():
     task = cluster_task(k=12, d=4096, n=16)
     means, labels = task.facts["means"], task.facts["labels"]
     vectors = universal.control_vectors(means, labels, 4096, [0, 1], 50)
@@ -96,7 +96,7 @@ def test_controls_are_what_they_are_called():
     assert inside == pytest.approx(28 / 4096, rel=0.1)
 
 
-def test_members_do_not_see_each_other():
+def test_members_are_independent():
     task = cluster_task()
     params = network("trained")
     both = measured(params, task)
@@ -107,7 +107,7 @@ def test_members_do_not_see_each_other():
 
 @pytest.mark.parametrize("attempt", range(4))
 def test_an_output_that_cancels_to_zero_is_no_flip(attempt):
-    """relu(a) − relu(b) with a = b but for rounding is 0 everywhere, and of any sign when it is computed."""
+    """relu(a) − relu(b) with a = b is 0 everywhere, and has either sign by rounding."""
     draw = torch.Generator().manual_seed(attempt)
     u, x = (torch.randn(1, n, 5, generator=draw, dtype=torch.float64) for n in (3, 50))
     turn = torch.linalg.qr(torch.randn(5, 5, generator=draw, dtype=torch.float64)).Q
@@ -121,7 +121,7 @@ def test_an_output_that_cancels_to_zero_is_no_flip(attempt):
     assert (universal.flip_shares(params, x, y, right, vectors) == 0).all()
 
 
-def test_quantile_counts_and_leaves_nan_out():
+def test_quantile_ignores_nan():
     values = torch.tensor([[3.0, torch.nan, 1.0, torch.inf, 2.0], [torch.nan] * 5])
     assert universal.quantile(values, 0.5)[0] == 2
     assert universal.quantile(values, 0.75)[0] == 3

@@ -22,7 +22,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_degree_is_what_euler_says(name):
+def test_degree_satisfies_eulers_identity(name):
     """f(aθ) = a^L f(θ), and ⟨∇f, θ⟩ = L f."""
     options, degree = NETWORKS[name]
     task = task_of([5])
@@ -41,9 +41,9 @@ def test_degree_is_what_euler_says(name):
 def test_the_derivative_of_a_power_of_relu_is_that_of_autograd(power):
     z = torch.linspace(-2, 2, 41, dtype=torch.float64).requires_grad_()
     weights = torch.arange(41.0, dtype=torch.float64)
-    (own,) = torch.autograd.grad((weights * mlp.ReluPower.apply(z, power)).sum(), z)
+    (fused,) = torch.autograd.grad((weights * mlp.ReluPower.apply(z, power)).sum(), z)
     (usual,) = torch.autograd.grad((weights * z.relu() ** power).sum(), z)
-    torch.testing.assert_close(own, usual, rtol=1e-14, atol=0)
+    torch.testing.assert_close(fused, usual, rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize(("power", "activation"), [(1.0, "relu"), (2.0, "relu"), (2.0, "quadratic")])
@@ -57,28 +57,28 @@ def test_outputs_agree_with_the_formula_written_out(power, activation):
 
     for i in range(2):
         w1, w2, w3 = (leaf[i] for leaf in params.values())
-        for x, found in zip(task.x[i], model.apply(params, task.x)[i], strict=True):
+        for x, output in zip(task.x[i], model.apply(params, task.x)[i], strict=True):
             h = torch.tensor([phi(float(z)) for z in w1 @ x], dtype=torch.float64)
             h = torch.tensor([phi(float(z)) for z in w2 @ h], dtype=torch.float64)
-            torch.testing.assert_close((w3 @ h)[0], found)
+            torch.testing.assert_close((w3 @ h)[0], output)
 
 
 @pytest.mark.parametrize("build", [lambda t: mlp.build(t, depth=3, width=5), lambda t: linear.build(t, scale=1.0)])
 @pytest.mark.parametrize("shape", [[6], [2, 3]])
 def test_members_and_shared_inputs(build, shape):
-    """Inputs of shape [M, N, …] and [N, …], vectors or images: the same as one member at a time."""
+    """Outputs at inputs [M, N, …] and [N, …], vectors or images, equal those of one member at a time."""
     task = task_of(shape, members=3)
     model = build(task)
     params = model.init([0, 1, 2])
-    own, shared = model.apply(params, task.x), model.apply(params, task.x[0])
-    assert own.shape == shared.shape == (3, 7)
+    separate, shared = model.apply(params, task.x), model.apply(params, task.x[0])
+    assert separate.shape == shared.shape == (3, 7)
     for i in range(3):
         single = {key: leaf[[i]] for key, leaf in params.items()}
-        torch.testing.assert_close(model.apply(single, task.x[[i]])[0], own[i])
+        torch.testing.assert_close(model.apply(single, task.x[[i]])[0], separate[i])
         torch.testing.assert_close(model.apply(single, task.x[0])[0], shared[i])
 
 
-def test_initialisation_depends_on_the_seed_alone_and_has_its_variance():
+def test_initialisation_depends_on_the_seed_only_and_has_its_variance():
     task = task_of([50])
     model = mlp.build(task, depth=3, width=400, scale=0.3)
     together, alone = model.init([5, 9]), model.init([9])
@@ -98,6 +98,6 @@ def test_linear_model_is_an_inner_product():
     assert (linear.build(task).init([0])["w"] == 0).all()
 
 
-def test_quadratic_has_one_power():
+def test_quadratic_needs_power_2():
     with pytest.raises(ConfigError, match=r"model\.power=3\.0: must be 2"):
         mlp.build(task_of([5]), activation="quadratic", power=3.0)

@@ -1,4 +1,4 @@
-"""The t-NN against an independent NumPy twin, and its own laws: homogeneity, members, coordinates, initial norms."""
+"""The t-NN against an independent NumPy twin; homogeneity, members, coordinates, initial norms."""
 
 import math
 
@@ -41,7 +41,7 @@ def test_outputs_and_gradients_equal_the_twin(name, rank):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_is_the_formula_of_the_paper(name):
-    """wᵀ vec σ(W² *_M σ(W¹ *_M x)) with the t-product itself, one image at a time."""
+    """Compare with wᵀ vec σ(W² *_M σ(W¹ *_M x)) by t_product, one image at a time."""
     task, model, params = problem(transform=name, scale=1.7, depth=2, bias=False, coordinates="original")
     m = transform(name, 4, scale=1.7)
     for i, image in enumerate(task.x[0]):
@@ -81,7 +81,7 @@ def test_not_homogeneous_with_a_bias():
 
 
 @pytest.mark.parametrize("rank", [None, 2])
-def test_members_equal_networks_of_their_own(rank):
+def test_members_equal_single_networks(rank):
     task, model, params = problem(members=3, rank=rank)
     together = model.apply(params, task.x)
     shared = model.apply(params, task.x[1])
@@ -150,7 +150,7 @@ def test_initial_weights_have_the_law_of_the_released_code(name):
     assert params["v"].abs().max() < 1 / 28 and params["b"].abs().max() < 1 / 28
 
 
-def test_norm_matched_factors_have_the_norm_of_a_whole_layer():
+def test_norm_matched_factors_have_the_norm_of_an_unfactored_layer():
     task = images(members=2, n=2, d=28, c=28)
     for rank in (4, 28):
         model = tnn.build(task, width=28, rank=rank, init="norm_matched")
@@ -164,7 +164,7 @@ def test_norm_matched_factors_have_the_norm_of_a_whole_layer():
             torch.testing.assert_close(ratio, ratio[:, :1, :1, :1].expand_as(ratio))
 
 
-def test_refuses_what_cannot_be():
+def test_rejects_invalid_options():
     task = images()
     with pytest.raises(ConfigError, match="layout=matrix"):
         tnn.build(task._replace(x=task.x.flatten(2)))

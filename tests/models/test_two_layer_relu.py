@@ -16,7 +16,7 @@ def random_params(members: int = 2, width: int = 6, r: int = 5) -> Params:
 
 
 def gradient(params: Params, x: torch.Tensor, index: int) -> Params:
-    """∇_θ N(x_index), of every member."""
+    """Return ∇_θ N(x_index) of every member."""
     leaves = {name: leaf.clone().requires_grad_() for name, leaf in params.items()}
     output = two_layer_relu.forward(leaves, x)[:, index].sum()
     return dict(zip(leaves, torch.autograd.grad(output, tuple(leaves.values())), strict=True))
@@ -66,17 +66,17 @@ def test_rotation_and_label_flip_equivariance():
     assert torch.allclose(two_layer_relu.forward({**params, "v": -params["v"]}, x), -output)
 
 
-def test_a_net_in_reduced_coordinates_is_the_same_net_in_the_full_space():
+def test_outputs_and_gradients_in_reduced_coordinates_equal_those_in_the_full_space():
     task = clusters.build([0], k=3, d=64, n=12, n_test=4, sigma=0.5)
-    frame = clusters.basis(0, 64, 15)
+    basis = clusters.basis(0, 64, 15)
     params = random_params(1, 6, 15)
-    lifted = {**params, "w": clusters.to_full(params["w"], frame)}
+    lifted = {**params, "w": clusters.to_full(params["w"], basis)}
     for points in (task.x, task.x_test):
-        full = clusters.to_full(points, frame)
+        full = clusters.to_full(points, basis)
         assert torch.allclose(two_layer_relu.forward(lifted, full), two_layer_relu.forward(params, points))
     grad = gradient(params, task.x, 2)
-    grad_full = gradient(lifted, clusters.to_full(task.x, frame), 2)
-    assert torch.allclose(grad_full["w"], clusters.to_full(grad["w"], frame))
+    grad_full = gradient(lifted, clusters.to_full(task.x, basis), 2)
+    assert torch.allclose(grad_full["w"], clusters.to_full(grad["w"], basis))
     assert torch.allclose(grad_full["b"], grad["b"])
 
 
@@ -86,19 +86,19 @@ def trained(params: Params, task: Task, steps: int = 150) -> Params:
     state = rule.init(params)
     for _ in range(steps):
         params, state = rule.update(params, state, *objective(params, Batch(task.x, task.y)))
-    return rule.settled(params, state)
+    return rule.accepted_params(params, state)
 
 
-def test_training_commutes_with_the_frame_and_with_flipped_labels():
+def test_training_commutes_with_the_basis_and_with_flipped_labels():
     task = clusters.build([0, 1], k=3, d=64, n=12, n_test=4, sigma=0.5)
     start = two_layer_relu.build(task, width=6, init_scale=1e-2).init([0, 1])
     end = trained(start, task)
     assert (task.y * two_layer_relu.forward(end, task.x) > 0).all()
 
-    frame = torch.stack([clusters.basis(seed, 64, 15) for seed in (0, 1)])
-    lifted = {**start, "w": clusters.to_full(start["w"], frame)}
-    full = trained(lifted, task._replace(x=clusters.to_full(task.x, frame)))
-    assert torch.allclose(full["w"], clusters.to_full(end["w"], frame), rtol=1e-6, atol=1e-9)
+    basis = torch.stack([clusters.basis(seed, 64, 15) for seed in (0, 1)])
+    lifted = {**start, "w": clusters.to_full(start["w"], basis)}
+    full = trained(lifted, task._replace(x=clusters.to_full(task.x, basis)))
+    assert torch.allclose(full["w"], clusters.to_full(end["w"], basis), rtol=1e-6, atol=1e-9)
     assert torch.allclose(full["v"], end["v"], rtol=1e-6, atol=1e-9)
 
     flipped = trained({**start, "v": -start["v"]}, task._replace(y=-task.y))
@@ -122,7 +122,7 @@ def test_small_start_is_balanced_of_one_size_and_in_the_span(coordinates):
     assert torch.equal(again["w"], params["w"])
 
 
-def test_balancing_leaves_the_function():
+def test_balancing_keeps_the_function():
     params, x = random_params(), normal(1, "x", (7, 5))
     even = two_layer_relu.balanced(params)
     incoming, v = two_layer_relu.neurons(even)
@@ -139,7 +139,7 @@ def test_robust_start_is_the_network_of_the_theorem():
     assert params["v"][:, 4:].abs().max() == pytest.approx(1e-9)
 
 
-def test_the_robust_network_must_fit():
+def test_the_robust_network_needs_k_neurons():
     task = clusters.build([0], k=4, d=256, n=32, n_test=20)
     with pytest.raises(ConfigError, match=r"model\.width=3: must be >= data\.k = 4"):
         two_layer_relu.build(task, width=3, init="robust")

@@ -1,4 +1,4 @@
-"""The rule of paper 1 keeps Lyu and Li's promise: once the data are fitted, the smoothed margin never falls."""
+"""margin_flow has the property of Lyu and Li (2020): once the data are fitted, the smoothed margin never falls."""
 
 import math
 
@@ -19,13 +19,13 @@ def setup(seeds=(0, 1), **rule):
     return task, model, exponential(task, model), margin_flow.build(task, model, **rule)
 
 
-def settled_points(task, model, objective, rule, seeds, steps):
+def accepted_points(task, model, objective, rule, seeds, steps):
     params = model.init(list(seeds))
     state, batch = rule.init(params), Batch(task.x, task.y)
     for _ in range(steps):
         log_risk, grad = objective(params, batch)
         params, state = rule.update(params, state, log_risk, grad)
-        yield rule.settled(params, state), state
+        yield rule.accepted_params(params, state), state
 
 
 def smoothed_margin(task, model, params):
@@ -39,7 +39,7 @@ def test_smoothed_margin_never_falls_once_fitted(alpha):
     task, model, objective, rule = setup(alpha=alpha)
     highest = torch.full((2,), -math.inf, dtype=torch.float64)
     rejected = 0
-    for point, state in settled_points(task, model, objective, rule, (0, 1), 500):
+    for point, state in accepted_points(task, model, objective, rule, (0, 1), 500):
         margin, fitted = smoothed_margin(task, model, point)
         fitted = fitted > 0
         assert (margin[fitted] >= highest[fitted] * (1 - 1e-11)).all()
@@ -66,7 +66,7 @@ def test_first_step_is_the_formula():
 def test_layers_stay_balanced_as_along_the_flow():
     """‖(w_j, b_j)‖² − v_j² is conserved by gradient flow on a ReLU network."""
     task, model, objective, rule = setup()
-    *_, (point, _) = settled_points(task, model, objective, rule, (0, 1), 400)
+    *_, (point, _) = accepted_points(task, model, objective, rule, (0, 1), 400)
     incoming = (point["w"].square().sum(-1) + point["b"].square()).sqrt()
     assert ((incoming - point["v"].abs()).abs() < 2e-3 * point["v"].abs().amax()).all()
 
@@ -75,13 +75,13 @@ def test_half_the_step_size_gives_the_same_limit():
     limits = []
     for rho in (0.05, 0.025):
         task, model, objective, rule = setup(rho=rho)
-        *_, (point, _) = settled_points(task, model, objective, rule, (0, 1), 1200)
+        *_, (point, _) = accepted_points(task, model, objective, rule, (0, 1), 1200)
         limits.append(smoothed_margin(task, model, point)[0])
     torch.testing.assert_close(*limits, rtol=5e-3, atol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_a_margin_that_rounding_alone_lowers_is_accepted(dtype):
+def test_a_margin_lower_by_rounding_only_is_accepted(dtype):
     _task, model, _, rule = setup()
     params = {name: leaf.to(dtype) for name, leaf in model.init([0, 1]).items()}
     flat = ScaledGrad({name: torch.zeros_like(leaf) for name, leaf in params.items()}, torch.zeros(2, dtype=dtype))
@@ -93,13 +93,13 @@ def test_a_margin_that_rounding_alone_lowers_is_accepted(dtype):
     assert (state["rejected"] == 1).all()
 
 
-def test_nothing_to_climb_is_not_an_error():
+def test_a_zero_gradient_is_not_an_error():
     _task, model, _, rule = setup()
     params = model.init([0, 1])
     flat = {name: torch.zeros_like(leaf) for name, leaf in params.items()}
     moved, state = rule.update(params, rule.init(params), torch.zeros(2), ScaledGrad(flat, torch.zeros(2)))
     assert all(torch.equal(moved[name], params[name]) for name in params)
-    assert all(leaf.isfinite().all() for leaf in rule.settled(moved, state).values())
+    assert all(leaf.isfinite().all() for leaf in rule.accepted_params(moved, state).values())
 
 
 def test_counts_examples_where_inputs_are_matrices():

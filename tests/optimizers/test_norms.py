@@ -31,7 +31,7 @@ NORMS = {
 
 
 def graded(gradient):
-    """Singular values from 1 down to 1e-14 in every layer."""
+    """Return a gradient with singular values from 1 to 1e-14 in every layer."""
     u, sigma, vt = torch.linalg.svd(gradient, full_matrices=False)
     return (u * torch.logspace(0, -14, sigma.shape[-1], dtype=torch.float64)) @ vt
 
@@ -42,7 +42,7 @@ GRADIENTS = {
     "huge": lambda g: 1e200 * g,
     "graded": graded,
     "rank one": lambda g: g[:, :, :1] @ g[:, :1, :],
-    "dead pixel": lambda g: g * (torch.arange(g.shape[-1]) > 0),
+    "constant pixel": lambda g: g * (torch.arange(g.shape[-1]) > 0),
     "duplicate rows": lambda g: g[:, torch.zeros(g.shape[1], dtype=torch.int64)],
     "one layer zero": lambda g: g * (g.shape[1] != 6),
 }
@@ -128,13 +128,13 @@ def test_a_vector_is_a_matrix_of_one_row():
         torch.testing.assert_close(norm.steepest(vector)["v"], norm.steepest(row)["v"].squeeze(1))
 
 
-def test_steepest_in_l1_moves_the_largest_entry_alone():
+def test_steepest_in_l1_changes_the_largest_entry_only():
     grads = {"w": torch.tensor([[[0.5, -2.0, 1.0]]], dtype=torch.float64)}
     assert norms.lp(1).steepest(grads)["w"].tolist() == [[[0.0, -1.0, 0.0]]]
 
 
 @pytest.mark.parametrize("rounding", [-1e-15, 0.0, 1e-15])
-def test_steepest_in_l1_is_shared_by_entries_that_rounding_alone_tells_apart(rounding):
+def test_steepest_in_l1_is_uniform_over_entries_equal_up_to_rounding(rounding):
     grads = {"w": torch.tensor([[[2.0, -2.0 * (1 + rounding), 1.0]]], dtype=torch.float64)}
     assert norms.lp(1).steepest(grads)["w"].tolist() == [[[0.5, -0.5, 0.0]]]
 
@@ -148,27 +148,27 @@ def test_zero_gradient_has_no_direction(name):
 
 
 @pytest.mark.parametrize("name", NORMS)
-def test_a_member_that_is_not_finite_leaves_the_others_alone(name):
+def test_a_member_that_is_not_finite_does_not_affect_the_others(name):
     params = random_params(SHAPES)
-    sick = {key: leaf.clone() for key, leaf in params.items()}
-    sick["w1"][1, 0, 0] = torch.nan
+    diverged = {key: leaf.clone() for key, leaf in params.items()}
+    diverged["w1"][1, 0, 0] = torch.nan
     for of in (NORMS[name].value, NORMS[name].dual):
-        torch.testing.assert_close(of(sick)[[0, 2]], of(params)[[0, 2]])
-        assert of(sick)[1].isnan()
+        torch.testing.assert_close(of(diverged)[[0, 2]], of(params)[[0, 2]])
+        assert of(diverged)[1].isnan()
 
 
-def test_norms_that_share_singular_values_take_them_once_and_say_the_same():
-    asked = []
+def test_memoized_singular_values_are_computed_once_and_equal():
+    calls = []
 
     def counted(layer):
-        asked.append(layer)
+        calls.append(layer)
         return norms.singular_values(layer)
 
     weights, grads = (random_params(SHAPES, seed=seed) for seed in (0, 1))
-    sigma = norms.taken_once(counted)
+    sigma = norms.memoize(counted)
     for _ in range(2):
         for name in ("msp", "hyb", "schatten"):
-            shared, alone = norms.named(name, p=3, sigma=sigma), norms.named(name, p=3)
+            shared, alone = norms.norm_from_name(name, p=3, sigma=sigma), norms.norm_from_name(name, p=3)
             assert torch.equal(shared.value(weights), alone.value(weights))
             assert torch.equal(shared.dual(grads), alone.dual(grads))
-    assert len(asked) == 2 * len(SHAPES)
+    assert len(calls) == 2 * len(SHAPES)

@@ -1,4 +1,4 @@
-"""Every optimizer that has a YAML, as it stands there: it learns, batches, resumes, and leaves its arguments alone."""
+"""Properties of every optimizer of conf/optimizer: it lowers the risk, batches, resumes, and is a pure function."""
 
 import copy
 import io
@@ -8,7 +8,8 @@ import pytest
 import torch
 import yaml
 
-from src.config.schema import CONF, arguments, component
+from src.config.components import CONF, component
+from src.config.schema import Component, arguments
 from src.types import Batch
 from tests.problems import distance, network_problem, train
 
@@ -20,7 +21,7 @@ def from_yaml(name, task, model, **changes):
     assert node["name"] == name
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return component("optimizer", name)(task, model, **arguments("optimizer", node))
+        return component("optimizer", name)(task, model, **arguments("optimizer", Component(**node)))
 
 
 def small_steps(name):
@@ -48,7 +49,7 @@ def test_batched_equals_one_by_one(name):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "margin_flow"])
-def test_members_may_have_their_own_step_size(name):
+def test_members_may_have_their_own_learning_rate(name):
     task, model, risk = network_problem(members=2)
     params = model.init([0, 1])
     listed, _ = train(from_yaml(name, task, model, lr=[0.01, 0.1]), risk, task, params, 5)
@@ -107,7 +108,7 @@ def test_every_tensor_of_the_state_leads_with_members(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_single_precision_stays_single_and_close(name):
+def test_single_precision_is_kept_and_accurate(name):
     task, model, risk = network_problem()
     params = model.init([0, 1])
     half_width = {key: leaf.float() for key, leaf in params.items()}

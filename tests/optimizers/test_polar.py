@@ -14,7 +14,7 @@ def with_singular_values(sigma, rows=8, columns=12):
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 12), (3, 12, 8), (3, 8, 8), (3, 1, 8), (3, 8, 1)])
-def test_three_ways_to_one_polar_factor(shape):
+def test_three_algorithms_give_the_same_polar_factor(shape):
     """SVD, Gram matrix and a Newton–Schulz iteration run to convergence, on well-conditioned matrices."""
     matrix = gaussian(*shape) + 2 * torch.eye(*shape[1:], dtype=torch.float64)
     exact = polar.by_svd(matrix)
@@ -36,7 +36,7 @@ def test_null_space_is_zero_not_noise(factor):
 
 @pytest.mark.parametrize(("size", "rank", "examples"), [(4, 2, 5000), (8, 3, 2000), (32, 8, 200)])
 def test_null_space_of_a_sum_over_many_examples_is_zero_not_noise(size, rank, examples):
-    """Gradients Σ_i δ_i x_iᵀ with few different x_i: what the order of a long sum leaves is taken for no direction."""
+    """Gradients Σ_i δ_i x_iᵀ with few different x_i: rounding in a long sum gives no singular direction."""
     for seed in range(20):
         inputs = gaussian(rank, size, seed=seed)[torch.arange(examples) % rank]
         gradient = gaussian(examples, size, seed=100 + seed).mT @ inputs
@@ -68,7 +68,7 @@ def test_exact_down_to_rounding_where_gram_is_not():
     assert torch.linalg.svdvals(polar.by_gram(matrix))[4] < 1e-6
 
 
-def test_newton_schulz_variants_reach_what_their_authors_say():
+def test_newton_schulz_variants_reach_their_published_accuracy():
     sigma = [1.0, 0.7, 0.5, 0.3, 0.1, 0.05, 0.02, 0.01]
     matrix, _ = with_singular_values(sigma)
 
@@ -94,34 +94,34 @@ def test_matrices_that_are_not_finite_do_not_stop_the_batch(factor, dtype):
     assert factor(matrix)[[0, 2]].isfinite().all()
 
 
-def test_singular_values_of_single_precision_are_those_of_the_svd_to_that_precision():
+def test_singular_values_in_single_precision_equal_those_of_the_svd():
     matrix, _ = with_singular_values([3.0, 1.0, 1e-2, 1e-4, 1e-5, 0.0, 0.0, 0.0])
     for single in (matrix.float(), matrix.mT.float(), 1e-30 * matrix.float()):
         exact = torch.linalg.svdvals(single.double())
         torch.testing.assert_close(polar.singular_values(single), exact, rtol=0, atol=6e-8 * float(exact[0]))
 
 
-def test_single_precision_comes_back_as_single_precision():
+def test_single_precision_is_kept():
     matrix = gaussian(2, 4, 6).float()
     for factor in polar.EXACT.values():
         assert factor(matrix).dtype == torch.float32
         torch.testing.assert_close(factor(matrix).double(), polar.by_svd(matrix.double()), rtol=0, atol=1e-6)
 
 
-def test_the_default_takes_the_svd_unless_rounding_has_eaten_what_only_it_keeps():
+def test_the_default_is_the_svd_in_double_and_the_gram_matrix_in_single_precision():
     matrix, _ = with_singular_values([1.0, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-10, 1e-11])
     assert torch.equal(polar.exact(matrix), polar.by_svd(matrix))
     single = matrix.float()
     assert torch.equal(polar.exact(single), polar.by_gram(single))
     _, sigma, vt = torch.linalg.svd(single.double())
-    assert sigma[6] > 1e-9, "rounding to float32 has made another matrix of this one"
-    kept = vt[:6].mT  # σ above rounding: there both say the same
+    assert sigma[6] > 1e-9, "rounding to float32 changed the matrix"
+    kept = vt[:6].mT  # σ above rounding: both agree there
     torch.testing.assert_close(
         polar.by_gram(single.double()) @ kept, polar.by_svd(single.double()) @ kept, rtol=0, atol=1e-3
     )
 
 
-def test_what_the_gram_matrix_loses_that_is_not_rounding():
+def test_loss_of_the_gram_matrix_beyond_rounding():
     """A row 1e-8 of the other as a whole keeps its digits in float32; only the SVD still moves it."""
     rows = torch.tensor([[1.0, 1, 1, 1, 1, 1], [1, -1, 2, 0, -3, 1]]) * torch.tensor([[1.0], [1e-8]])
     reached = {name: torch.linalg.svdvals(factor(rows).double()) for name, factor in polar.EXACT.items()}

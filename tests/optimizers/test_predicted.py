@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.config.schema import CONF
+from src.config.components import CONF
 from src.measurements import norm_margins
 from src.optimizers.predicted import NAMES, predicted
 from src.report.figures.paper3_rows import OWN
@@ -19,24 +19,24 @@ def columns(model, task, **options):
 @pytest.mark.parametrize("name", NORM)
 def test_own_columns_are_those_of_the_predicted_norm(name):
     task, model, _ = network_problem()
-    every = columns(model, task)
-    own = columns(model, task, optimizer={"name": name})
-    assert torch.equal(own["gamma_own"], every[f"gamma_{NORM[name]}"])
-    assert torch.equal(own["kappa_own"], every[f"kappa_{NORM[name]}"])
+    columns_by_norm = columns(model, task)
+    predicted_columns = columns(model, task, optimizer={"name": name})
+    assert torch.equal(predicted_columns["gamma_own"], columns_by_norm[f"gamma_{NORM[name]}"])
+    assert torch.equal(predicted_columns["kappa_own"], columns_by_norm[f"kappa_{NORM[name]}"])
 
 
 @pytest.mark.parametrize("name", ["muon_signum", "muon_adam"])
-def test_the_hybrid_norm_follows_the_ratio_of_the_base_rates(name):
+def test_the_hybrid_norm_has_the_ratio_of_the_learning_rates(name):
     task, model, _ = network_problem()
-    own = columns(model, task, optimizer={"name": name, "ratio": 0.3})
-    assert torch.equal(own["kappa_own"], columns(model, task, ratio=0.3)["kappa_hyb"])
+    predicted_columns = columns(model, task, optimizer={"name": name, "ratio": 0.3})
+    assert torch.equal(predicted_columns["kappa_own"], columns(model, task, ratio=0.3)["kappa_hyb"])
 
 
-def test_steepest_descent_owns_the_norm_it_is_given():
+def test_steepest_descent_has_the_norm_of_its_config():
     task, model, _ = network_problem()
-    own = columns(model, task, optimizer={"name": "steepest", "norm": "schatten", "p": 3.0})
+    predicted_columns = columns(model, task, optimizer={"name": "steepest", "norm": "schatten", "p": 3.0})
     curve = columns(model, task, schatten=[2.0, 3.0])
-    assert torch.equal(own["kappa_own"], curve["kappa_schatten_curve"][:, 1])
+    assert torch.equal(predicted_columns["kappa_own"], curve["kappa_schatten_curve"][:, 1])
     assert set(curve["schatten_peak"].tolist()) <= {2.0, 3.0}
 
 

@@ -1,4 +1,4 @@
-"""Every rule says truly whether it commutes with rotations of the input, which reduced coordinates rest on."""
+"""``commutes`` is correct for every rule; reduced coordinates depend on it."""
 
 from functools import partial
 
@@ -6,7 +6,8 @@ import pytest
 import torch
 import yaml
 
-from src.config.schema import CONF, arguments, component
+from src.config.components import CONF, component
+from src.config.schema import Component, arguments
 from src.models import linear, mlp
 from src.optimizers.rotations import commutes
 from src.training.objectives import logistic
@@ -26,38 +27,38 @@ VARIANTS = [
 
 
 def largest_change(node, task, build_model):
-    """Of the outputs of trained networks when all inputs, and the first weights, are rotated; relative."""
+    """Return the relative change of the outputs of trained networks when inputs and first weights are rotated."""
     model = build_model(task)
     d = task.x.shape[-1]
-    turn = torch.linalg.qr(torch.randn(d, d, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).Q
-    turned = task._replace(x=task.x @ turn.mT, x_test=task.x_test @ turn.mT)
+    rotation = torch.linalg.qr(torch.randn(d, d, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).Q
+    rotated = task._replace(x=task.x @ rotation.mT, x_test=task.x_test @ rotation.mT)
     first, *_ = params = model.init(range(len(task.y)))
     outputs = []
-    for own, start in ((task, params), (turned, params | {first: params[first] @ turn.mT})):
-        own_model = build_model(own)
-        rule = component("optimizer", node["name"])(own, own_model, **arguments("optimizer", node))
-        trained, _ = train(rule, logistic(own, own_model), own, start, 6)
-        outputs.append(model.apply(trained, own.x_test))
+    for data, start in ((task, params), (rotated, params | {first: params[first] @ rotation.mT})):
+        network = build_model(data)
+        rule = component("optimizer", node["name"])(data, network, **arguments("optimizer", Component(**node)))
+        trained, _ = train(rule, logistic(data, network), data, start, 6)
+        outputs.append(model.apply(trained, data.x_test))
     return float((outputs[0] - outputs[1]).abs().max() / outputs[0].abs().max())
 
 
 @pytest.mark.filterwarnings("ignore:optimizer")
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize(("name", "changes"), VARIANTS, ids=lambda value: str(value))
-def test_a_rule_commutes_with_rotations_exactly_when_it_says_so(name, changes, layers):
+def test_commutes_is_correct(name, changes, layers):
     node = yaml.safe_load((CONF / "optimizer" / f"{name}.yaml").read_text()) | changes
     if name == "muon_newton_schulz":
         node["precision"] = "float64"  # in bfloat16 it commutes up to 1e-2
     if layers == 2:
         build, task = partial(mlp.build, width=5, scale=1.0), network_problem()[0]
-    else:  # a start at zero has no scale that a change could be relative to
+    else:  # not from zero, so that the relative change is defined
         build, task = partial(linear.build, scale=0.3), linear_problem(shape=(6,))[0]
     change = largest_change(node, task, build)
     assert (change < 1e-8) if commutes(node, layers) else (change > 1e-6), change
 
 
 @pytest.mark.parametrize("name", ["muon", "muon_newton_schulz"])
-def test_a_step_scaled_by_the_number_of_columns_is_none_of_reduced_coordinates(name):
+def test_a_step_scaled_by_the_number_of_columns_does_not_commute(name):
     node = yaml.safe_load((CONF / "optimizer" / f"{name}.yaml").read_text())
     assert commutes(node)
     assert not any(commutes(node | {"scaling": scaling}) for scaling in ("original", "match_rms"))

@@ -1,4 +1,4 @@
-"""What each rule is: equal to torch's where definitions agree, to each other in special cases, and equivariant."""
+"""The rules equal those of torch where definitions agree, each other in special cases, and are equivariant."""
 
 import warnings
 
@@ -99,13 +99,13 @@ def test_rotating_inputs_commutes_with_training_in_rotation_invariant_norms(name
     turned, _ = train(
         rule, risk, task._replace(x=task.x @ rotation.T), {"w1": params["w1"] @ rotation.T, "w2": params["w2"]}, 40
     )
-    apart = distance({"w1": after["w1"] @ rotation.T, "w2": after["w2"]}, turned)
-    assert apart < 1e-8 if commutes else apart > 1e-2
+    change = distance({"w1": after["w1"] @ rotation.T, "w2": after["w2"]}, turned)
+    assert change < 1e-8 if commutes else change > 1e-2
 
 
 DEGENERATE = {
     "zero gradient": lambda g: 0 * g,
-    "dead pixel": lambda g: g * (torch.arange(g.shape[-1]) > 0),
+    "constant pixel": lambda g: g * (torch.arange(g.shape[-1]) > 0),
     "rank one": lambda g: torch.ones_like(g),
     "duplicate rows": lambda g: g[:, torch.zeros(g.shape[1], dtype=torch.int64)],
     "not finite": lambda g: g / torch.tensor([0.0, 1.0, 1.0]).reshape(-1, 1, 1),
@@ -128,7 +128,7 @@ def test_degenerate_gradients_give_finite_steps(name, gradient):
     assert all(leaf.isfinite().all() for leaf in params.values())
 
 
-def test_zero_gradient_coordinates_stay_where_they_are():
+def test_coordinates_with_zero_gradient_do_not_change():
     task, model, _ = network_problem()
     params = random_params({"w1": (4, 5), "w2": (1, 4)})
     for name in ("adam", "signum", "nmd", "muon"):
@@ -136,7 +136,8 @@ def test_zero_gradient_coordinates_stay_where_they_are():
         state = rule.init(params)
         for seed in range(3):
             grads = {
-                k: DEGENERATE["dead pixel"](g) for k, g in random_params({"w1": (4, 5), "w2": (1, 4)}, 3, seed).items()
+                k: DEGENERATE["constant pixel"](g)
+                for k, g in random_params({"w1": (4, 5), "w2": (1, 4)}, 3, seed).items()
             }
             moved, state = rule.update(moved, state, torch.zeros(3), ScaledGrad(grads, torch.zeros(3).double()))
         torch.testing.assert_close(moved["w1"][..., 0], params["w1"][..., 0], rtol=0, atol=1e-13)
@@ -212,7 +213,7 @@ def test_muon_on_a_row_is_normalised_gradient_descent():
 
 
 def torch_run(make, task, risk, params, rates, member=0):
-    """A torch optimizer on one member, fed the true gradient, its learning rate set before every step."""
+    """Run a torch optimizer on one member with the true gradient; its learning rate is set before every step."""
     leaves = [torch.nn.Parameter(leaf[member].clone()) for leaf in params.values()]
     optimizer = make(leaves)
     for rate in rates:
@@ -252,7 +253,7 @@ def test_adam_equals_torch(rule, make):
 
 
 def test_nmd_is_the_normalised_buffer_of_torch_sgd():
-    """torch's buffer B ← β B + g is our average over 1 − β: the same direction."""
+    """The buffer B ← β B + g of torch is our average over 1 − β, with the same direction."""
     task, model, risk = network_problem()
     params = model.init([0])
     rule = nmd.build(task, model, lr=0.3)
@@ -274,7 +275,7 @@ def test_nmd_is_the_normalised_buffer_of_torch_sgd():
 
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_muon_by_newton_schulz_equals_torch_muon(nesterov):
-    """On matrices wider than high torch scales by 1; both iterate in bfloat16, hence the tolerance."""
+    """For wide matrices torch scales by 1; both iterate in bfloat16, hence the tolerance."""
     task, model, _ = network_problem()
     params = random_params({"w1": (20, 50), "w2": (10, 20)}, members=1, seed=1)
     rule = muon_newton_schulz.build(task, model, lr=1.0, momentum=0.95, nesterov=nesterov, exponent=0.8)
@@ -310,7 +311,7 @@ def test_muon_scalings_are_those_of_torch():
             assert (ours[key][0] - leaf).abs().max() < 0.1 * (ours[key][0] - params[key][0]).abs().max()
 
 
-def test_adam_goes_on_far_below_underflow():
+def test_adam_is_exact_far_below_underflow():
     task, model, risk = network_problem()
     _, log_risk = train(adam.build(task, model, lr=10.0), risk, task, model.init([0, 1]), 100)
     assert (log_risk < -10_000).all() and log_risk.isfinite().all()
@@ -330,7 +331,7 @@ def test_epsilon_is_in_units_of_the_true_gradient(log_gradient):
         assert moved["w"][0, 0].tolist() == pytest.approx([-expected, expected], rel=1e-12)
 
 
-def test_gradient_descent_is_gradient_descent():
+def test_gradient_descent_equals_torch_sgd():
     task, model, risk = network_problem()
     params = model.init([0, 1])
     ours, _ = train(gd.build(task, model, lr=0.1), risk, task, params, 20)

@@ -28,11 +28,11 @@ def test_no_warning_inside(degree, exponent, recwarn):
     assert not recwarn.list
 
 
-def test_listed_step_sizes_are_one_for_each_member():
+def test_listed_learning_rates_are_one_for_each_member():
     rate = power_law([1.0, 10.0], exponent=0.0, t0=1.0, degree=None)
     moved = descend(PARAMS, {"w": torch.ones(2, 3, dtype=torch.float64)}, rate(first_step(PARAMS, rate)))
     assert moved["w"].tolist() == [[-1.0] * 3, [-10.0] * 3]
     with pytest.raises(
-        ConfigError, match=r"optimizer\.lr=\[1\.0,10\.0,2\.0\]: must be one number, or one for each of the 2"
+        ConfigError, match=r"optimizer\.lr=\[1\.0,10\.0,2\.0\]: must be one number or 2, one for each seed"
     ):
         first_step(PARAMS, power_law([1.0, 10.0, 2.0], exponent=0.0, t0=1.0, degree=None))

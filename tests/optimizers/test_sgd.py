@@ -1,4 +1,4 @@
-"""SGD in gradient-flow time, and the proximal step and the balls of its options."""
+"""SGD, gradient-flow time, the proximal step, and the projection on balls."""
 
 import pytest
 import torch
@@ -73,7 +73,7 @@ def test_layers_stay_in_their_balls(rank):
     assert (ends <= ball * (1 + 1e-12)).all() and (ends > 0.999 * ball).any() and (ends < 0.999 * ball).any()
 
 
-def test_refuses_what_a_network_cannot_do():
+def test_rejects_options_without_suitable_layers():
     task, model, _ = network_problem()
     factored, authors = problem(rank=2)[1], problem(transform="authors")[1]
     for network in (model, factored, authors):
@@ -84,7 +84,7 @@ def test_refuses_what_a_network_cannot_do():
             sgd.build(task, network, ball=1.0)
 
 
-def test_a_member_takes_its_proximal_steps_whoever_ended_before():
+def test_proximal_steps_do_not_depend_on_members_that_have_ended():
     task, model, params = problem(members=2)
     nothing = {name: torch.zeros_like(leaf) for name, leaf in params.items()}
     zero = logistic(task, model)(params, Batch(task.x, task.y))[1]._replace(direction=nothing)
@@ -102,7 +102,7 @@ def test_a_member_takes_its_proximal_steps_whoever_ended_before():
     assert torch.equal(early, never) and never.norm() < params["w1"][1].norm()
 
 
-def test_a_member_that_diverged_stops_no_proximal_step():
+def test_a_diverged_member_does_not_affect_proximal_steps():
     task, model, params = problem(members=2)
     rule = sgd.build(task, model, lr=0.01, tubal_nuclear=0.5, proximal_every=1)
     broken = {name: torch.stack([leaf[0], torch.full_like(leaf[1], torch.nan)]) for name, leaf in params.items()}

@@ -11,7 +11,7 @@ from tests.problems import distance, network_problem, train
 
 
 class Normalised(torch.optim.Optimizer):
-    """A user's own: normalised descent, counting its steps in the group and averaging gradients in its state."""
+    """A user-defined class: normalised descent with a step count in the group and averaged gradients in its state."""
 
     def __init__(self, params, lr, beta=0.9):
         super().__init__(params, {"lr": lr, "beta": beta, "count": 0})
@@ -35,7 +35,7 @@ def mine(monkeypatch):
     monkeypatch.setitem(sys.modules, "my_optimizers", module)
 
 
-def test_a_users_own_class_runs_as_the_rule_it_is(mine):
+def test_a_user_defined_class_equals_the_same_rule(mine):
     task, model, risk = network_problem()
     params = model.init([0, 1])
     theirs = torch_optimizer.build(task, model, path="my_optimizers.Normalised", arguments={"beta": 0.9}, lr=0.3)
@@ -54,7 +54,7 @@ def test_state_of_the_class_is_carried_along(mine):
     assert state["state"][0]["m"].shape == params["w1"].shape
 
 
-def test_gradient_of_the_log_risk_does_not_fade():
+def test_gradient_of_the_log_risk_does_not_vanish():
     task, model, risk = network_problem()
     params, log_risk = train(nmd.build(task, model, lr=2.0), risk, task, model.init([0, 1]), 200)
     assert (log_risk < -60).all()
@@ -72,16 +72,16 @@ def test_gradient_of_the_log_risk_does_not_fade():
         ({"path": "no_such_module.Adam"}, "cannot be imported"),
         ({"path": "Adam"}, "cannot be imported"),
         ({"path": "my_optimizers.function"}, "must be a subclass of torch.optim.Optimizer"),
-        ({"path": "torch.optim.Adam", "arguments": {"momentum": 0.9}}, r"optimizer\.arguments=.*refused"),
+        ({"path": "torch.optim.Adam", "arguments": {"momentum": 0.9}}, r"optimizer\.arguments=.*rejected"),
     ],
 )
-def test_what_cannot_be_used_is_said_in_one_line(mine, options, message):
+def test_unusable_classes_are_rejected_in_one_line(mine, options, message):
     task, model, _ = network_problem()
     with pytest.raises(ConfigError, match=message):
         torch_optimizer.build(task, model, **options).init(model.init([0]))
 
 
-def test_muon_of_torch_refuses_vectors():
+def test_muon_of_torch_rejects_vectors():
     task, model, _ = network_problem()
     with pytest.raises(ConfigError, match="2D"):
         torch_optimizer.build(task, model, path="torch.optim.Muon").init({"w": torch.zeros(2, 5)})

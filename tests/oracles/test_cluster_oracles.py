@@ -23,7 +23,7 @@ def margin(params, means, labels) -> float:
 
 
 def first_radius(params, point, label, direction, beyond, at_most=None) -> float:
-    """Smallest t at which ``beyond(y·N(x + t·direction/‖direction‖))``, by bisection."""
+    """Return the smallest t at which ``beyond(y·N(x + t·direction/‖direction‖))``, by bisection."""
     unit = direction / direction.norm()
     low, high = 0.0, at_most or 2 * math.sqrt(D)
     value = lambda t: float(label * forward(params, (point + t * unit)[None])[0, 0])  # noqa: E731
@@ -67,7 +67,7 @@ def test_margin_and_radius_at_correlated_means(rho):
     assert clusters.averaging_margin(means, labels).item() == pytest.approx(margin(net, means, labels))
 
 
-def test_margin_on_the_sphere_is_not_claimed_but_the_radius_holds():
+def test_on_the_sphere_the_radius_holds_and_the_margin_is_nan():
     facts = clusters.build([0], k=8, d=D, n=8, n_test=1, means="sphere").facts
     assert facts["margin_oracle"].isnan()
     net = oracles.feature_averaging(facts["means"], facts["labels"])
@@ -76,7 +76,7 @@ def test_margin_on_the_sphere_is_not_claimed_but_the_radius_holds():
 
 
 def least_output(net, point, radius) -> float:
-    """Smallest N on the sphere of ``radius`` around a point, by normalised descent from 200 random starts."""
+    """Return the smallest N on the sphere of ``radius`` around a point, by descent from 200 random starts."""
     unit = torch.randn(200, len(point), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for step in range(100):
         unit = (unit / unit.norm(dim=-1, keepdim=True)).requires_grad_()
@@ -119,7 +119,7 @@ def test_margin_gap_is_the_ratio_of_the_margins():
     assert ratio == pytest.approx(oracles.margin_gap(D, 8), rel=5 / D)
 
 
-def test_pushing_along_the_own_class_only_takes_longer():
+def test_the_own_class_direction_has_a_larger_radius():
     means, labels = means_and_labels(8, negative=3)
     net = oracles.feature_averaging(means, labels)
     for own, q, y in ((5, 0, 1), (3, 7, -1)):

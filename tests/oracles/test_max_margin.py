@@ -27,7 +27,7 @@ def matrices(seed=0, n=20, shape=(4, 5)):
 
 @pytest.mark.parametrize(("norm", "options", "gap"), NORMS)
 def test_strong_duality(norm, options, gap):
-    """The separator has norm 1 and the margin it says; its multipliers prove that no other does better."""
+    """The separator has norm 1 and the returned margin; the multipliers prove it optimal."""
     x, y = matrices()
     optimum = max_margin(x, y, norm, **options)
     assert norm_of(optimum.separator, norm, **options) == pytest.approx(1, abs=1e-12)
@@ -37,7 +37,7 @@ def test_strong_duality(norm, options, gap):
 
 
 def test_hybrid_norm_of_two_blocks():
-    """As r → 0 the matrix separates alone, with a spectral norm of 1/r."""
+    """As r → 0 only the matrix separates, with a spectral norm of 1/r."""
     x, y = matrices()
     blocks = [x, x[:, 0]]
     both = max_margin(blocks, y, "hyb", ratio=0.5)
@@ -69,7 +69,7 @@ def test_units_of_the_data_do_not_matter(norm, options, gap, scale):
 
 @pytest.mark.parametrize("norm", ["l2", "linf", "msp"])
 @pytest.mark.parametrize("margin", [1e-2, 1e-4, 1e-6, 1e-8, 1e-12])
-def test_a_margin_near_rounding_is_certified_or_refused(norm, margin):
+def test_a_margin_near_rounding_is_certified_or_rejected(norm, margin):
     draw = np.random.default_rng(0)
     for _ in range(5):
         w, x = draw.standard_normal(5), draw.standard_normal((40, 5))
@@ -107,13 +107,13 @@ def test_dual_norms_are_dual():
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf", "msp"])
-def test_data_that_cannot_be_separated_are_refused(norm):
+def test_data_that_are_not_separable_are_rejected(norm):
     x, y = matrices()
     with pytest.raises(ConfigError, match="needs linearly separable data"):
         max_margin(np.vstack([x, x]), np.concatenate([y, -y]), norm)
 
 
-def test_without_cvxpy_the_user_is_told(monkeypatch):
+def test_without_cvxpy_the_error_names_the_extra(monkeypatch):
     real_import = builtins.__import__
 
     def without_cvxpy(name, *args, **kwargs):

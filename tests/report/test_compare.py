@@ -3,20 +3,23 @@
 import pytest
 
 from src.claims import schema
+from src.claims.results import ClaimResult, NumberResult
 from src.report import __main__ as command
-from src.report import compare, index_page
+from src.report import compare, index_page, paper_page
 from src.results import store
 
 
-def part(estimate, low=None, high=None, **more):
-    number = {"says": "radius", "statistic": "median", "criterion": "≤ 1", "group": "", "groups": [], "n": 3}
-    return number | {"estimate": estimate, "low": low, "high": high, "converged": 1.0} | more
+def part(estimate, low=None, high=None):
+    described = {"name": "radius", "statistic": "median", "quantity": "z_r50", "criterion": "≤ 1", "experiment": "x"}
+    described |= {"companion": "", "rows": "final", "verdict": "reproduced"}
+    return NumberResult(estimate=estimate, low=low, high=high, n=3, converged=1.0, **described)
 
 
-def claim(name, verdict, *parts):
-    return {"id": name, "verdict": verdict, "statement": f"What {name} states.", "parts": list(parts), "cells": []} | {
-        key: parts[0][key] for key in ("says", "criterion", "estimate", "low", "high", "n", "converged", "statistic")
-    } | {"reason": "", "paper": 1, "experiment": "x"}  # fmt: skip
+def claim(name, verdict, *parts, cells=()):
+    described = dict.fromkeys(("formula", "source", "published"), "") | {"statement": f"What {name} states."}
+    deciding = {key: getattr(parts[0], key) for key in ClaimResult.DECIDING}
+    described |= {"id": name, "paper": 1, "experiment": "x", "check": False, "cells": cells, "reports": ()}
+    return ClaimResult(verdict=verdict, parts=parts, **described, **deciding)
 
 
 @pytest.fixture
@@ -24,19 +27,19 @@ def pair(tmp_path):
     a, b = tmp_path / "a", tmp_path / "b"
     here = [claim("C1", "reproduced", part(0.5, 0.4, 0.6)), claim("C2", "reproduced", part(0.5, 0.4, 0.6))]
     there = [claim("C1", "reproduced", part(0.55, 0.5, 0.7)), claim("C2", "contradicted", part(2.0, 1.5, 2.5))]
-    for outputs, judged in ((a, here), (b, [*there, claim("C3", "undecided", part(None))])):
+    for outputs, judged in ((a, here), (b, [*there, claim("C3", "inconclusive", part(None))])):
         (outputs / "reports" / "paper1").mkdir(parents=True)
-        store.write_json(outputs / "reports" / "paper1" / "claims.json", judged)
+        store.write_json(outputs / "reports" / "paper1" / "claims.json", paper_page.plain(judged))
     return a, b
 
 
-def test_what_moved_is_told_and_what_is_noise_is_not(pair):
+def test_what_moved_is_shown_and_what_is_noise_is_not(pair):
     a, b = pair
     text = compare.write(f"{a},{b}")
     assert "C2       reproduced → contradicted" in text
     assert "C2       0.5 [0.4, 0.6] → 2 [1.5, 2.5]  beyond noise: radius" in text
     assert "C1 " not in text
-    assert "C3       not there → undecided" in text
+    assert "C3       not there → inconclusive" in text
     assert "2 of 3 verdicts moved; numbers: 1 beyond noise, 1 within noise, 1 on one side only" in text
     page = next((b / "reports").glob("compared-*.html")).read_text()
     assert all(word in page for word in ("What C1 states.", "0.55 [0.5, 0.7]", "within noise", str(a)))
@@ -83,6 +86,13 @@ def test_a_mistake_is_one_line(pair, tmp_path, words, capsys):
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
+def test_a_report_of_another_version_is_one_line(pair, capsys):
+    a, b = pair
+    store.write_json(b / "reports" / "paper1" / "claims.json", [{"id": "C1", "says": "radius"}])
+    assert command.main([f"compare={a},{b}"]) == 2
+    assert "has other keys than this version writes" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("word", ["outputs=nowhere", "comprae=a,b", "--index"])
 def test_a_wrong_word_is_one_line(word, capsys):
     assert command.main([word]) == 2
@@ -97,8 +107,8 @@ def test_the_index_has_every_paper_and_the_newest_report_first(pair):
     store.write_json(cell / "provenance.json", {"date": "2026-05-06T07:00:00", "git": {"sha": "0123456789"}})
     newer = outputs / "reports" / "x"
     newer.mkdir()
-    judged = claim("C2", "reproduced", part(0.5, 0.4, 0.6)) | {"cells": ["x/cell"]}
-    store.write_json(newer / "claims.json", [judged])
+    judged = claim("C2", "reproduced", part(0.5, 0.4, 0.6), cells=("x/cell",))
+    store.write_json(newer / "claims.json", paper_page.plain([judged]))
     text = index_page.write(outputs).read_text()
     for number in schema.papers():
         assert f"{number}. " in text

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from src.claims import verdicts
+from src.claims.results import Verdict
 from src.report import compare, index_page, paper_page
 from src.results import store
 from tests import chromium, fabricated
@@ -20,14 +21,15 @@ def pages(tmp_path_factory):
     cells = fabricated.paper1(outputs)
     frames = fabricated.frames(cells)
     judged = verdicts.judge(verdicts.load(1), frames)
-    judged[3] = judged[3] | {"verdict": "contradicted", "reason": "for the sake of the test"}
+    judged[3] = judged[3].model_copy(update={"verdict": Verdict.CONTRADICTED, "reason": "for the sake of the test"})
     commands = {name: f"python -m src.run +experiment={name} 'seeds=[0,1,2]' data.k={'8,' * 40}16" for name in cells}
     folder = outputs / "reports" / "paper1"
     made = paper_page.build(1, folder, frames, cells, commands, judged)
     shutil.copytree(folder, outputs / "reports" / "paper1-other")
     front = index_page.write(outputs)
     other = outputs / "reports" / "paper1-other"
-    store.write_json(other / "claims.json", [judged[3] | {"verdict": "reproduced"}, *judged[:3], *judged[4:]])
+    again = judged[3].model_copy(update={"verdict": Verdict.REPRODUCED})
+    store.write_json(other / "claims.json", paper_page.plain([again, *judged[:3], *judged[4:]]))
     compare.write(f"{folder},{other}", outputs / "reports" / "compared.html")
     return {"index": front, "report": made.page, "compared": outputs / "reports" / "compared.html"}
 
@@ -111,7 +113,7 @@ def test_a_link_unfolds_the_claim_with_its_figures_and_command(pages, page):
     page.run("new Promise(done => setTimeout(done, 300))")
     claim = "document.getElementById('P1-C2')"
     assert page.run(f"{claim}.querySelector('details').open")
-    assert page.run(f"[...{claim}.querySelectorAll('.beside a')].map(a => a.hash)") == ["#F1", "#F3"]
+    assert page.run(f"[...{claim}.querySelectorAll('.shown-by a')].map(a => a.hash)") == ["#F1", "#F3"]
     assert "cluster_k_scaling" in page.run(f"{claim}.querySelector('.command code').innerText")
     page.run(f"{claim}.querySelector('.command button').click(); new Promise(done => setTimeout(done, 100))")
     assert page.run(f"{claim}.querySelector('.command button').innerText") == "copied"

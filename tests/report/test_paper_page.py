@@ -12,7 +12,8 @@ import yaml
 from markupsafe import escape as escaped
 
 from src.claims import deviations, verdicts
-from src.report import paper_page
+from src.claims.results import Verdict
+from src.report import index_page, paper_page
 from tests import fabricated
 
 
@@ -60,13 +61,13 @@ def test_the_page_has_every_claim_with_its_verdict_formula_and_command(built):
     text = page.read_text()
     parsed = Page(text)
     bodies = {attrs["id"]: attrs for attrs in parsed.all("tbody") if "id" in attrs}
-    assert list(bodies) == [record["id"] for record in judged]
-    assert all(bodies[record["id"]]["data-verdict"] == record["verdict"] for record in judged)
+    assert list(bodies) == [record.id for record in judged]
+    assert all(bodies[record.id]["data-verdict"] == record.verdict for record in judged)
     for record in judged:
-        assert escaped(record["statement"]) in text
-        assert escaped(record["formula"]) in text
-        assert record["criterion"] in text
-        assert all(cell in text for cell in record["cells"])
+        assert escaped(record.statement) in text
+        assert escaped(record.formula) in text
+        assert record.criterion in text
+        assert all(cell in text for cell in record.cells)
     assert all(escaped(command) in text for command in commands.values())
 
 
@@ -128,9 +129,9 @@ def test_claims_are_written_as_json_and_csv(built):
     written = json.loads((page.parent / "claims.json").read_text())
     wanted = {"id", "paper", "statement", "source", "experiment", "criterion", "published", "estimate", "low", "high"}
     assert all(wanted | {"n", "converged", "verdict", "cells"} <= set(record) for record in written)
-    assert [record["verdict"] for record in written] == [record["verdict"] for record in judged]
+    assert [record["verdict"] for record in written] == [record.verdict for record in judged]
     table = pandas.read_csv(page.parent / "claims.csv")
-    assert table["id"].tolist() == [record["id"] for record in judged]
+    assert table["id"].tolist() == [record.id for record in judged]
 
 
 def test_provenance_is_on_the_page(built):
@@ -183,14 +184,14 @@ def test_an_experiment_alone_and_nothing_at_all_make_a_page(tmp_path):
 
 def test_text_from_records_cannot_become_markup(tmp_path, built):
     *_, commands, judged = built[1]
-    judged = [judged[0] | {"statement": "<script>alert(1)</script>"}]
+    judged = [judged[0].model_copy(update={"statement": "<script>alert(1)</script>"})]
     assert "<script>alert" not in paper_page.build(1, tmp_path, {}, {}, commands, judged).page.read_text()
 
 
-def test_the_ledger_stands_on_the_page_with_both_switches_and_the_effect(tmp_path):
+def test_deviations_stand_on_the_page_with_both_switches_and_the_effect(tmp_path):
     cells = {"cluster_width": fabricated.sweep(tmp_path, "cluster_width", {"model.width": [4, 8]})}
     frames, cells, commands, judged = made(tmp_path, cells)
-    effect = {"experiment": "cluster_width", "says": "radius", "value": "z_r50", "where": "final and model_width == 8"}
+    effect = {"experiment": "cluster_width", "name": "radius", "median": "z_r50", "rows": "final and model_width == 8"}
     entry = {"id": "P1-L1", "subject": "width", "paper": "m < ∞", "code": "m = 8", "note": "Wide."}
     entry |= {"switch": {"paper": "model.width=4", "code": "model.width=8"}}
     entries = [entry | {"effect": effect}, entry | {"id": "P1-L2", "effect": None}]
@@ -200,11 +201,11 @@ def test_the_ledger_stands_on_the_page_with_both_switches_and_the_effect(tmp_pat
     parsed, text = Page(page.read_text()), page.read_text()
     assert not parsed.crossed
     assert [row["id"] for row in parsed.all("tr") if "id" in row] == ["P1-L1", "P1-L2"]
-    assert paper_page.measured(effects[0]["effect"]) in text
+    assert paper_page.measured(effects[0].effect) in text
     assert all(word in text for word in ("m &lt; ∞", "model.width=4", "model.width=8", "not measured", "Wide."))
-    assert json.loads((page.parent / "ledger.json").read_text())[0]["effect"]["n"] == 3
+    assert json.loads((page.parent / "deviations.json").read_text())[0]["effect"]["n"] == 3
     without = paper_page.build(1, tmp_path / "without", frames, cells, commands, judged).page
-    assert "Ledger" not in without.read_text()
+    assert "Deviations" not in without.read_text()
 
 
 def test_the_terminal_table_has_a_line_per_claim_and_reasons(built):
@@ -212,10 +213,25 @@ def test_the_terminal_table_has_a_line_per_claim_and_reasons(built):
     lines = paper_page.terminal_table(judged).splitlines()
     assert sum(line.startswith("P1-C") for line in lines) == len(judged)
     assert lines[-1] == "16 reproduced"
-    failed = judged[0] | {"verdict": "undecided", "reason": "the interval straddles the bound"}
-    told = paper_page.terminal_table([failed, *judged[1:]])
-    assert "the interval straddles the bound" in told
-    assert "1 undecided" in told
+    failed = judged[0].model_copy(
+        update={"verdict": Verdict.INCONCLUSIVE, "reason": "the interval straddles the bound"}
+    )
+    text = paper_page.terminal_table([failed, *judged[1:]])
+    assert "the interval straddles the bound" in text
+    assert "1 inconclusive" in text
+
+
+def test_a_check_of_the_code_is_shown_apart_and_not_counted(built, tmp_path):
+    *_, commands, judged = built[1]
+    judged = [judged[0].model_copy(update={"check": True, "verdict": Verdict.PASSED}), *judged[1:3]]
+    text = paper_page.terminal_table(judged)
+    assert text.index("2 reproduced") < text.index("checks of the code:") < text.index("P1-C1 ")
+    page = paper_page.build(1, tmp_path / "reports" / "paper1", {}, {}, commands, judged).page.read_text()
+    assert page.index('id="P1-C3"') < page.index('id="checks"') < page.index('id="P1-C1"')
+    assert not Page(page).crossed
+    front = index_page.write(tmp_path).read_text()
+    assert front.index('id="P1-C3"') < front.index('id="checks"') < front.index('id="P1-C1"')
+    assert "2 <span" in front and "3 <span" not in front
 
 
 def test_shares_are_never_rounded_up_to_all():

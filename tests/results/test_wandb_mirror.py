@@ -32,7 +32,7 @@ def test_a_report_arrives_with_figures_table_and_artifact(mode, tmp_path, wandb_
     folder = tmp_path / "reports" / "paper1"
     (folder / "figures").mkdir(parents=True)
     matplotlib.image.imsave(folder / "figures" / "F1.png", np.zeros((2, 2)))
-    for name in ("report.html", "claims.json", "claims.csv", "ledger.json"):
+    for name in ("report.html", "claims.json", "claims.csv", "deviations.json"):
         (folder / name).write_text(f"this is {name}")
     config = {"paper": 1, "profile": "default", "outputs": str(tmp_path)}
     wandb_mirror.log_report(config | {"tracking": {"mode": mode, "project": "suite"}}, folder, "paper1", JUDGED)
@@ -63,7 +63,7 @@ def test_gradient_descent_is_shown_in_time_of_gradient_flow(lr):
 def test_a_cell_is_whole_whatever_the_server_does(fault, tmp_path, monkeypatch, caplog, wandb_server):
     monkeypatch.setattr(wandb_run, "PATIENCE", 1.0)
     wandb_server.fault = fault
-    overrides = ["+experiment=cluster_width", "profile=smoke", "model.width=6,8", "steps=30", "stop.every=10"]
+    overrides = ["+experiment=cluster_width", "profile=smoke", "model.width=6,8", "steps=30", "stop.check_every=10"]
     configs = sweep.expand([*overrides, f"outputs={tmp_path}", "tracking.mode=online"])
     for config in configs:
         cell.run(config, "python", say=lambda line: None)

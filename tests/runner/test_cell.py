@@ -23,7 +23,7 @@ from src.runner import cell as cells
 from src.training import checkpoint
 
 TINY = ["+experiment=cluster_width", "profile=smoke", "model.width=6", "data.k=4", "data.n=12", "data.d=64"]
-TINY += ["data.n_test=50", "steps=300", "stop.every=40", "seeds=[0,1]", "tracking.mode=disabled"]
+TINY += ["data.n_test=50", "steps=300", "stop.check_every=40", "seeds=[0,1]", "tracking.mode=disabled"]
 TINY += ["measurements.robustness.points=5", "measurements.robust_network.points=5"]
 
 
@@ -60,7 +60,7 @@ def test_files_of_a_cell(whole):
 
 
 def test_measured_at_shares_of_the_budget(tmp_path):
-    cell, _ = run(tiny(tmp_path, "snapshots=[0,0.2105,0.5]", "stop.slackness=null", "stop.flatness=null", "steps=200"))
+    cell, _ = run(tiny(tmp_path, "log_points=[0,0.2105,0.5]", "stop.slackness=null", "stop.flatness=null", "steps=200"))
     assert sorted({row["step"] for row in store.rows(cell)}) == [0, 42, 100, 200]
     status = store.status(cell)
     assert 0 <= status["on_the_way"] <= status["seconds"]
@@ -68,7 +68,7 @@ def test_measured_at_shares_of_the_budget(tmp_path):
 
 def test_the_stop_rule_is_not_asked_over_a_shorter_stretch(tmp_path):
     """At the end of the budget the margin has had less than ``stop.every`` steps to rise."""
-    flat = ["stop.slackness=null", "stop.flatness=0.05", "stop.every=100", "seeds=[0]"]
+    flat = ["stop.slackness=null", "stop.flatness=0.05", "stop.check_every=100", "seeds=[0]"]
     rows = {steps: store.rows(run(tiny(tmp_path, *flat, f"steps={steps}"))[0])[-1] for steps in (300, 301)}
     assert [row["converged"] for row in rows.values()] == [False, False]
 

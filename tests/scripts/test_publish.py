@@ -7,12 +7,13 @@ import pytest
 
 from scripts import publish
 from src.claims import deviations, verdicts
+from src.report import paper_page
 from src.results import store
 from tests import fabricated
 
 ROOT = Path(__file__).parents[2]
 README = "# Suite\n\n<!-- results:paper1 -->\nold\n<!-- /results -->\n\nafter\n"
-PAGE = README + "![radii](figures/paper1/F1.png)\n<!-- ledger:paper1 -->\n<!-- /ledger -->\nend\n"
+PAGE = README + "![radii](figures/paper1/F1.png)\n<!-- deviations:paper1 -->\n<!-- /deviations -->\nend\n"
 
 
 @pytest.fixture
@@ -25,8 +26,8 @@ def root(tmp_path):
     report = tmp_path / "outputs" / "reports" / "paper1"
     (report / "figures").mkdir(parents=True)
     (report / "figures" / "F1.png").write_bytes(b"picture")
-    store.write_json(report / "claims.json", verdicts.judge(verdicts.load(1), frames))
-    store.write_json(report / "ledger.json", deviations.measure(deviations.load(1), frames))
+    store.write_json(report / "claims.json", paper_page.plain(verdicts.judge(verdicts.load(1), frames)))
+    store.write_json(report / "deviations.json", paper_page.plain(deviations.measure(deviations.load(1), frames)))
     (tmp_path / "README.md").write_text(README)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "paper1.md").write_text(PAGE)
@@ -65,7 +66,7 @@ def test_the_texts_hold_the_numbers_of_the_report_and_nothing_else_changes(root)
     assert readme.startswith(README[: README.index("old")])
     assert readme.endswith("<!-- /results -->\n\nafter\n")
     assert "\nold\n" not in readme
-    assert "P1-L5" in page[page.index("<!-- ledger:paper1 -->") : page.index("<!-- /ledger -->")]
+    assert "P1-L5" in page[page.index("<!-- deviations:paper1 -->") : page.index("<!-- /deviations -->")]
     assert (root / "docs/figures/paper1/F1.png").read_bytes() == b"picture"
 
 
@@ -87,7 +88,7 @@ def test_the_same_report_gives_the_same_texts(root, capsys):
 def test_papers_share_the_readme(root):
     two = README.replace("paper1", "paper2")
     (root / "README.md").write_text(README + two)
-    (root / "docs/paper2.md").write_text(two + "<!-- ledger:paper2 -->\n<!-- /ledger -->\n")
+    (root / "docs/paper2.md").write_text(two + "<!-- deviations:paper2 -->\n<!-- /deviations -->\n")
     (root / "outputs/reports/paper2").mkdir()
     store.write_json(root / "outputs/reports/paper2/claims.json", [])
     assert publish.main([], root) == 0
@@ -109,14 +110,14 @@ def test_a_paper_without_a_report_is_left_as_it_is_unless_it_is_asked_for(root, 
         (lambda root: (root / "outputs/reports/paper1/claims.json").unlink(), [], "make reproduce-paper1"),
         (lambda root: (root / "README.md").write_text("none"), [], "README.md: needs the lines <!-- results:"),
         (lambda root: (root / "README.md").write_text(README + README), [], "and <!-- /results -->, once"),
-        (lambda root: (root / "docs/paper1.md").write_text(README), [], "needs the lines <!-- ledger:paper1 -->"),
+        (lambda root: (root / "docs/paper1.md").write_text(README), [], "needs the lines <!-- deviations:paper1 -->"),
         (lambda root: (root / "outputs/reports/paper1/figures/F1.png").unlink(), [], "F1.png: is shown by paper1.md"),
         (lambda root: (root / "outputs/reports/paper1/claims.json").write_text("{"), [], "is damaged"),
         (lambda root: None, ["4"], "paper=4: has no page; papers that have: 1"),
         (lambda root: None, ["outputs=nowhere"], "is missing"),
     ],
 )
-def test_what_cannot_be_published_is_told_in_one_line_and_nothing_is_written(root, capsys, broken, arguments, says):
+def test_what_cannot_be_published_is_one_line_and_nothing_is_written(root, capsys, broken, arguments, says):
     broken(root)
     before = texts(root)
     assert publish.main(arguments, root) == 2
@@ -129,7 +130,7 @@ def test_what_cannot_be_published_is_told_in_one_line_and_nothing_is_written(roo
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("paper*.md")), ids=lambda page: page.stem)
 def test_the_repositorys_own_texts_have_their_markers(page):
     paper = int(page.stem.removeprefix("paper"))
-    for path, kinds in ((ROOT / "README.md", ["results"]), (page, ["results", "ledger"])):
+    for path, kinds in ((ROOT / "README.md", ["results"]), (page, ["results", "deviations"])):
         for kind in kinds:
             assert publish.fill(path.read_text(encoding="utf-8"), kind, paper, "", path.name)
 
@@ -151,11 +152,21 @@ def test_the_overview_counts_the_verdicts_of_every_paper_in_the_text(root):
     overview = (root / "README.md").read_text().split("<!-- /overview -->")[0]
     counts = [record["verdict"] for record in json.loads((root / "outputs/reports/paper1/claims.json").read_text())]
     (first,) = [line for line in overview.splitlines() if line.startswith("| [1. One theorem](#1-one-theorem)")]
-    told = [cell.strip() for cell in first.split("|")[2:-1]]
-    expected = [len(counts), *(counts.count(verdict) or "–" for verdict in publish.VERDICTS)]
-    assert told == [str(count) for count in expected]
+    shown = [cell.strip() for cell in first.split("|")[2:-1]]
+    expected = [len(counts), *(counts.count(verdict) or "–" for verdict in publish.OF_CLAIMS)]
+    assert shown == [str(count) for count in expected]
     assert "| [2. Another: theorem](#2-another-theorem) | 1 | – | – | – | 1 |" in overview
     assert "old" not in overview
+
+
+def test_checks_of_the_code_have_a_table_of_their_own_and_are_not_counted(root):
+    change(root, "P1-C16", check=True, verdict="passed")
+    change(root, "P1-C15", check=True)
+    (root / "README.md").write_text(f"<!-- overview -->\n<!-- /overview -->\n### 1. One theorem\n{README}")
+    assert publish.main([], root) == 0
+    overview, text = (root / "README.md").read_text().split("<!-- /overview -->")
+    assert "| [1. One theorem](#1-one-theorem) | 14 | – | – | – | 14 |" in overview
+    assert text.index("| P1-C14 |") < text.index("Checks of the code, not counted:") < text.index("| P1-C16 |")
 
 
 def test_benchmarks_fill_their_page_and_only_if_there_are_any(root):

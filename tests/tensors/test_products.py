@@ -1,4 +1,4 @@
-"""The t-product algebra against its axioms and against one dense block-diagonal matrix, under every transform."""
+"""The t-product satisfies its axioms and equals products of block-diagonal matrices, under every transform."""
 
 import math
 
@@ -47,7 +47,7 @@ def test_batched_equals_one_by_one(name):
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 @pytest.mark.parametrize("name", REAL)
 def test_equals_the_dense_block_diagonal_matrices(name, scale):
-    """M⁻¹ of blkdiag(Â)·blkdiag(B̂), with M written out as (s·O ⊗ I)."""
+    """Compare with M⁻¹ of blkdiag(Â)·blkdiag(B̂), M as the dense matrix (s·O ⊗ I)."""
     mixing = scale * matrix(name, C).numpy()
 
     def dense(t):
@@ -56,8 +56,8 @@ def test_equals_the_dense_block_diagonal_matrices(name, scale):
     blocks = dense(A) @ dense(B)
     slices = np.stack([blocks[4 * i : 4 * i + 4, 5 * i : 5 * i + 5] for i in range(C)])
     expected = np.einsum("ik,kdj->idj", np.linalg.inv(mixing), slices)
-    found = t_product(A, B, transform(name, C, scale=scale)).numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
+    product = t_product(A, B, transform(name, C, scale=scale)).numpy()
+    np.testing.assert_allclose(product, expected, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("c", [1, 4, 7])
@@ -72,7 +72,7 @@ def test_identity_transform_multiplies_slices():
     torch.testing.assert_close(t_product(A, B, transform("identity", C)), A @ B)
 
 
-def test_dct_is_scipys():
+def test_dct_equals_scipy():
     expected = scipy.fft.dct(A.numpy(), axis=0, norm="ortho")
     np.testing.assert_allclose(transform("dct", C).forward(A).numpy(), expected, atol=1e-13)
     np.testing.assert_allclose(transform("dct3", C).inverse(A).numpy(), expected, atol=1e-13)
@@ -89,7 +89,7 @@ def test_parseval(name, c):
 
 
 def test_parseval_fails_for_the_released_matrix():
-    """Its singular values are √2 and, once, √(c/2): ‖M(T)‖/‖T‖ lies anywhere between."""
+    """Its singular values are √2 and, once, √(c/2), so ‖M(T)‖/‖T‖ is between them."""
     m = transform("authors", 28)
     values = torch.linalg.svdvals(matrix("authors", 28))
     torch.testing.assert_close(values.max(), torch.tensor(math.sqrt(14)).double())
@@ -161,8 +161,8 @@ def test_largest_kept_and_rank_beyond_all_keep_everything():
     hat = transform("dct", C).forward(A)
     torch.testing.assert_close(largest_kept(hat, 1000), hat)
     kept = torch.linalg.svdvals(largest_kept(hat, 5)).flatten()
-    every = torch.linalg.svdvals(hat).flatten().sort(descending=True).values
-    torch.testing.assert_close(kept.sort(descending=True).values[:5], every[:5])
+    all_values = torch.linalg.svdvals(hat).flatten().sort(descending=True).values
+    torch.testing.assert_close(kept.sort(descending=True).values[:5], all_values[:5])
     assert (kept > 1e-10).sum() == 5
 
 

@@ -10,7 +10,7 @@ from tests.tensors.test_products import ORTHOGONAL, C, tensor
 
 
 def block_diagonal(t, m):
-    """All slices of M(T), also those the DFT leaves out."""
+    """Return all slices of M(T), also those that ``transform`` does not store for the DFT."""
     hat = m.forward(t)
     if not m.real:
         hat = torch.fft.fft(t, dim=-3, norm="ortho")
@@ -28,8 +28,8 @@ def test_are_those_of_the_block_diagonal_matrix(name):
         "nuclear": (spectra.tubal_nuclear(sigma, m.multiplicity), values.sum()),
         "stable rank": (spectra.stable_rank(sigma, m.multiplicity), values.square().sum() / values.max() ** 2),
     }
-    for found, expected in norms.values():
-        torch.testing.assert_close(found, expected)
+    for computed, expected in norms.values():
+        torch.testing.assert_close(computed, expected)
 
 
 @pytest.mark.parametrize("name", ORTHOGONAL)

@@ -1,4 +1,4 @@
-"""Adversarial risks: their formulas, finite differences of the risk at fixed attacks, and what saturation does."""
+"""Adversarial risks: their formulas, finite differences at fixed attacks, and saturation."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import softplus
 
-from src.attacks.fgsm import fgsm
+from src.attacks.bim import bim, fgsm
 from src.errors import ConfigError
 from src.training import objectives
 from src.types import Batch, Model
@@ -21,8 +21,8 @@ def setting(**options):
     return task, model, params, Batch(task.x, task.y)
 
 
-def attacked(task, model, params, **options):
-    return fgsm(model.apply, params, task.x, task.y, EPS, box=(0.0, 1.0), **options)
+def attacked(task, model, params, steps=1, **options):
+    return bim(model.apply, params, task.x, task.y, EPS, steps=steps, box=(0.0, 1.0), **options)
 
 
 def plain_gradient(risk, params):
@@ -72,8 +72,8 @@ def test_penalty_adds_the_tubal_nuclear_norms(options):
 
 def test_trades_is_the_clean_loss_and_the_divergence():
     task, model, params, batch = setting()
-    said = model.apply(params, task.x).sign()
-    worst = fgsm(model.apply, params, task.x, said, EPS, box=(0.0, 1.0), steps=10, step=0.25)
+    predicted = model.apply(params, task.x).sign()
+    worst = bim(model.apply, params, task.x, predicted, EPS, box=(0.0, 1.0), steps=10, step=0.25)
 
     def risk(leaves):
         z, attacked = model.apply(leaves, task.x), model.apply(leaves, worst)
@@ -92,15 +92,15 @@ def test_without_a_radius_all_are_the_clean_risk():
     torch.testing.assert_close(objectives.trades(task, model, eps=0.0)(params, batch)[0], clean)
 
 
-def test_shared_inputs_are_attacked_for_each_member_apart():
+def test_shared_inputs_are_attacked_for_each_member_separately():
     task, model, params, _ = setting()
     shared = task._replace(x=task.x[0], y=task.y[0])
     together, grad = objectives.adversarial(shared, model, eps=EPS)(params, Batch(shared.x, shared.y))
     for i in range(2):
         alone = {name: leaf[[i]] for name, leaf in params.items()}
-        log_risk, own = objectives.adversarial(shared, model, eps=EPS)(alone, Batch(shared.x, shared.y))
+        log_risk, own_grad = objectives.adversarial(shared, model, eps=EPS)(alone, Batch(shared.x, shared.y))
         torch.testing.assert_close(log_risk[0], together[i])
-        torch.testing.assert_close(own.direction["w2"][0], grad.direction["w2"][i])
+        torch.testing.assert_close(own_grad.direction["w2"][0], grad.direction["w2"][i])
 
 
 def test_any_network_can_be_trained_against_attacks():
@@ -146,11 +146,11 @@ def test_saturation_masks_the_attack_on_confident_sevens(saturating):
     assert moved == 0 if saturating else moved == pytest.approx(EPS)
 
 
-def test_refuses_what_cannot_be():
+def test_rejects_invalid_boxes_and_penalties():
     task, model, *_ = setting()
     with pytest.raises(ConfigError, match=r"objective\.box=\[1.0,0.0\]"):
         objectives.adversarial(task, model, box=[1.0, 0.0])
-    with pytest.raises(ConfigError, match="must hold all inputs"):
+    with pytest.raises(ConfigError, match="must contain all inputs"):
         objectives.trades(task._replace(x=-task.x), model)
     with pytest.raises(ConfigError, match="model=tnn"):
         objectives.adversarial(task, BIAS_ONLY, tubal_nuclear=0.1)

@@ -1,4 +1,4 @@
-"""Members split by memory: the same numbers, and an estimate that is near the truth."""
+"""Microbatching over members: the same numbers, and an accurate estimate of memory."""
 
 import pytest
 import torch
@@ -15,7 +15,14 @@ from src.types import Batch
 from tests.problems import network_problem
 
 MEMBERS = 5
-SMALL = ["+experiment=muon_margin", "optimizer=adam", "matched_loss=null", "profile=smoke", "steps=20", "seeds=[1,2,3]"]
+SMALL = [
+    "+experiment=muon_margin",
+    "optimizer=adam",
+    "compare_at_loss=null",
+    "profile=smoke",
+    "steps=20",
+    "seeds=[1,2,3]",
+]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, MEMBERS])
@@ -47,13 +54,13 @@ def test_a_cell_writes_the_same_bytes_when_its_members_are_split(tmp_path, monke
 
 
 def _least(config):
-    """The smallest bound that the cell says it can do with, a little rounded up."""
-    with pytest.raises(ConfigError) as refused:
+    """Return the smallest bound according to the error message, slightly rounded up."""
+    with pytest.raises(ConfigError) as error:
         cells.run(config.model_copy(update={"memory_gb": 1e-9}), "command")
-    return [1.01 * float(str(refused.value).split(">= ")[1].split(" GB")[0])]
+    return [1.01 * float(str(error.value).split(">= ")[1].split(",")[0])]
 
 
-def test_the_estimate_is_what_is_saved_for_all_examples():
+def test_the_estimate_equals_the_bytes_saved_for_all_examples():
     task, model, risk = network_problem(members=2, n=400, width=50)
     params, batch = model.init([0, 1]), Batch(task.x, task.y)
     estimate = microbatching.activations(risk, params, batch)
@@ -61,12 +68,12 @@ def test_the_estimate_is_what_is_saved_for_all_examples():
     assert estimate > 400 * 50 * 8, "the hidden layer alone"
 
 
-def test_a_cpu_is_no_bound():
+def test_memory_of_a_cpu_is_not_bounded():
     task, model, risk = network_problem(members=2)
     assert microbatching.within(None, risk, model.init([0, 1]), {}, Batch(task.x, task.y)) is risk
 
 
-def test_too_little_for_one_member_is_told():
+def test_a_bound_too_small_for_one_member_is_rejected():
     task, model, risk = network_problem(members=2)
     params = model.init([0, 1])
     with pytest.raises(ConfigError, match=r"memory_gb=1e-06: must be >= .*, for 2 members"):
@@ -74,15 +81,15 @@ def test_too_little_for_one_member_is_told():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu_the_estimate_bounds_what_is_used_and_the_numbers_are_the_cpus():
+def test_on_a_gpu_the_estimate_bounds_memory_and_results_equal_those_of_the_cpu():
     task, _, _ = network_problem(members=8, n=4096, width=5)
-    on = {"cuda": build.placed(task, "cuda", "float64"), "cpu": task}
-    found = {}
-    for device, its in on.items():
-        model = mlp.build(its, width=512)
-        risk, rule = logistic(its, model), adam.build(its, model)
-        params = {name: leaf.to(its.x) for name, leaf in model.init(range(8)).items()}
-        batch, state = Batch(its.x, its.y), rule.init(params)
+    tasks = {"cuda": build.placed(task, "cuda", "float64"), "cpu": task}
+    results = {}
+    for device, data in tasks.items():
+        model = mlp.build(data, width=512)
+        risk, rule = logistic(data, model), adam.build(data, model)
+        params = {name: leaf.to(data.x) for name, leaf in model.init(range(8)).items()}
+        batch, state = Batch(data.x, data.y), rule.init(params)
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
             before = torch.cuda.memory_allocated()
@@ -93,6 +100,6 @@ def test_on_a_gpu_the_estimate_bounds_what_is_used_and_the_numbers_are_the_cpus(
             assert used <= 2 * microbatching.activations(risk, params, batch) + held
         for _ in range(5):
             params, state = rule.update(params, state, *risk(params, batch))
-        found[device] = {name: leaf.cpu() for name, leaf in params.items()}
-    for name, leaf in found["cpu"].items():
-        torch.testing.assert_close(found["cuda"][name], leaf, rtol=1e-8, atol=1e-10)
+        results[device] = {name: leaf.cpu() for name, leaf in params.items()}
+    for name, leaf in results["cpu"].items():
+        torch.testing.assert_close(results["cuda"][name], leaf, rtol=1e-8, atol=1e-10)

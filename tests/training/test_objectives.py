@@ -1,4 +1,4 @@
-"""The log-domain risks against their plain formulas, finite differences, and far below where those underflow."""
+"""Log-domain risks against plain formulas and finite differences, and at losses where those underflow."""
 
 import math
 

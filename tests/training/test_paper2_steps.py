@@ -27,7 +27,7 @@ def trained(model, rule, objective, params, batches):
 
 
 def implicit_rank_run(steps, **options):
-    """A.2: before, after, batches."""
+    """Run experiment A.2 and return parameters before and after, and the batches."""
     task, model, params = problem(coordinates="original", **options)
     batches = batches_of(steps, n=options["n"], d=options["d"], c=options["c"])
     after = trained(model, sgd.build(task, model, lr=0.3), adversarial(task, model), params, batches)
@@ -35,7 +35,7 @@ def implicit_rank_run(steps, **options):
 
 
 def generalization_gap_run(steps, **options):
-    """A.1: before, after, batches."""
+    """Run experiment A.1 and return parameters before and after, and the batches."""
     task, model, params = problem(coordinates="original", **options)
     batches = batches_of(steps, n=options["n"], d=options["d"], c=options["c"])
     objective = adversarial(task, model, eps=20 / 255, clean=1.0)

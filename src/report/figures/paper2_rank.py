@@ -34,7 +34,7 @@ INPUTS = {"clean": COLOURS[2], "FGSM": COLOURS[3]}
 
 def spectra(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F5: singular values of every slice at the start and at the end, in units of the largest at the start."""
-    rows = frame[(frame["vary_training"] == "adversarial") & frame["spectrum_1"].map(is_curve)]
+    rows = frame[(frame["vars_training"] == "adversarial") & frame["spectrum_1"].map(is_curve)]
     network = needed(rows[rows["seed"] == rows["seed"].min()], "adversarial training")
     moments = {"start": network[network["step"] == 0].iloc[0], "end": network[network["final"]].iloc[0]}
     tables = []
@@ -121,7 +121,7 @@ def truncation(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     for panel, curve in kept.items():
         columns = [axis[curve], *(f"{curve}_{column}" for column in inputs.values())]
         points = final.explode(columns).astype(dict.fromkeys(columns, float))
-        for training, part in points.groupby("vary_training", sort=True):
+        for training, part in points.groupby("vars_training", sort=True):
             for name, column in inputs.items():
                 tables.append(spread(part, columns[0], f"{curve}_{column}", name, panel).assign(run=training))
     data = pandas.concat(tables)
@@ -145,7 +145,7 @@ PLOTS = (
         "σ_j(M(W)(:,:,i)), i = 1…c",
         "Three panels, one per layer: falling singular values of every slice, at the start and at the end.",
         ("tnn_implicit_rank",),
-        ("vary_training", "spectrum_1"),
+        ("vars_training", "spectrum_1"),
         spectra,
     ),
     Plot(
@@ -171,7 +171,7 @@ PLOTS = (
         "truncation: the best approximation in F-norm",
         "Two panels of test accuracy over what is kept, on log axes, clean and attacked, for two trainings.",
         ("tnn_truncation",),
-        ("vary_training", "truncated_rank", "truncated_fgsm", "largest_count", "largest_fgsm"),
+        ("vars_training", "truncated_rank", "truncated_fgsm", "largest_count", "largest_fgsm"),
         truncation,
     ),
 )

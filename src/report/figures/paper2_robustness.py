@@ -22,11 +22,11 @@ def teacher(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     order = sorted(final["objective_eps"].astype(float).unique(), reverse=True)
     depths = sorted(final["model_depth"].unique())
     at = {eps: final[final["objective_eps"].astype(float) == eps] for eps in order}
-    told = {eps: f"ε = {eps:g}" if eps else "no attack" for eps in order}
+    labels = {eps: f"ε = {eps:g}" if eps else "no attack" for eps in order}
     data = pandas.concat([
-        *[spread(at[eps], "model_depth", "harmonic_ratio", f"end, {told[eps]}") for eps in order],
+        *[spread(at[eps], "model_depth", "harmonic_ratio", f"end, {labels[eps]}") for eps in order],
         spread(start, "model_depth", "harmonic_ratio", "start"),
-        *[spread(at[eps], "model_depth", "ratio_bound", f"bound, {told[eps]}") for eps in order],
+        *[spread(at[eps], "model_depth", "ratio_bound", f"bound, {labels[eps]}") for eps in order],
         spread(start, "model_depth", "teacher_ratio", "teacher").assign(converged=1.0),
         formula(depths, math.sqrt(2), LIMIT),
     ])  # fmt: skip
@@ -60,7 +60,7 @@ def _accuracies(frame: pandas.DataFrame, column: str = "test_{}_accuracy") -> pa
     final = timed(frame[frame["final"]])
     tables = []
     for training in TRAINING:
-        rows = final[final["vary_training"] == training]
+        rows = final[final["vars_training"] == training]
         for place, (attack, name) in enumerate(ATTACKS.items()):
             if column.format(attack) in rows and len(rows):
                 of_attack = spread(rows.assign(place=place), "place", column.format(attack), training)
@@ -99,7 +99,7 @@ PLOTS = (
         "ℓ∞: ε = 16/255 · ℓ2: ε = 1",
         "Test accuracy under five attacks, markers with ranges for two trainings.",
         ("tnn_attacks",),
-        ("vary_training", "test_fgsm_accuracy", "test_pgd40_accuracy", "test_l2_accuracy"),
+        ("vars_training", "test_fgsm_accuracy", "test_pgd40_accuracy", "test_l2_accuracy"),
         attacks,
     ),
 )
@@ -110,7 +110,7 @@ TABLES = (
         "Test accuracy under each attack, median, lowest and highest network, and median loss. ℓ∞: ε = 16/255; "
         "ℓ2: ε = 1.",
         ("tnn_attacks",),
-        ("vary_training", "test_fgsm_accuracy", "test_pgd40_accuracy", "test_l2_accuracy"),
+        ("vars_training", "test_fgsm_accuracy", "test_pgd40_accuracy", "test_l2_accuracy"),
         attack_table,
     ),
 )

@@ -36,9 +36,9 @@ TRANSFORMS = {
 def flow(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F3: adversarial loss, F-norms and stable ranks against t, at the step size and at half of it."""
     rows, tables, names = moving(frame), [], ("FGSM loss", "F-norm", "stable rank")
-    needed(rows[rows["vary_training"].isin(["adversarial", "half_lr"])], "adversarial training")
+    needed(rows[rows["vars_training"].isin(["adversarial", "half_lr"])], "adversarial training")
     for run, training in zip(STEPS, ("adversarial", "half_lr"), strict=True):
-        part = rows[rows["vary_training"] == training]
+        part = rows[rows["vars_training"] == training]
         made = [
             spread(part, "t", "train_fgsm_loss", "training set", "FGSM loss"),
             spread(part, "t", "test_fgsm_loss", "test set", "FGSM loss"),
@@ -62,11 +62,11 @@ def flow(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 def control(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F4: stable ranks and test accuracy under FGSM against t, with adversarial and with standard training."""
-    rows = moving(needed(frame[frame["vary_training"].isin(list(TRAINING))], "either training"))
+    rows = moving(needed(frame[frame["vars_training"].isin(list(TRAINING))], "either training"))
     accuracy = "FGSM test accuracy"
     data = pandas.concat([
-        *[spread(rows, "t", f"srank_{i}", "vary_training", f"srank, {layer}") for i, layer in enumerate(LAYER, 1)],
-        spread(rows, "t", "test_fgsm_accuracy", "vary_training", accuracy),
+        *[spread(rows, "t", f"srank_{i}", "vars_training", f"srank, {layer}") for i, layer in enumerate(LAYER, 1)],
+        spread(rows, "t", "test_fgsm_accuracy", "vars_training", accuracy),
     ])  # fmt: skip
     names = [*(f"srank, {layer}" for layer in LAYER), accuracy]
     figure, panels = canvas(len(names), 1.55)
@@ -115,7 +115,7 @@ PLOTS = (
         "t = Σ η · srank(W) = ‖W‖_F² / ‖W‖_sp²",
         "Three panels over gradient-flow time, log–log: loss under attack, F-norms, stable ranks, at two step sizes.",
         ("tnn_implicit_rank",),
-        ("vary_training", "optimizer_lr", "train_fgsm_loss", "test_fgsm_loss", "fnorm_1", "srank_1"),
+        ("vars_training", "optimizer_lr", "train_fgsm_loss", "test_fgsm_loss", "fnorm_1", "srank_1"),
         flow,
     ),
     Plot(
@@ -126,7 +126,7 @@ PLOTS = (
         "srank(W) = ‖W‖_F² / ‖W‖_sp²",
         "Four panels over gradient-flow time: stable ranks of three layers and accuracy under attack, two trainings.",
         ("tnn_implicit_rank",),
-        ("vary_training", "optimizer_lr", "test_fgsm_accuracy", "srank_1"),
+        ("vars_training", "optimizer_lr", "test_fgsm_accuracy", "srank_1"),
         control,
     ),
     Plot(

@@ -31,7 +31,7 @@ def margin_vs_loss(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         axes.set(yscale="log", ylabel=f"margin γ, {panel}")
         limits(axes, y=(lowest / 2, None))
         log_ticks(axes.xaxis)
-        axes.axvline(-np.log10(frame["matched_loss"].iloc[0]), color="0.25", lw=1, ls="--", zorder=0)
+        axes.axvline(-np.log10(frame["compare_at_loss"].iloc[0]), color="0.25", lw=1, ls="--", zorder=0)
     panels[-1].set(xlabel="−log₁₀ loss (dashed: where runs are matched)")
     legend(panels[0], columns=3)
     return figure, data
@@ -88,7 +88,7 @@ def step_size(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """F6: alignment κ in the optimizer's own norm against the step, coloured by the base step size."""
     rows = named(frame[frame["step"] > 0])
     data = pandas.concat([
-        spread(part, "step", "kappa_own", "vary_factor", name) for name, part in rows.groupby("optimizer", sort=False)
+        spread(part, "step", "kappa_own", "vars_factor", name) for name, part in rows.groupby("optimizer", sort=False)
     ])  # fmt: skip
     names = list(rows["optimizer"].unique())
     factors = sorted(data["series"].unique())
@@ -112,7 +112,7 @@ PLOTS = (
         "γ = min_i y_i f(x_i; θ) / ‖θ‖^L",
         "Four panels, one per norm, of the margin over minus log ten of the loss, one line per optimizer.",
         ("muon_margin",),
-        ("optimizer_name", "log_risk", "matched_loss", *(f"gamma_{norm}" for norm in NORMS)),
+        ("optimizer_name", "log_risk", "compare_at_loss", *(f"gamma_{norm}" for norm in NORMS)),
         margin_vs_loss,
     ),
     Plot(
@@ -136,7 +136,7 @@ PLOTS = (
         "κ = ⟨g, θ⟩ / (‖g‖_* ‖θ‖) ≤ 1, g = Σ λ_i y_i ∇f(x_i; θ)",
         "One panel per optimizer: alignment over the training step, one line per base step size.",
         ("base_rate_margin",),
-        ("optimizer_name", "vary_factor", "kappa_own"),
+        ("optimizer_name", "vars_factor", "kappa_own"),
         step_size,
     ),
 )

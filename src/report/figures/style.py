@@ -1,4 +1,4 @@
-"""One look for every figure: seaborn on matplotlib, colour-blind safe, told apart by line and marker as well.
+"""One look for every figure: seaborn on matplotlib, colour-blind safe, distinguished by line and marker as well.
 
 A :class:`Plot` is drawn from the rows of its experiments and hands back the data it plotted, so that a figure can be
 checked, and reused, as numbers. Line figures share one tidy form: ``panel, series, x, y, low, high, n, converged``.
@@ -228,9 +228,9 @@ def in_words(data: pandas.DataFrame) -> str:
     """What the lines do, for readers who cannot see them: first and last value of each measured series."""
     if not {"series", "x", "y", "n"} <= set(data.columns):
         return ""
-    told = []
+    texts = []
     for (panel, name), part in data[data["n"] > 0].groupby(["panel", "series"], sort=False):
         first, last = part.iloc[0], part.iloc[-1]
         where = f"{panel}, {name}" if panel else f"{name}"
-        told.append(f"{where}: {first['y']:.3g} at {first['x']:.3g}, {last['y']:.3g} at {last['x']:.3g}")
-    return "; ".join(told) + "." if told else ""
+        texts.append(f"{where}: {first['y']:.3g} at {first['x']:.3g}, {last['y']:.3g} at {last['x']:.3g}")
+    return "; ".join(texts) + "." if texts else ""

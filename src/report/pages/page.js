@@ -24,7 +24,7 @@ all(".command").forEach(box => {
 // An unfolded claim shows its figures: the pictures further down, not a second copy of them.
 all("details").forEach(details => details.addEventListener("toggle", () => {
   if (!details.open || details.dataset.printed) return;
-  all(".beside:empty", details).forEach(box => box.dataset.figures.split(" ").forEach(id => {
+  all(".shown-by:empty", details).forEach(box => box.dataset.figures.split(" ").forEach(id => {
     const image = document.getElementById(id)?.querySelector("img");
     if (!image) return;
     const link = document.createElement("a");
@@ -37,8 +37,8 @@ all("details").forEach(details => details.addEventListener("toggle", () => {
 // Claims can be filtered by verdict and text, and sorted.
 const table = document.querySelector("table.claims"), tools = document.querySelector(".tools");
 if (table && tools) {
-  const claims = all(":scope > tbody", table), told = document.getElementById("shown");
-  const worst = ["contradicted", "undecided", "not run", "reproduced"];
+  const claims = all(":scope > tbody", table), shown = document.getElementById("shown");
+  const worst = ["contradicted", "inconclusive", "not run", "reproduced"];
   const orders = {
     paper: () => 0,
     verdict: (a, b) => worst.indexOf(a.dataset.verdict) - worst.indexOf(b.dataset.verdict),
@@ -54,14 +54,14 @@ if (table && tools) {
       claim.hidden = !verdicts.includes(claim.dataset.verdict) || !words.every(word => text.get(claim).includes(word));
     });
     table.append(...[...claims].sort(orders[tools.elements.order.value]));
-    told.textContent = claims.filter(claim => !claim.hidden).length + " of " + claims.length + " claims shown";
+    shown.textContent = claims.filter(claim => !claim.hidden).length + " of " + claims.length + " claims shown";
   };
   tools.hidden = false;
   tools.addEventListener("input", apply);
   tools.addEventListener("submit", event => event.preventDefault());
   tools.addEventListener("reset", () => setTimeout(apply));
   tools.elements.unfold?.addEventListener("click", () => {
-    const folded = all(".says > td > details", table).filter(d => !d.closest("[hidden]"));
+    const folded = all(".statement > td > details", table).filter(d => !d.closest("[hidden]"));
     const open = folded.some(d => !d.open);
     folded.forEach(d => { d.open = open; });
   });

@@ -22,7 +22,7 @@ def experiment(name, configs, columns, steps=STEPS, seeds=SEEDS):
                     "final": step == steps[-1],
                     "diverged": False,
                     "optimizer_lr": 0.02,
-                    "vary_training": "adversarial",
+                    "vars_training": "adversarial",
                 }
                 row |= {"train_clean_accuracy": 1.0} | config
                 rows.append(row | columns(row, seed - seeds[0], step))
@@ -79,7 +79,7 @@ def collapsing(row, draw, step):
 def truncated(row, draw, step):
     if step != STEPS[-1]:
         return {}
-    lost = 0.2 if row["vary_training"] == "standard" else 0.0
+    lost = 0.2 if row["vars_training"] == "standard" else 0.0
     kept = {"truncated": (1, 4, 32), "largest": (3, 30, 1000)}
     columns = {"truncated_rank": [1, 4, 32], "largest_count": [3, 30, 1000]}
     for name, values in kept.items():
@@ -99,7 +99,7 @@ def attacked(row, draw, step):
     if step != STEPS[-1]:
         return {}
     strength = {"clean": 0, "fgsm": 1, "pgd10": 2, "pgd40": 3, "l2": 4}
-    weak = 2 if row["vary_training"] == "standard" else 1
+    weak = 2 if row["vars_training"] == "standard" else 1
     accuracy = {f"test_{name}_accuracy": 0.99 - 0.05 * weak * s - 0.01 * draw for name, s in strength.items()}
     return accuracy | {f"test_{name}_loss": 0.1 * s + draw for name, s in strength.items()}
 
@@ -119,12 +119,12 @@ def frames():
     sizes = {"data_n": SIZES, "batch_size": [50]}
     at_epochs = [config | {"steps": 20 * config["data_n"] // 50} for config in configs(model_rank=[4, 28], **sizes)]
     as_released = [config | {"batch_size": 50 if config["model_rank"] == 4 else 30} for config in at_epochs]
-    trainings = configs(vary_training=["adversarial", "standard"])
+    trainings = configs(vars_training=["adversarial", "standard"])
     weights = configs(optimizer_tubal_nuclear=[0.0, 1e-3, 3e-3, 1e-2], objective_tubal_nuclear=[0.0])
     transforms = configs(model_transform=["dct", "dft"])
     students = configs(model_depth=[1, 3], objective_eps=[0.02, 0.0])
     half = experiment(
-        "tnn_implicit_rank", [{"vary_training": "half_lr", "optimizer_lr": 0.01}], flow, [2 * s for s in STEPS]
+        "tnn_implicit_rank", [{"vars_training": "half_lr", "optimizer_lr": 0.01}], flow, [2 * s for s in STEPS]
     )
     return {
         "tnn_generalization_gap": experiment("tnn_generalization_gap", at_epochs, gaps),
@@ -227,7 +227,7 @@ def test_curves_are_told_at_the_same_flow_time_at_both_step_sizes(drawn, frames)
         )  # steps 100 and 1000 at 0.02; step 1 is before T/200
         further = 0.01 if series == "training set" else 0  # as the rows have it
         np.testing.assert_allclose(whole["y"].to_numpy(), half["y"].to_numpy() + further)
-    rows = frames["tnn_implicit_rank"].query("vary_training == 'adversarial' and step == 1000")
+    rows = frames["tnn_implicit_rank"].query("vars_training == 'adversarial' and step == 1000")
     end = data.loc[("stable rank", "layer 3", "step size η")].iloc[-1]
     assert (end["y"], end["low"]) == (rows["srank_3"].median(), rows["srank_3"].min())
 
@@ -235,7 +235,7 @@ def test_curves_are_told_at_the_same_flow_time_at_both_step_sizes(drawn, frames)
 def test_the_control_stands_beside_adversarial_training(drawn, frames):
     data = drawn["F4"][1].set_index(["panel", "series", "x"])
     for training in ("adversarial", "standard"):
-        rows = frames["tnn_implicit_rank"].query("vary_training == @training and step == 100")
+        rows = frames["tnn_implicit_rank"].query("vars_training == @training and step == 100")
         assert data.loc[("srank, layer 2", training, 2), "y"] == rows["srank_2"].median()
         assert data.loc[("FGSM test accuracy", training, 2), "high"] == rows["test_fgsm_accuracy"].max()
 
@@ -243,7 +243,7 @@ def test_the_control_stands_beside_adversarial_training(drawn, frames):
 def test_spectra_are_slice_by_slice_and_in_units_of_the_start(drawn, frames):
     data = drawn["F5"][1].set_index(["panel", "moment", "slice"]).sort_index()
     assert set(data["seed"]) == {101}
-    row = frames["tnn_implicit_rank"].query("vary_training == 'adversarial' and seed == 101 and final").iloc[0]
+    row = frames["tnn_implicit_rank"].query("vars_training == 'adversarial' and seed == 101 and final").iloc[0]
     largest = 2.0
     second = data.loc[("layer 3", "end", 2)]
     assert second["index"].tolist() == list(range(1, 9))
@@ -278,7 +278,7 @@ def test_without_the_released_penalty_there_is_no_panel_of_it(frames):
 def test_truncation_curves_are_those_of_the_rows(drawn, frames):
     data = drawn["F7"][1].set_index(["panel", "series", "run"])
     for training in ("adversarial", "standard"):
-        rows = frames["tnn_truncation"].query("final and vary_training == @training")
+        rows = frames["tnn_truncation"].query("final and vars_training == @training")
         part = data.loc[("tubal rank kept", "FGSM", training)]
         assert part["x"].tolist() == [1, 4, 32]
         np.testing.assert_allclose(part["y"], np.median(rows["truncated_fgsm"].tolist(), 0))
@@ -307,7 +307,7 @@ def test_students_keep_bounds_that_are_finite_and_one_start_a_seed(drawn):
 def test_attacks_are_those_of_the_rows_in_figure_and_table(drawn, tables, frames):
     data = drawn["F10"][1].set_index(["series", "attack"])
     table = tables["T2"].set_index(["training", "attack"])
-    rows = frames["tnn_attacks"].query("final and vary_training == 'standard'")
+    rows = frames["tnn_attacks"].query("final and vars_training == 'standard'")
     for point in (data.loc[("standard", "PGD-40")], table.loc[("standard", "PGD-40")].rename({"test accuracy": "y"})):
         assert point["y"] == rows["test_pgd40_accuracy"].median()
     assert table.loc[("standard", "ℓ2"), "lowest"] == rows["test_l2_accuracy"].min()

@@ -19,7 +19,7 @@ def member(experiment, cell, seed, step, config, draw):
     name = config["optimizer_name"]
     far = step / STEPS[-1]
     row = {"experiment": experiment, "cell": cell, "member": seed - SEEDS[0], "seed": seed, "step": step}
-    row |= {"final": step == STEPS[-1], "matched": step == 100, "converged": False, "matched_loss": 1e-8}
+    row |= {"final": step == STEPS[-1], "matched": step == 100, "converged": False, "compare_at_loss": 1e-8}
     row |= {"log_risk": -1 - far * (40 + draw), "norm": 1 + 9 * far, "train_error": 0.0, "test_error": 0.1}
     for norm in NORMS:
         own = OWN.get(name) == norm
@@ -85,7 +85,7 @@ def frames():
             "linear_margin",
             configs(["nmd", "signum", "muon"], data_name=["separable", "mnist"], optimizer_exponent=[0.1]),
         ),
-        "base_rate_margin": experiment("base_rate_margin", configs(["nmd", "muon"], vary_factor=[0.5, 0.7, 1, 1.4, 2])),
+        "base_rate_margin": experiment("base_rate_margin", configs(["nmd", "muon"], vars_factor=[0.5, 0.7, 1, 1.4, 2])),
         "schatten_margin": experiment(
             "schatten_margin",
             configs(["steepest"], optimizer_p=list(EXPONENTS)),
@@ -202,7 +202,7 @@ def test_base_rates_are_told_relative_to_the_default(drawn, frames):
     assert set(data["panel"]) == {"NMD", "Muon"}
     assert sorted(data["series"].unique()) == [0.5, 0.7, 1, 1.4, 2]
     point = data[(data["panel"] == "Muon") & (data["series"] == 2) & (data["x"] == 400)]
-    rows = frames["base_rate_margin"].query("final and optimizer_name == 'muon' and vary_factor == 2")
+    rows = frames["base_rate_margin"].query("final and optimizer_name == 'muon' and vars_factor == 2")
     assert point["y"].item() == rows["kappa_msp"].median()
 
 

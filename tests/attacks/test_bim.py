@@ -1,11 +1,11 @@
-"""The attack of adversarial training: inside ball and box, exact on linear networks, and foolbox's."""
+"""BIM and FGSM stay in ball and box, are exact on linear networks and equal foolbox."""
 
 import warnings
 
 import pytest
 import torch
 
-from src.attacks.fgsm import fgsm
+from src.attacks.bim import bim, fgsm
 from src.attacks.pgd import margin_and_gradient, pgd
 from tests.tnn_problems import problem
 
@@ -27,7 +27,7 @@ def test_exact_on_a_linear_network(norm, dual, steps):
     """Without a box the margin falls by exactly ε times the dual norm of the weights."""
     x, y, *_ = task_and_network()
     u = torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    attacked = fgsm(linear, {"u": u}, x, y, EPS, norm=norm, steps=steps)
+    attacked = bim(linear, {"u": u}, x, y, EPS, norm=norm, steps=steps)
     expected = y * linear({"u": u}, x) - EPS * u.flatten(1).norm(p=dual, dim=1)[:, None]
     torch.testing.assert_close(y * linear({"u": u}, attacked), expected)
 
@@ -36,7 +36,7 @@ def test_exact_on_a_linear_network(norm, dual, steps):
 @pytest.mark.parametrize(("steps", "step"), [(1, 1.0), (7, 0.4)])
 def test_stays_in_the_ball_and_in_the_box_and_raises_the_loss(norm, steps, step):
     x, y, apply, params = task_and_network()
-    attacked = fgsm(apply, params, x, y, EPS, norm=norm, steps=steps, step=step, box=(0.0, 1.0))
+    attacked = bim(apply, params, x, y, EPS, norm=norm, steps=steps, step=step, box=(0.0, 1.0))
     delta = (attacked - x).flatten(2)
     size = delta.abs().amax(-1) if norm == "linf" else delta.norm(dim=-1)
     assert size.max() <= EPS + 1e-12 and size.max() > 0.9 * EPS
@@ -49,18 +49,18 @@ def test_more_steps_are_stronger_on_average():
     params = {name: 3 * leaf for name, leaf in params.items()}
 
     def loss(steps, step):
-        attacked = fgsm(apply, params, x, y, 0.3, steps=steps, step=step, box=(0.0, 1.0))
+        attacked = bim(apply, params, x, y, 0.3, steps=steps, step=step, box=(0.0, 1.0))
         return torch.nn.functional.softplus(-y * apply(params, attacked)).mean()
 
     one = loss(1, 1.0)
     assert loss(20, 0.125) > one
-    found = pgd(apply, params, x, y, 0.3, steps=20, step=0.125, norm="linf", box=(0.0, 1.0))
-    assert torch.nn.functional.softplus(-y * apply(params, x + found.delta)).mean() > one
+    attack = pgd(apply, params, x, y, 0.3, steps=20, step=0.125, norm="linf", box=(0.0, 1.0))
+    assert torch.nn.functional.softplus(-y * apply(params, x + attack.delta)).mean() > one
 
 
 @pytest.mark.parametrize("output", [30.0, -30.0, 300.0])
 def test_confident_networks_keep_their_gradient(output):
-    """At |z| = 30 a sigmoid is 0 or 1 in single precision; the gradient of the margin is what it was."""
+    """At |z| = 30 a sigmoid is 0 or 1 in single precision; the gradient of the margin is unchanged."""
     x, y, apply, params = task_and_network()
     params = {**params, "b": torch.full((2, 1), output, dtype=torch.float64)}
     single = {name: leaf.float() for name, leaf in params.items()}
@@ -91,5 +91,5 @@ def test_equals_foolbox(norm, steps, step):
         warnings.simplefilter("ignore")
         wrapped = foolbox.PyTorchModel(TwoClasses().eval(), bounds=(0, 1), device="cpu")
         expected = attack.run(wrapped, x[0].unsqueeze(1), (y[0] > 0).long(), epsilon=EPS)
-    ours = fgsm(apply, one, x[:1], y[:1], EPS, norm=norm, steps=steps, step=step, box=(0.0, 1.0))
+    ours = bim(apply, one, x[:1], y[:1], EPS, norm=norm, steps=steps, step=step, box=(0.0, 1.0))
     torch.testing.assert_close(ours[0], expected.squeeze(1), rtol=0, atol=1e-6)
