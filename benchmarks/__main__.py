@@ -54,7 +54,7 @@ def benchmark(arguments: Sequence[str]) -> int:
     records = [store.read_json(path) for path in paths if path.exists()]
     text = summary.table(records)
     (folder / "ratios.md").write_text(text, encoding="utf-8")
-    with style.look():
+    with style.rc_context():
         summary.figure(records).savefig(folder / "ratios.png", dpi=150)
     print(text + f"\n{folder / 'ratios.png'}")
     return 0

@@ -57,7 +57,7 @@ def reproduce(given: argparse.Namespace) -> int:
         words = [f"+experiment={next(iter(planned))}", *overrides]
         mistakes = entry.checked_and_run(every, launch.unfinished(every), words)
     there = {name: cells for name, cells in configs.items() if not left_out(cells)}
-    code = finalize.paper(paper, there, overrides, launch.say)
+    code = finalize.paper(paper, there, overrides, launch.log)
     if given.only_report:
         index_page.write(Path(next(iter(configs.values()))[0].outputs))
     return 2 if mistakes and code else code  # missing data of an optional experiment are no mistake

@@ -1,6 +1,6 @@
-"""What the commands share: words ``key=value`` with a ``--help``, exit codes, and one line instead of a traceback.
+"""Parse words ``key=value``, print ``--help``, and turn errors into one line and an exit code, for all commands.
 
-Imports nothing heavy: ``python -m src.status`` must start at once.
+Imports no large package, so that ``python -m src.status`` starts at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from src.errors import ConfigError, nearest, reason
 
 
 class Key(NamedTuple):
-    """A key of a command: its default, a word for its value, what it does, and ``read(text, key)`` for its value."""
+    """A key of a command: its default, a placeholder for its value, its help, and ``read(text, key)`` for its value."""
 
     default: str | None
     value: str
@@ -28,9 +28,9 @@ class Key(NamedTuple):
 
 
 class Command(NamedTuple):
-    """A command line of words ``key=value``, flags and, if ``words`` names them (name, help), other words.
+    """A command line of words ``key=value``, flags and, if ``words`` describes them (name, help), other words.
 
-    With ``overrides`` any key is taken: it is checked elsewhere.
+    With ``overrides`` any other word is accepted, and checked elsewhere.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Command(NamedTuple):
     examples: Sequence[str] = ()
 
     def read(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Return keys and flags as attributes, and the other words as ``words``; ``--help`` prints and exits.
+        """Return keys and flags as attributes and other words as ``words``; print the help and exit for ``--help``.
 
         Raises:
             ConfigError: for an unknown word, or a key without a value.
@@ -100,7 +100,7 @@ def _table(title: str, rows: Sequence[tuple[str, str]]) -> str:
 
 
 def path(text: str, key: str) -> Path:
-    """Return the path with a leading ``~`` expanded: a shell leaves the one of ``key=~/folder`` as it is.
+    """Return the path with a leading ``~`` expanded: a shell does not expand the one in ``key=~/folder``.
 
     Raises:
         ConfigError: for the home of an unknown user.
@@ -108,30 +108,30 @@ def path(text: str, key: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise ConfigError(key, text, "there is no such user; ./~NAME is a folder of that name") from error
+        raise ConfigError(key, text, "no such user; write ./~NAME for a folder of that name") from error
 
 
 OUTPUTS = Key("outputs", "FOLDER", "where the results are", path)
 
 
 PLAIN_WORD = re.compile(r"([^=]+)=([^\[\](){},'\"\\\x00-\x1f]+)")
-"""``key=value`` whose value has no structure, so that quotes would not change what it means."""
+"""``key=value`` with a value without structure, so that quotes do not change its meaning."""
 
 
 def quoted(word: str) -> str:
-    """Return an override whose plain value Hydra's grammar would refuse with quotes around that value.
+    """Return an override, with quotes around a plain value that Hydra's grammar cannot read.
 
     >>> quoted("outputs=~/résultats"), quoted("data.sigma=0.1"), quoted("seeds=[1,2]")
     ('outputs="~/résultats"', 'data.sigma=0.1', 'seeds=[1,2]')
     """
-    found = PLAIN_WORD.fullmatch(word)
-    if not found or "${" in word or re.fullmatch(r"[\w/\-.+$%*@?|: \t]*", found[2], re.ASCII):
+    match = PLAIN_WORD.fullmatch(word)
+    if not match or "${" in word or re.fullmatch(r"[\w/\-.+$%*@?|: \t]*", match[2], re.ASCII):
         return word
-    return f'{found[1]}="{found[2]}"'
+    return f'{match[1]}="{match[2]}"'
 
 
 def with_quotes(word: str) -> str:
-    """Return what to write in a shell so that the value of an override is taken as it stands.
+    """Return an override as text for a shell, quoted so that Hydra reads its value as a string.
 
     >>> print(with_quotes("outputs=runs(1)"))
     'outputs="runs(1)"'
@@ -142,10 +142,10 @@ def with_quotes(word: str) -> str:
 
 
 def exit_code(action: Callable[[], int], interrupted: str = "interrupted") -> int:
-    """Return the exit code of ``action``; whatever a person can mend or wants to end is one line, not a traceback.
+    """Return the exit code of ``action``; print one line, not a traceback, for errors that a user can fix.
 
-    2 for a ConfigError or a file that cannot be used, 130 for Ctrl-C. Output that nobody reads any more (``| head``)
-    ends the command without an error. Characters that the terminal's encoding lacks are replaced.
+    The code is 2 for a ConfigError or a file that cannot be used, and 130 for Ctrl-C. A closed pipe (``| head``) is no
+    error. Characters that the terminal's encoding lacks are replaced.
     """
     _prepare_streams()
     try:
@@ -177,7 +177,7 @@ def _prepare_streams() -> None:
 
 
 def _flushed(code: int) -> int:
-    """Return the code, with nothing left to be written when Python ends, which would complain of a closed pipe."""
+    """Flush the output and return the code; a flush to a closed pipe at exit would print an error."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

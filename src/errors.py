@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 ANEW = "force=true recomputes the cell and archives its files"
-"""What to do about a damaged file."""
+"""How to repair a damaged file."""
 
 
 class ConfigError(ValueError):
-    """A mistake in the configuration. Its text is the one line that the user sees: key, value, what is allowed."""
+    """A mistake in the configuration. Its text is one line for the user: key, value, what is allowed."""
 
     def __init__(self, key: str, value: Any, allowed: str):
         super().__init__(f"{key}={shown(value)}: {allowed}")
@@ -77,7 +77,7 @@ def shown(value: Any) -> str:
         return f"[{','.join(map(shown, value))}]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    return re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found[0])[1:-1], str(value))
+    return re.sub(r"[\x00-\x1f\x7f]", lambda match: repr(match[0])[1:-1], str(value))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

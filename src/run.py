@@ -25,7 +25,7 @@ from src.config.messages import explain
 from src.errors import ConfigError, unwritable
 from src.results import provenance, store
 from src.runner import flags, launch
-from src.runner.launch import say
+from src.runner.launch import log
 
 
 def main() -> None:
@@ -53,10 +53,10 @@ def guarded(action: Callable[[], int], overrides: Sequence[str]) -> int:
         try:
             return action()
         except (HydraException, OmegaConfBaseException) as error:
-            say(explain(error, overrides))
+            log(explain(error, overrides))
             return 2
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            say(str(sweep.damaged_file() or " ".join(str(error).split())))
+            log(str(sweep.damaged_file() or " ".join(str(error).split())))
             return 2
         except BrokenPipeError:
             raise
@@ -73,13 +73,13 @@ def _sweep(overrides: Sequence[str]) -> int:
     jobs = sweep.jobs(overrides)
     configs = [config for _, config in jobs]
     unfinished = launch.unfinished(jobs)
-    say(f"{configs[0].name}: {len(configs)} cell(s), {len(configs) - len(unfinished)} finished before")
+    log(f"{configs[0].name}: {len(configs)} cell(s), {len(configs) - len(unfinished)} already finished")
     mistakes = checked_and_run(jobs, unfinished, overrides)
     if mistakes and not store.count_finished(config.folder for config in configs):
         return 2
     from src.report import finalize  # pandas and SciPy take their time to import, too
 
-    code = finalize.experiment(configs, overrides, say)
+    code = finalize.experiment(configs, overrides, log)
     return 2 if mistakes else code
 
 
@@ -101,7 +101,7 @@ def checked_and_run(
     for _, config in unfinished:
         build.check(config)
     if provenance.commit_unknown():
-        say("note: git gives no commit of this checkout, so the cells record none")
+        log("note: git finds no commit of this checkout, so the cells do not record one")
     cells = [config.folder for _, config in jobs]
     try:
         store.write_plan(dict(zip(cells, (sweep.cost(config) for _, config in jobs), strict=True)))
@@ -109,9 +109,9 @@ def checked_and_run(
     except ConfigError:
         store.drop_refused(cells)
         raise
-    except OSError as error:  # what is finished can be shown all the same
+    except OSError as error:  # finished cells can still be reported
         mistakes = [unwritable("outputs", jobs[0][1].outputs, error)]
-        say(str(mistakes[0]))
+        log(str(mistakes[0]))
     if mistakes:
         store.drop_refused(cells)
     return mistakes

@@ -1,7 +1,7 @@
 """Show the state of all sweeps from their files alone: ``python -m src.status [outputs=outputs] [--watch]``.
 
-Works from any shell, while cells run here or on a cluster, and changes nothing. A cell is done, running, failed, stale
-(its status says running, but no process has its lock: it was killed) or waiting (a sweep planned it). No torch here.
+Works from any shell, while cells run here or on a cluster, and changes no file. A cell is done, running, failed, stale
+(recorded as running, but no process has its lock: it was killed) or waiting (planned by a sweep). No torch here.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from src.errors import ConfigError, reason
 from src.results import store
 
 STATES = {"done": "green", "running": "cyan", "failed": "bold red", "stale": "yellow", "waiting": "dim"}
-"""The states of a cell, each with its colour on a terminal."""
+"""State of a cell → its colour on a terminal."""
 REFRESH = 2.0
-"""Seconds between two pictures of ``--watch``."""
+"""Seconds between two refreshes of ``--watch``."""
 
 
 class Cell(NamedTuple):
-    """One cell: ``status`` is its status file, ``cost`` its relative work if a sweep planned it."""
+    """One cell: ``status`` is the content of its status file, ``cost`` its relative work if a sweep planned it."""
 
     folder: Path
     state: str
@@ -46,27 +46,27 @@ class Cell(NamedTuple):
 
 
 def scan(outputs: Path) -> list[Cell]:
-    """Return every cell that is begun or planned under ``outputs``, by experiment and name.
+    """Return every started or planned cell under ``outputs``, sorted by experiment and name.
 
     Raises:
-        ConfigError: when there is no such folder, or it or an experiment's folder in it cannot be read.
+        ConfigError: when the folder is missing, or it or an experiment's folder in it cannot be read.
     """
     cells = []
     try:
         if not outputs.is_dir():
-            raise ConfigError("outputs", outputs, "no such folder; a run makes it")
+            raise ConfigError("outputs", outputs, "no such folder; a run creates it")
         for experiment in sorted(path for path in outputs.iterdir() if path.is_dir() and not path.name.startswith(".")):
             planned = store.plan(experiment)
-            begun = {path.name for path in experiment.iterdir() if not path.name.startswith(".") and _is_begun(path)}
-            for name in sorted(begun | set(planned)):
+            started = {path.name for path in experiment.iterdir() if path.name[0] != "." and _is_started(path)}
+            for name in sorted(started | set(planned)):
                 cells.append(_cell(experiment / name, planned.get(name)))
     except OSError as error:
         raise ConfigError("outputs", error.filename or outputs, f"cannot be read: {reason(error)}") from error
     return cells
 
 
-def _is_begun(cell: Path) -> bool:
-    """Whether it has a status, as far as one can see: a folder that is closed to us may be a cell."""
+def _is_started(cell: Path) -> bool:
+    """Return whether a folder has a status file; True for one without read permission, since it may be a cell."""
     try:
         return (cell / "status.json").exists()
     except PermissionError:
@@ -85,7 +85,7 @@ def _cell(folder: Path, cost: float | None) -> Cell:
 
 
 def _is_locked(folder: Path) -> bool:
-    """Whether a process has the cell's lock, see ``store.cell_lock``."""
+    """Return whether a process has the cell's lock, see ``store.cell_lock``."""
     try:
         with (folder / ".lock").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -97,42 +97,42 @@ def _is_locked(folder: Path) -> bool:
 
 
 def seconds_left(cells: Sequence[Cell], now: datetime) -> float | None:
-    """Until everything planned is done, at the pace so far; None while nothing tells the pace, or nothing runs."""
+    """Return the seconds until all planned cells are done, at the pace so far; None if unknown or if no cell runs."""
     running = [cell for cell in cells if cell.state == "running"]
     if not running:
         return None
     pace = _pace(cells)
     waiting = [_estimate(cell, pace) for cell in cells if cell.state == "waiting"]
-    rest = [cell_seconds_left(cell, pace, now) for cell in running]
-    known = [seconds for seconds in (*rest, *waiting) if seconds is not None]
-    if len(known) < len(rest) + len(waiting):
+    left = [cell_seconds_left(cell, pace, now) for cell in running]
+    known = [seconds for seconds in (*left, *waiting) if seconds is not None]
+    if len(known) < len(left) + len(waiting):
         return None
-    return max(*known[: len(rest)], sum(known) / len(running))
+    return max(*known[: len(left)], sum(known) / len(running))
 
 
 def cell_seconds_left(cell: Cell, pace: Mapping[str, float], now: datetime) -> float | None:
-    """Until a running cell is at its last step; it may stop earlier, and the last measurements come on top."""
+    """Return the seconds until a running cell reaches its last step, without an early stop or the last measurements."""
     status = cell.status
     done = status.get("step", 0) - status.get("begun_at", 0)
     if done > 0:
         return _between(status["since"], status["beat"]) / done * (status["steps"] - status["step"])
-    if (whole := _estimate(cell, pace)) is None:
+    if (total := _estimate(cell, pace)) is None:
         return None
-    return max(whole - _between(status["since"], now.isoformat()), 0.0)
+    return max(total - _between(status["since"], now.isoformat()), 0.0)
 
 
 def _pace(cells: Iterable[Cell]) -> dict[str, float]:
-    """Seconds per unit of cost: of every experiment, and of all, under the empty name."""
-    found: dict[str, list[float]] = {}
+    """Return the seconds per unit of cost of each experiment, and of all of them under the empty name."""
+    paces: dict[str, list[float]] = {}
     for cell in cells:
-        if cell.cost and (whole := _whole(cell)) is not None:
+        if cell.cost and (total := _total_seconds(cell)) is not None:
             for name in (cell.folder.parent.name, ""):
-                found.setdefault(name, []).append(whole / cell.cost)
-    return {name: statistics.median(paces) for name, paces in found.items()}
+                paces.setdefault(name, []).append(total / cell.cost)
+    return {name: statistics.median(values) for name, values in paces.items()}
 
 
-def _whole(cell: Cell) -> float | None:
-    """Seconds a cell took, or will take at its pace so far; None while nothing tells."""
+def _total_seconds(cell: Cell) -> float | None:
+    """Return the seconds that a cell took, or will take at its pace so far; None if unknown."""
     status = cell.status
     if cell.state == "running" and (done := status.get("step", 0) - status.get("begun_at", 0)) > 0:
         return _between(status["since"], status["beat"]) / done * status["steps"]
@@ -161,7 +161,7 @@ def counts_table(cells: Sequence[Cell]) -> Table:
 
 
 def cell_lines(cells: Sequence[Cell], now: datetime) -> list[Text]:
-    """Return a line for each cell that runs or went wrong, and one for the sum with the time left."""
+    """Return a line for each running, failed or stale cell, and a last line with the totals and the time left."""
     lines, pace = [], _pace(cells)
     for cell in cells:
         status = cell.status
@@ -175,7 +175,7 @@ def cell_lines(cells: Sequence[Cell], now: datetime) -> list[Text]:
                 line = f"FAILED   {cell.name}: {status.get('reason', 'no reason recorded')}"
             case "stale":
                 since = status.get("beat", status.get("since", "an unknown time"))
-                line = f"STALE    {cell.name}: killed after {since}; run the same command again to resume it"
+                line = f"STALE    {cell.name}: killed after {since}. Run the same command again to resume."
             case _:
                 continue
         lines.append(Text(line, STATES[cell.state]))
@@ -202,27 +202,27 @@ def _duration(seconds: float | None) -> str:
 
 COMMAND = cli.Command(
     "python -m src.status",
-    "Show from the files alone which cells are done, running, failed, stale (killed) or waiting.",
+    "Show which cells are done, running, failed, stale (killed) or waiting. Reads files only.",
     keys={"outputs": cli.OUTPUTS},
-    flags={"--watch": f"repeat every {REFRESH:g} s while a cell runs or waits; Ctrl-C ends it"},
+    flags={"--watch": f"refresh every {REFRESH:g} s while a cell is running or waiting; stop with Ctrl-C"},
     examples=["python -m src.status", "python -m src.status outputs=elsewhere --watch"],
 )
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     return cli.exit_code(lambda: _show(arguments))
 
 
 def _show(arguments: Sequence[str]) -> int:
     given = COMMAND.read(arguments)
     console = Console(soft_wrap=True, highlight=False)
-    with contextlib.suppress(KeyboardInterrupt):  # the way to end --watch
+    with contextlib.suppress(KeyboardInterrupt):  # ends --watch
         while True:
             cells = scan(given.outputs)
             if given.watch:
                 console.clear()
-            parts = [counts_table(cells), *cell_lines(cells, datetime.now(UTC))] if cells else ["no cell yet"]
+            parts = [counts_table(cells), *cell_lines(cells, datetime.now(UTC))] if cells else ["no cells yet"]
             console.print(*parts, sep="\n")
             if not given.watch or not any(cell.state in ("running", "waiting") for cell in cells):
                 break

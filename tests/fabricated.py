@@ -146,11 +146,11 @@ def read(path: Path):
 
 def draw_every_cell_alone(plots, frames):
     """As while a sweep runs: of an experiment a single cell, whichever, or else what is missing is told."""
-    with style.look():
+    with style.rc_context():
         for plot in plots:
             for name in plot.experiments:
                 for _, cell in frames[name].groupby("cell"):
-                    with contextlib.suppress(style.NotYetError):
+                    with contextlib.suppress(style.FigureNotReady):
                         plot.draw(cell)
 
 
@@ -162,7 +162,7 @@ NOTHING = {"NaN": float("nan"), "inf": float("inf"), "-inf": float("-inf"), "no 
 
 def draw_without_values(plots, frames, what):
     """Whatever is missing, a figure is drawn and every panel without a finite value says so; or nothing is to draw."""
-    with style.look():
+    with style.rc_context():
         for plot in plots:
             rows = pandas.concat([frames[name] for name in plot.experiments], ignore_index=True)
             curves = any(isinstance(entry, list) for column in rows for entry in rows[column])
@@ -170,7 +170,7 @@ def draw_without_values(plots, frames, what):
                 continue
             try:
                 figure, _ = plot.draw(without_values(rows, what))
-            except style.NotYetError:
+            except style.FigureNotReady:
                 continue
             if what == "NaN":
                 figure.draw_without_rendering()

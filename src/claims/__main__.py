@@ -1,4 +1,4 @@
-"""``python -m src.claims check`` and ``columns``: validate the files, and list what their expressions can use."""
+"""``python -m src.claims check`` and ``columns``: validate the files, and list the columns for expressions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from src.errors import ConfigError, nearest
 
 COMMAND = cli.Command(
     "python -m src.claims",
-    "Validate claims and deviations without a run, or list the columns that their expressions can use.",
+    "Validate claims and deviations without running anything, or list the columns that expressions can use.",
     keys={"outputs": cli.OUTPUTS},
     words=("check [FILE …] | columns EXPERIMENT", "check: the files, by default all; columns: of one experiment"),
     examples=[
@@ -57,7 +57,7 @@ def _yaml_files(folder: Path) -> list[Path]:
 
 
 def _numbers(path: Path) -> list[tuple[str, schema.Number]]:
-    """Return the numbers of a file, of claims or of deviations, each with the place it is named by."""
+    """Return (place, number) for every number of a file of claims or deviations."""
     if path.resolve().parent.name == deviations.FOLDER.name:
         return [(f"{entry.id}.effect", entry.effect) for entry in deviations.read(path) if entry.effect]
     return [(f"{claim.id}, {number.name}", number) for claim in schema.read(path) for number in claim.numbers]
@@ -66,11 +66,11 @@ def _numbers(path: Path) -> list[tuple[str, schema.Number]]:
 def _columns(words: list[str], outputs: Path) -> int:
     if len(words) != 1:
         raise ConfigError("experiment", " ".join(words) or "?", "name one experiment")
-    found, measured = columns.of(words[0]), columns.recorded(outputs / words[0])
-    print("config keys:", *sorted(found.config), sep="\n  ")
+    available, measured = columns.of(words[0]), columns.recorded(outputs / words[0])
+    print("config keys:", *sorted(available.config), sep="\n  ")
     if measured is None:
-        print("measured (names in the sources of its measurements; once a cell has finished, those it has):")
-        measured = found.shown
+        print("measured (names in the source of its measurements; after the first finished cell, the recorded names):")
+        measured = available.shown
     else:
         print(f"measured (in {outputs / words[0]}):")
     print(*(f"  {name}" for name in measured), sep="\n")

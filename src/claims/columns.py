@@ -1,4 +1,4 @@
-"""The columns that expressions can use, from YAML files and sources alone: no run is needed. No torch here."""
+"""List the columns that expressions can use, from YAML files and sources, without a run. No torch here."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ COMPUTED = {"direction_sketch": "cosine_to_last"}
 
 
 class Columns(NamedTuple):
-    """What the rows of an experiment have: ``config`` keys and ``measured`` names, pattern → how to show it."""
+    """Columns of an experiment: ``config`` keys, and ``measured``, pattern of names → text to show."""
 
     config: frozenset[str]
     measured: Mapping[str, str]
 
     @property
     def shown(self) -> list[str]:
-        """The measured names for people, ``gamma_{name}``."""
+        """The measured names as text, ``gamma_{name}``."""
         return sorted(filter(None, set(self.measured.values())))
 
     def has(self, name: str) -> bool:
@@ -41,7 +41,7 @@ class Columns(NamedTuple):
 
 @cache
 def of(experiment: str) -> Columns:
-    """Return the columns of an experiment: config keys of all its cells, and what its measurements may name.
+    """Return the columns of an experiment: config keys of all its cells, and names in its measurements.
 
     Raises:
         ConfigError: for an experiment without a file.
@@ -62,14 +62,14 @@ def of(experiment: str) -> Columns:
 
 
 def unknown(number: Number) -> list[str]:
-    """Return one sentence for every column in the expressions of a number that an experiment of it does not have."""
+    """Return one sentence for every column in a number's expressions that its experiments do not have."""
     expressions = [number.quantity, number.rows, number.baseline, number.x, number.trials, number.converged]
     names = {*number.group_by, *number.min_distinct}.union(*(names_in(ast.parse(text)) for text in expressions if text))
-    found = [of(experiment) for experiment in number.experiments]
+    available = [of(experiment) for experiment in number.experiments]
     sentences = []
     for name in sorted(names):
-        if not any(columns.has(name) for columns in found):
-            hint = nearest(name, set().union(*(columns.config.union(columns.shown) for columns in found)))
+        if not any(columns.has(name) for columns in available):
+            hint = nearest(name, set().union(*(columns.config.union(columns.shown) for columns in available)))
             sentences.append(f"{name}: not a column of {', '.join(number.experiments)}{hint}")
     return sentences
 
@@ -87,9 +87,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _visit(path: Path, groups: dict[str, set[str]]) -> Iterator[str]:
-    """Yield the config keys of a file with its place at the top level, and of such files that it chooses or sweeps.
+    """Yield the config keys of a top-level file, and of the top-level files that it chooses or sweeps.
 
-    The options of all other groups are collected in ``groups``.
+    Collect the options of all other groups in ``groups``.
     """
     content = _read(path)
     options = []
@@ -98,7 +98,7 @@ def _visit(path: Path, groups: dict[str, set[str]]) -> Iterator[str]:
         options.append(CONF / group.removeprefix("override ").strip("/") / f"{option}.yaml")
     for key, values in content.get("sweep", {}).items():
         yield key.replace(".", "_")
-        known = sorted((CONF / key).glob("*.yaml"))  # none for the key of a group, optimizer.lr
+        known = sorted((CONF / key).glob("*.yaml"))  # empty for a key of a group, optimizer.lr
         options += [file for file in known if file.stem in map(str, values)]
     for file in filter(Path.exists, options):
         if file.read_text("utf-8").startswith("# @package _global_"):
@@ -119,9 +119,9 @@ def _keys(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 @cache
 def _named_by(measurement: str) -> dict[str, str]:
-    """Return patterns of the columns of a measurement: its texts, alone and as f-strings fill them in.
+    """Return pattern → text to show for the columns of a measurement: its strings, alone and within f-strings.
 
-    Any text of the module may fill an f-string; only keys of mappings are shown, the others are rather options.
+    Any string of the module may fill an f-string. Only keys of mappings are shown; other strings are mostly options.
     """
     tree = ast.parse((MEASUREMENTS / f"{measurement}.py").read_text("utf-8"))
     nodes = list(ast.walk(tree))

@@ -1,7 +1,7 @@
-"""Deviations from a paper: ``conf/deviations/paperN.yaml``, and the measured effect of each. No torch here.
+"""Read the deviations from a paper, ``conf/deviations/paperN.yaml``, and measure their effects. No torch here.
 
-A deviation is a place where a paper is silent or widely used code differs from it. It states both sides as formulas,
-the overrides of the command line that select each, and a number that shows the effect: reported, never judged.
+A deviation is a place where a paper is silent or widely used code differs from it. It has both sides as formulas, the
+overrides that select each, and a number that measures the effect. Effects are reported, never judged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from src.claims.yaml_entries import Model, Text, check_entries, parse
 from src.config import yaml_files
 
 if TYPE_CHECKING:
-    import pandas  # takes half a second, and a check of the files needs none
+    import pandas  # takes half a second to import
 
 FOLDER = Path(__file__).resolve().parents[2] / "conf" / "deviations"
 SIDES = ("paper", "code")
@@ -45,11 +45,11 @@ class Deviation(Model):
     Attributes:
         id: for reference.
         subject: what differs, in a few words.
-        paper: what the paper has, as a formula; or that it is silent, and what we take.
-        code: what the other has: released code, torch, or the other usual choice.
-        switch: what selects each.
-        effect: the number that shows what it changes; None if no experiment measures it.
-        note: how to read the effect; without one, the command that would measure it.
+        paper: formula of the paper; or that the paper is silent, and the suite's choice.
+        code: formula of the other side: released code, torch, or another usual choice.
+        switch: overrides that select each side.
+        effect: number that measures the effect; None if no experiment does.
+        note: how to read the effect; without an effect, the command that measures it.
     """
 
     id: Text
@@ -68,7 +68,7 @@ class MeasuredDeviation(Deviation):
 
 
 def load(paper: int, folder: Path = FOLDER) -> list[Deviation]:
-    """Return the deviations from a paper; none if it has no file of them.
+    """Return the deviations from a paper; empty without a file.
 
     Raises:
         ConfigError: naming the entry that is missing, unknown or not allowed, with the nearest known word.
@@ -88,12 +88,13 @@ def measure(deviations: Sequence[Deviation], frames: Mapping[str, pandas.DataFra
     """Return every deviation with its effect on the rows of ``frames`` (experiment → frame of ``store.frame``)."""
     from src.claims.verdicts import informational
 
-    effects = {each.id: each.effect and informational(each.effect, frames, each.id) for each in deviations}
-    return [MeasuredDeviation(**dict(each) | {"effect": effects[each.id]}) for each in deviations]
+    effects = [entry.effect and informational(entry.effect, frames, entry.id) for entry in deviations]
+    return [MeasuredDeviation(**dict(entry) | {"effect": effect})
+            for entry, effect in zip(deviations, effects, strict=True)]  # fmt: skip
 
 
 def _deviation(entry: Mapping[str, Any], place: str) -> Deviation:
-    """Read the mappings within first, so that an error names its place in them."""
+    """Return the deviation of an entry; nested mappings are parsed first, so that errors name the full place."""
     place, entry = str(entry.get("id", place)), dict(entry)
     for key, kind, also in (("switch", Switch, ()), ("effect", Number, STATISTICS)):
         if entry.get(key) is not None:

@@ -1,4 +1,4 @@
-"""The estimate of a number of a claim, with its interval, from the rows of experiments. No torch here."""
+"""Estimate the numbers of claims, with intervals, from the rows of experiments. No torch here."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ OVER_MEMBERS = {
 }
 
 RATIOS = ("ratio", "paired_ratio")
-"""Statistics whose interval is that of their logarithm, where all numbers are positive."""
+"""Statistics with an interval from their logarithm if all values are positive."""
 LARGEST = {"r2": 1.0}
-"""What a statistic cannot exceed, though the widened interval of a bootstrap can."""
+"""Upper limit of a statistic, which a widened bootstrap interval could exceed."""
 
 
 class Estimate(NamedTuple):
-    """A number with its 95 % interval, or with its range over seeds for ``WORST``; NaN ends are unknown."""
+    """An estimate with its 95 % interval, or its range over seeds for ``WORST``; unknown ends are NaN."""
 
     value: float
     low: float
@@ -37,7 +37,7 @@ class Estimate(NamedTuple):
 
 
 class EstimateUnavailable(Exception):  # noqa: N818
-    """Why there is no estimate, in one sentence. ``run`` is False if no finished cell has such rows."""
+    """No estimate, with the reason as one sentence; ``run`` is False if no finished cell has such rows."""
 
     def __init__(self, reason: str, run: bool = True):
         super().__init__(reason)
@@ -45,14 +45,14 @@ class EstimateUnavailable(Exception):  # noqa: N818
 
 
 def estimate(number: Number, rows: pandas.DataFrame, rng_key: tuple) -> Estimate:
-    """Return the number's statistic of ``rows`` (one row per member); its resamples derive from ``rng_key``.
+    """Return the number's statistic of ``rows`` (one row per member); ``rng_key`` seeds the bootstrap.
 
     A rate and a fraction have exact bounds. The members of one seed count as one trial of a fraction, as they are
     correlated. Statistics of the worst member describe the networks that were run: their ends are the range over seeds
     of the worst of each. A new seed is at least as good with probability n/(n + 1) for n seeds.
 
     Raises:
-        EstimateUnavailable: for a column that is missing, or values without the statistic.
+        EstimateUnavailable: for a missing column, or values for which the statistic is not defined.
     """
     value = numbers(rows, number.quantity)
     if number.statistic in WORST:
@@ -77,8 +77,8 @@ def estimate(number: Number, rows: pandas.DataFrame, rng_key: tuple) -> Estimate
         cell, seed = ["all"] * len(own), own.index
     if number.x is not None:
         columns = np.stack([value, numbers(rows, number.x)])
-    if number.statistic == "slope" and (lacking := int((columns <= 0).sum())):
-        raise EstimateUnavailable(f"{lacking} values are not positive, so have no logarithm")
+    if number.statistic == "slope" and (nonpositive := int((columns <= 0).sum())):
+        raise EstimateUnavailable(f"{nonpositive} values are not positive, so have no logarithm")
     if number.statistic == "ratio":
         baseline = rows["is_baseline"].to_numpy()
 
@@ -105,17 +105,17 @@ def _worst(statistic: str, rows: pandas.DataFrame, value: np.ndarray) -> Estimat
         of_seeds = (own / others).where(others > 0, np.inf).where(own > 0, 0)
         of_seeds = of_seeds[np.isfinite(of_seeds)]
         if of_seeds.empty:
-            raise EstimateUnavailable("none of the others is positive")
+            raise EstimateUnavailable("no value of the baseline is positive")
     low, high = float(of_seeds.min()), float(of_seeds.max())
     return Estimate(high if statistic == "max" else low, low, high)
 
 
 def _by_seed(rows: pandas.DataFrame, value: np.ndarray, of: str, of_others: str) -> tuple[pandas.Series, pandas.Series]:
-    """Return one number per seed from the rows, and one from those of the baseline."""
+    """Return one number per seed from the rows, and one from the baseline."""
     grouped = rows.assign(value=value).groupby(["is_baseline", "seed"])["value"]
     own, others = grouped.agg(of).get(False), grouped.agg(of_others).get(True)
     if own is None or others is None or set(own.index) != set(others.index):
-        raise EstimateUnavailable("a seed has nothing to compare with")
+        raise EstimateUnavailable("a seed has no baseline to compare with")
     return own, others
 
 
@@ -135,7 +135,7 @@ def rows_missing(rows: pandas.DataFrame, condition: str, *, at_each_step: bool =
     """Return a sentence if members have no row that meets the condition; otherwise nothing.
 
     Terms on ``final``, ``step`` and ``steps`` select steps, terms on columns that are constant in a cell select cells.
-    A condition on anything else selects members by their results, so that some are left out on purpose.
+    Any other condition selects members by their results, so that no row is missing.
     """
     whole = ast.parse(condition, mode="eval").body
     terms = whole.values if isinstance(whole, ast.BoolOp) and isinstance(whole.op, ast.And) else [whole]
@@ -145,17 +145,17 @@ def rows_missing(rows: pandas.DataFrame, condition: str, *, at_each_step: bool =
     if columns and (rows.groupby("cell")[columns].nunique(dropna=False) > 1).any(axis=None):
         return []
     members = set(zip(chosen["cell"], chosen["member"], strict=True))
-    seen = select(chosen, condition)
-    steps = [rows for _, rows in seen.groupby("step")] if at_each_step else [seen]
-    lacking = set().union(*(members - set(zip(rows["cell"], rows["member"], strict=True)) for rows in steps))
-    return [f"{len(lacking)} of {len(members)} members have no row with {condition}"] if lacking else []
+    selected = select(chosen, condition)
+    steps = [rows for _, rows in selected.groupby("step")] if at_each_step else [selected]
+    missing = set().union(*(members - set(zip(rows["cell"], rows["member"], strict=True)) for rows in steps))
+    return [f"{len(missing)} of {len(members)} members have no row with {condition}"] if missing else []
 
 
 def numbers(rows: pandas.DataFrame, expression: str) -> np.ndarray:
-    """Return the expression as floats, one per row; values that are not finite are an error, never averaged."""
+    """Return the expression as floats, one per row; raise EstimateUnavailable if one is not finite."""
     values = np.broadcast_to(np.asarray(evaluate(rows, expression), dtype=float), len(rows))
-    if lacking := int((~np.isfinite(values)).sum()):
-        raise EstimateUnavailable(f"{lacking} of {len(rows)} values are not finite")
+    if nonfinite := int((~np.isfinite(values)).sum()):
+        raise EstimateUnavailable(f"{nonfinite} of {len(rows)} values are not finite")
     return values
 
 

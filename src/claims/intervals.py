@@ -33,21 +33,19 @@ def bootstrap(
     The members of one seed are correlated across the cells of a sweep, as they start from the same draws. So a seed
     that is drawn is drawn in every cell. If the cells have different seeds, each cell is resampled by itself.
 
-    A percentile interval of few members is too short: resampling n of them shrinks their variance by (n − 1)/n, and
-    it has a normal quantile in the place of Student's. Both ends are moved away from the estimate by ``√(n/ν)·t_ν/z``:
-    n seeds with ν = n − 1 degrees of freedom, or, if cells have seeds of their own, N members in C cells with
-    ν = N − C.
+    A percentile interval of few members is too short: resampling shrinks the variance by (n − 1)/n, and the quantile is
+    normal instead of Student's. So both ends are moved away from the estimate by the factor ``√(n/ν)·t_ν/z``. Here n
+    seeds have ν = n − 1 degrees of freedom; if cells have different seeds, N members in C cells have ν = N − C.
 
     Args:
         statistic: ``[F, ..., N] -> [...]``, over the last axis.
-        columns: ``[F, N]``, what the statistic is taken of, one member a column.
+        columns: ``[F, N]``, values of the members, one member a column.
         cell: cell of each member, length N.
         seed: seed of each member, length N, distinct within a cell.
         generator: source of the resamples.
 
     Returns:
-        ``(low, high)``; ``(nan, nan)`` for one seed, or one member in every cell, where the spread over seeds is
-        unknown.
+        ``(low, high)``; ``(nan, nan)`` for one seed or one member in every cell.
     """
     names, cell_of = np.unique([str(name) for name in cell], return_inverse=True)
     seeds, seed_of = np.unique(np.asarray(seed), return_inverse=True)
@@ -58,7 +56,7 @@ def bootstrap(
         return np.nan, np.nan
     drawn = np.empty((RESAMPLES, len(cell_of)), dtype=int)
     if shared:
-        member = np.empty((len(names), len(seeds)), dtype=int)  # which member a cell has of a seed
+        member = np.empty((len(names), len(seeds)), dtype=int)  # [C, n]: member of each cell and seed
         member[cell_of, seed_of] = np.arange(len(cell_of))
         drawn[:] = member[cell_of, generator.integers(len(seeds), size=(RESAMPLES, len(seeds)))[:, seed_of]]
     else:
@@ -76,7 +74,7 @@ def bootstrap(
 def clopper_pearson(errors: float, points: float) -> tuple[float, float]:
     """Return exact bounds of a rate, each with 95 % coverage: (0, 0.003) for 0 errors of 1000, (0.55, 1) for 5 of 5.
 
-    Counts need not be whole, e.g. if a fraction is a mean over several draws for each point.
+    Counts need not be integers, e.g. if a fraction is a mean over several draws for each point.
 
     >>> [round(end, 5) for end in clopper_pearson(0, 1000)]
     [0.0, 0.00299]
@@ -94,7 +92,7 @@ def line_r2(y_and_x: np.ndarray) -> np.ndarray:
 
 
 def line_intercept(y_and_x: np.ndarray) -> np.ndarray:
-    """Return the value at x = 0 of that line over its value at the largest x: 0 for a law y ∝ x.
+    """Return the value of that line at x = 0 over its value at the largest x: 0 if y ∝ x.
 
     >>> float(line_intercept(np.array([[3.0, 5.0], [1.0, 2.0]])))
     0.2
@@ -104,7 +102,7 @@ def line_intercept(y_and_x: np.ndarray) -> np.ndarray:
 
 
 def _line(y_and_x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return means of y at the distinct x, rising; the least-squares line through them at 0; the line at these x.
+    """Return means of y at the sorted distinct x; their least-squares line at 0; the line at these x.
 
     Resampling seeds does not change x, so the x of one resample are those of all.
     """

@@ -1,4 +1,4 @@
-"""Results of judging as typed models, the content of ``claims.json``. No torch, no pandas here."""
+"""Typed results of claims, the content of ``claims.json``. No torch, no pandas here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Verdict(StrEnum):
-    """What follows from an interval for a claim; of a check, passed and failed in the place of the first two."""
+    """Verdict on a claim; for a check, passed and failed replace reproduced and contradicted."""
 
     REPRODUCED = "reproduced"
     CONTRADICTED = "contradicted"
@@ -25,7 +25,7 @@ OF_CHECKS = {Verdict.REPRODUCED: Verdict.PASSED, Verdict.CONTRADICTED: Verdict.F
 
 
 class Result(BaseModel):
-    """An estimate with its interval, and what follows from it."""
+    """An estimate with its interval and verdict."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,7 +61,7 @@ class NumberResult(GroupResult):
 class ClaimResult(Result):
     """The verdict on a claim, with the number that decides it: the first of its parts with the worst verdict.
 
-    ``n`` counts members, ``converged`` is the fraction of them that did; ``reason`` is empty for a reproduced claim.
+    ``n`` counts members, ``converged`` is the fraction of converged ones; ``reason`` is empty for a reproduced claim.
     """
 
     id: str

@@ -1,16 +1,16 @@
-"""The claims of a paper as they stand in ``conf/claims/paperN.yaml``, as typed models. No torch here.
+"""Read the claims of a paper, ``conf/claims/paperN.yaml``, as typed models. No torch here.
 
-A file has the list ``claims`` and, above it, what its claims share::
+A file has the list ``claims`` and, above it, shared sets of rows and tables::
 
     rows: {at_end: final and kappa_own >= 0.6}                                  # sets of rows, by name
     norms: {l2: {title: ℓ2, optimizers: [ngd, nmd]}, msp: {title: msp, optimizers: [muon]}}        # a table
 
-- In ``rows:`` and ``baseline:`` the name of a set stands for its condition: ``rows: at_end and data_k > 2``.
-- A number with ``for: norm`` stands for one number per entry of the table ``norms``, in their order. In its texts
-  ``{norm}`` is the name of the entry, and ``{title}`` or ``{optimizers}`` are what the entry says.
-- ``for: {norm: [l2, msp]}`` takes these entries only; ``for: {layer: [1, 2, 3]}`` takes values that need no table.
-- ``rows``, ``converged``, ``min_distinct``, ``min_seeds`` and ``require_converged`` of a claim are those of its parts,
-  unless a part has its own. Numbers of ``report:`` take the first two only. The file may set ``converged`` for all.
+- In ``rows:`` and ``baseline:`` the name of a set is replaced by its condition: ``rows: at_end and data_k > 2``.
+- A number with ``for: norm`` is repeated for every entry of the table ``norms``, in order. In its texts ``{norm}`` is
+  the name of the entry, and ``{title}`` and ``{optimizers}`` are values of the entry.
+- ``for: {norm: [l2, msp]}`` uses these entries only; ``for: {layer: [1, 2, 3]}`` uses values without a table.
+- ``rows``, ``converged``, ``min_distinct``, ``min_seeds`` and ``require_converged`` of a claim are defaults of its
+  parts. Numbers of ``report:`` inherit the first two only. A file may set ``converged`` for all its claims.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ STATISTICS = {
     "worst_vs_best": "worst row over the best of the baseline, in the worst seed",
 }
 WORST = ("min", "max", "best_vs_best", "worst_vs_best")
-"""Statistics of the networks that were run, decided by the worst of them; the others are inferred, with an interval."""
+"""Worst-case statistics, which describe the networks that were run; all others have a confidence interval."""
 COMPANIONS = dict.fromkeys(("slope", "r2", "intercept"), "x") | {"rate": "trials"}
 COMPANIONS |= dict.fromkeys(("ratio", "paired_ratio", "best_vs_best", "worst_vs_best"), "baseline")
-"""The key that a statistic needs as well."""
+"""Statistic → the second key that it needs."""
 RENAMED = {"says": "name", "value": "the statistic", "where": "rows", "versus": "baseline", "of": "trials"}
 RENAMED |= {"against": "x", "each": "group_by", "needs": "min_distinct", "members": "min_seeds"}
 RENAMED |= {"needs_converged": "require_converged"}
 FOR_ALL = ("rows", "converged")
 FOR_PARTS = (*FOR_ALL, "min_distinct", "min_seeds", "require_converged")
-"""Keys of a claim that are those of its numbers."""
+"""Keys of a claim that its numbers inherit."""
 
 
 def _criterion(entry: Any) -> Range:
@@ -74,21 +74,21 @@ def _criterion(entry: Any) -> Range:
 
 
 class Number(Model):
-    """A number to report. The key of its statistic names it: ``median: gamma_l2``.
+    """A number to report. In YAML the statistic is a key, ``median: gamma_l2``.
 
     Attributes:
-        name: the number in plain words.
+        name: description in words.
         statistic: one of ``STATISTICS``.
-        quantity: what the statistic is taken of, e.g. ``z_r50 / (data_d / data_k)**0.5``; errors for a ``rate``.
+        quantity: expression, e.g. ``z_r50 / (data_d / data_k)**0.5``; number of errors for a ``rate``.
         rows: condition that selects rows; ``final`` are the rows at the end of training.
-        baseline: condition that selects the rows to compare with.
+        baseline: condition that selects the rows of the comparison.
         x: abscissa of a ``slope`` or of a line (``r2``, ``intercept``).
         trials: number of trials of a ``rate``.
-        group_by: columns; the number is taken in every group of equal values, and the worst group decides.
-        experiments: whose rows are read, together.
-        converged: condition that says which members have converged.
-        min_distinct: how many distinct values of a column the rows must have, ``{"data_k": 4}``.
-        rng_key: index that the resamples derive from; without it, the place of the number in its claim.
+        group_by: columns; there is one estimate per group of equal values, and the worst group decides.
+        experiments: names of the experiments with the rows.
+        converged: condition for a converged member.
+        min_distinct: minimum number of distinct values of a column, ``{"data_k": 4}``.
+        rng_key: index that seeds the bootstrap; by default the place of the number in its claim.
     """
 
     name: Text
@@ -115,8 +115,8 @@ class Number(Model):
         if len(named) != 1 or {"statistic", "quantity"} & entry.keys():
             hint = "".join(nearest(str(key), STATISTICS) for key in entry if key not in (*cls.model_fields, *named))
             raise ConfigError("statistic", named or "?", f"must be one key of {', '.join(STATISTICS)}{hint}")
-        rest = {key: value for key, value in entry.items() if key not in named}
-        return rest | {"statistic": named[0], "quantity": entry[named[0]]}
+        others = {key: value for key, value in entry.items() if key not in named}
+        return others | {"statistic": named[0], "quantity": entry[named[0]]}
 
     @model_validator(mode="after")
     def _has_companion(self) -> Number:
@@ -128,7 +128,7 @@ class Number(Model):
 
     @property
     def companion(self) -> str:
-        """What the statistic needs as well, e.g. ``x: data_d / data_k``; empty if nothing."""
+        """The second expression of the statistic, e.g. ``x: data_d / data_k``; or empty."""
         key = COMPANIONS.get(self.statistic)
         return f"{key}: {getattr(self, key)}" if key else ""
 
@@ -137,9 +137,9 @@ class Part(Number):
     """A number with the criterion that its claim must meet.
 
     Attributes:
-        criterion: closed range the number must lie in.
-        min_seeds: how many members, of different seeds, every cell must have.
-        require_converged: whether too many unconverged members leave the part inconclusive.
+        criterion: closed range for the number.
+        min_seeds: minimum number of different seeds in every cell.
+        require_converged: whether too many unconverged members make the part inconclusive.
     """
 
     criterion: Annotated[Range, PlainValidator(_criterion)]
@@ -148,7 +148,7 @@ class Part(Number):
 
 
 class Claim(Model):
-    """A statement of a paper; ``source`` says where it stands and how sure its wording and constants are.
+    """A statement of a paper; ``source`` has its place, and whether wording and constants are verified.
 
     ``parts`` are judged, the numbers of ``reports`` are not. A ``check`` tests the code instead of the theory: it is
     listed apart and never counts as reproduced.
@@ -190,7 +190,7 @@ def load(paper: int, folder: Path = FOLDER) -> list[Claim]:
 
 
 def read(path: Path, paper: int = 0) -> list[Claim]:
-    """Return the claims of a file; ``paper`` is the number they get."""
+    """Return the claims of a file, with ``paper`` as their number."""
     head = dict(yaml_files.read(path, "claims", dict, "a mapping with the list claims"))
     entries = head.pop("claims", None)
     check_entries(entries, "claims", path)
@@ -198,14 +198,14 @@ def read(path: Path, paper: int = 0) -> list[Claim]:
     converged = {"converged": head.pop("converged", "converged")}
     for name, table in head.items():
         if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
-            raise ConfigError(f"{path.stem}.{name}", table, "must be rows, claims or a table, entry → its words")
+            raise ConfigError(f"{path.stem}.{name}", table, "must be rows, claims or a table, entry → mapping")
     places = [str(entry.get("id", f"{path.stem}[{index}]")) for index, entry in enumerate(entries)]
     entries = [converged | entry for entry in entries]
     return [_claim(entry, paper, sets, head, place) for entry, place in zip(entries, places, strict=True)]
 
 
 def shown(criterion: Range | None) -> str:
-    """Return the criterion as people read it.
+    """Return the criterion as text.
 
     >>> shown(Range(0.45, 0.55)), shown(Range(high=2e-3)), shown(None)
     ('in [0.45, 0.55]', '≤ 0.002', 'none')
@@ -235,13 +235,13 @@ def _claim(
                 number = shared | number
                 number |= {name: _refined(number[name], sets) for name in ("rows", "baseline") if name in number}
                 numbers[key].append(parse(kind, number, where, also=STATISTICS))
-    own = {name: value for name, value in entry.items() if name not in FOR_PARTS}
-    own |= {"paper": paper} | {key: tuple(found) for key, found in numbers.items()}
-    return parse(Claim, own, place, also=FOR_PARTS)
+    fields = {name: value for name, value in entry.items() if name not in FOR_PARTS}
+    fields |= {"paper": paper} | {key: tuple(values) for key, values in numbers.items()}
+    return parse(Claim, fields, place, also=FOR_PARTS)
 
 
 def _expanded(block: Mapping[str, Any], tables: Mapping[str, Any], place: str) -> list[dict[str, Any]]:
-    """Return the block once per value of its ``for``, or as it is."""
+    """Return the block once per value of its ``for``, or once without ``for``."""
     if "for" not in block:
         return [dict(block)]
     loop, tables_of = block["for"], {name.removesuffix("s"): table for name, table in tables.items()}
@@ -259,14 +259,14 @@ def _expanded(block: Mapping[str, Any], tables: Mapping[str, Any], place: str) -
             try:
                 texts[key] = text.format(**words) if isinstance(text, str) else text
             except (LookupError, ValueError) as error:
-                allowed = f"unknown word {error} in braces; known: {', '.join(words)}"
+                allowed = f"unknown name {error} in braces; known: {', '.join(words)}"
                 raise ConfigError(f"{place}.{key}", text, allowed) from error
         expanded.append(texts)
     return expanded
 
 
 def _row_sets(entry: Any, place: str) -> dict[str, str]:
-    """Return the conditions of the named sets; one may refine those above it."""
+    """Return the conditions of the named sets; a set may use the sets above it."""
     if not isinstance(entry, dict):
         raise ConfigError(place, entry, "must be a mapping, name → condition")
     sets: dict[str, str] = {}
@@ -279,7 +279,7 @@ def _row_sets(entry: Any, place: str) -> dict[str, str]:
 
 
 def _refined(condition: Any, sets: Mapping[str, str]) -> Any:
-    """Return the condition with those of sets in the place of their names; what is no expression, as it is."""
+    """Return the condition with names of sets replaced by their conditions; non-expressions are unchanged."""
     try:
         text = expression(line(condition)).encode()  # positions in a tree are in bytes
     except ValueError:

@@ -46,19 +46,19 @@ def judge(
 
 
 def unjudged(result: ClaimResult, reason: str) -> ClaimResult:
-    """Return a result with all its numbers and, for the ``reason`` given, no verdict on any of them."""
-    plain = {"verdict": Verdict.NOT_RUN, "reason": reason}
+    """Return the result with the verdict *not run* and ``reason``, and the same for all its numbers."""
+    outcome = {"verdict": Verdict.NOT_RUN, "reason": reason}
 
     def unjudged_number(number: NumberResult) -> NumberResult:
-        groups = tuple(group.model_copy(update=plain) for group in number.groups)
-        return number.model_copy(update=plain | {"groups": groups})
+        groups = tuple(group.model_copy(update=outcome) for group in number.groups)
+        return number.model_copy(update=outcome | {"groups": groups})
 
     numbers = {key: tuple(map(unjudged_number, getattr(result, key))) for key in ("parts", "reports")}
-    return result.model_copy(update=plain | numbers)
+    return result.model_copy(update=outcome | numbers)
 
 
 def informational(number: Number, frames: Mapping[str, pandas.DataFrame], name: str) -> NumberResult:
-    """Return the result of a number that is not judged and belongs to no claim; ``name`` is its random key."""
+    """Return the result of a number without a criterion, outside of any claim; ``name`` seeds its bootstrap."""
     return _judge_number(number, frames, NONE_PLANNED, (name,))
 
 
@@ -84,7 +84,7 @@ def _judge_claim(claim: Claim, frames: Mapping[str, pandas.DataFrame], planned: 
 
 
 def verdict_of(low: float, high: float, criterion: Range) -> Verdict:
-    """Return what follows from an interval for a criterion.
+    """Return the verdict on an interval for a criterion.
 
     >>> bound = Range(high=0.5)
     >>> [str(verdict_of(*ends, bound)) for ends in ((0.3, 0.5), (0.6, 0.7), (0.4, 0.6))]
@@ -103,29 +103,29 @@ def _judge_number(
     criterion = number.criterion if isinstance(number, Part) else None
     described = {key: getattr(number, key) for key in ("name", "statistic", "quantity", "companion", "rows")}
     described |= {"experiment": ", ".join(number.experiments), "criterion": shown(criterion)}
-    lacking = _cells_missing(number, frames, planned)
+    missing = _cells_missing(number, frames, planned)
     cells: tuple[str, ...] = ()
     groups: list[GroupResult] = []
     try:
-        whole = _whole(number, frames)
-        rows = _rows(number, whole)
+        all_rows = _all_rows(number, frames)
+        rows = _rows(number, all_rows)
         for condition in filter(None, (number.rows, number.baseline)):
-            lacking += rows_missing(whole, condition, at_each_step="step" in number.group_by)
+            missing += rows_missing(all_rows, condition, at_each_step="step" in number.group_by)
         cells = tuple(sorted(rows["cell"].unique()))
         grouped = list(rows.groupby(list(number.group_by), dropna=False)) if number.group_by else [((), rows)]
         groups = [_judge_group(number, values, group, rng_key) for values, group in grouped]
         result = min(groups, key=lambda group: (WORST_FIRST.index(group.verdict), _slack(group, criterion)))
     except EstimateUnavailable as error:
         result = GroupResult(statistic=number.statistic, **_unavailable(error, number))
-    verdict = Verdict.INCONCLUSIVE if lacking and result.verdict == Verdict.REPRODUCED else result.verdict
-    reasons = [result.reason, *lacking] if result.reason not in lacking else lacking
+    verdict = Verdict.INCONCLUSIVE if missing and result.verdict == Verdict.REPRODUCED else result.verdict
+    reasons = [result.reason, *missing] if result.reason not in missing else missing
     outcome: dict[str, Any] = {"verdict": verdict, "reason": "; ".join(filter(None, reasons)), "cells": cells}
     outcome["groups"] = tuple(groups) if number.group_by else ()
     return NumberResult(**result.model_dump() | described | outcome)
 
 
 def _cells_missing(number: Number, frames: Mapping[str, pandas.DataFrame], planned: Mapping[str, int]) -> list[str]:
-    """Return one sentence for every experiment of the number of which cells are missing."""
+    """Return one sentence for every experiment of the number with missing cells."""
     sentences = []
     for name in number.experiments:
         finished = frames[name]["cell"].nunique() if name in frames and not frames[name].empty else 0
@@ -136,25 +136,25 @@ def _cells_missing(number: Number, frames: Mapping[str, pandas.DataFrame], plann
     return sentences
 
 
-def _whole(number: Number, frames: Mapping[str, pandas.DataFrame]) -> pandas.DataFrame:
-    """Return all rows of the number's experiments, each network once."""
+def _all_rows(number: Number, frames: Mapping[str, pandas.DataFrame]) -> pandas.DataFrame:
+    """Return all rows of the number's experiments, without duplicates of shared cells."""
     finished = [frames[name] for name in number.experiments if name in frames and not frames[name].empty]
     if not finished:
         raise EstimateUnavailable(f"{number.experiments[0]} has no finished cell", run=False)
-    whole = pandas.concat(finished, ignore_index=True)
+    rows = pandas.concat(finished, ignore_index=True)
     # Two experiments may share a cell: the same numbers under the same identity.
-    identity = whole["cell"].str.rsplit("-").str[-1]
-    whole = whole[~whole.assign(cell=identity).duplicated(["cell", "member", "step"])]
-    if whole.duplicated(["experiment", "cell", "seed", "step"]).any():
-        raise EstimateUnavailable("a cell has a seed twice: its networks are no replicates")
-    return whole.assign(cell=whole["experiment"] + "/" + whole["cell"])
+    identity = rows["cell"].str.rsplit("-").str[-1]
+    rows = rows[~rows.assign(cell=identity).duplicated(["cell", "member", "step"])]
+    if rows.duplicated(["experiment", "cell", "seed", "step"]).any():
+        raise EstimateUnavailable("a cell has duplicate seeds, so its networks are not replicates")
+    return rows.assign(cell=rows["experiment"] + "/" + rows["cell"])
 
 
-def _rows(number: Number, whole: pandas.DataFrame) -> pandas.DataFrame:
-    """Return the rows a number is taken of, with the column ``is_baseline``."""
-    rows = select(whole, number.rows).assign(is_baseline=False)
+def _rows(number: Number, all_rows: pandas.DataFrame) -> pandas.DataFrame:
+    """Return the rows that a number selects, with the column ``is_baseline``."""
+    rows = select(all_rows, number.rows).assign(is_baseline=False)
     if number.baseline:
-        baseline = select(whole, number.baseline).assign(is_baseline=True)
+        baseline = select(all_rows, number.baseline).assign(is_baseline=True)
         rows = pandas.concat([rows, baseline], ignore_index=True)
     for column, needed in number.min_distinct.items():
         require([column], rows)
@@ -165,7 +165,7 @@ def _rows(number: Number, whole: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def _judge_group(number: Number, values: tuple, rows: pandas.DataFrame, rng_key: tuple) -> GroupResult:
-    """Return the estimate in one group with its interval, and what follows from it."""
+    """Return the estimate, interval and verdict of one group."""
     group = ", ".join(f"{column} = {value}" for column, value in zip(number.group_by, values, strict=True))
     known: dict[str, Any] = {"group": group, "statistic": number.statistic, "n": len(rows)}
     try:
@@ -183,7 +183,7 @@ def _judge_group(number: Number, values: tuple, rows: pandas.DataFrame, rng_key:
     if seeds < number.min_seeds:
         reason = f"a cell has {seeds} seed{'s' * (seeds != 1)}, {number.min_seeds} needed"
     elif not finite:
-        reason = "one seed a cell: nothing says how seeds differ" if seeds == 1 else "the interval is not finite"
+        reason = "one seed per cell: the spread over seeds is unknown" if seeds == 1 else "the interval is not finite"
     elif number.require_converged and (~converged).mean() > UNCONVERGED_ALLOWED:
         reason = f"{(~converged).sum()} of {len(rows)} members have not converged"
     else:
@@ -215,7 +215,7 @@ def _unavailable(error: EstimateUnavailable, number: Number) -> dict[str, Any]:
 
 
 def _slack(group: GroupResult, criterion: Range | None) -> float:
-    """Return how far the interval stays inside the criterion; negative by how far it leaves it."""
+    """Return the smallest distance from the interval to the ends of the criterion; negative outside of it."""
     if criterion is None or group.estimate is None:
         return 0.0
     low, high = (group.estimate if end is None else end for end in (group.low, group.high))

@@ -1,4 +1,4 @@
-"""Hand-written YAML lists of entries (claims, deviations), read into typed models. No torch here."""
+"""Parse YAML lists of entries (claims, deviations) into typed models. No torch here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from src.errors import ConfigError, nearest
 
 
 class Model(BaseModel):
-    """A typed entry. ``DERIVED`` are its fields that are no keys of the file."""
+    """A typed entry. ``DERIVED`` are its fields that are not keys of the file."""
 
     DERIVED: ClassVar[tuple[str, ...]] = ()
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
@@ -23,7 +23,7 @@ M = TypeVar("M", bound=Model)
 
 
 def parse(kind: type[M], entry: Any, place: str, also: Iterable[str] = ()) -> M:
-    """Return the model of ``kind`` that a mapping at ``place`` describes; the keys ``also`` are read elsewhere.
+    """Return the mapping at ``place`` as a model of ``kind``; errors list the keys ``also`` as known, too.
 
     Raises:
         ConfigError: naming the key that is missing, unknown or not allowed, with the nearest known word.
@@ -34,7 +34,7 @@ def parse(kind: type[M], entry: Any, place: str, also: Iterable[str] = ()) -> M:
     try:
         return kind.model_validate(dict(entry))
     except ValidationError as errors:
-        # A misspelt key is also a missing one: its own error has the hint.
+        # A misspelt key is unknown and its correct form missing: the error for the unknown key has the hint.
         error = min(errors.errors(), key=lambda error: error["type"] != "extra_forbidden")
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, ConfigError):
@@ -56,19 +56,19 @@ def check_entries(entries: Any, kind: str, path: Path) -> None:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ConfigError(kind, path.name, f"must have a list of {kind}, each a mapping with the key id")
     ids = [entry["id"] for entry in entries if "id" in entry]
-    if twice := next((name for name in ids if ids.count(name) > 1), None):
-        raise ConfigError(f"{path.stem}.id", twice, "stands twice")
+    if duplicate := next((name for name in ids if ids.count(name) > 1), None):
+        raise ConfigError(f"{path.stem}.id", duplicate, "duplicate id")
 
 
 def line(value: Any) -> str:
-    """Return a text on one line."""
+    """Return the text on one line."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError("must be text")
     return " ".join(value.split())
 
 
 def expression(value: str) -> str:
-    """Return a text that is an expression."""
+    """Return the text if it is a Python expression."""
     try:
         ast.parse(value, mode="eval")
     except SyntaxError as error:
@@ -77,7 +77,7 @@ def expression(value: str) -> str:
 
 
 def names_in(tree: ast.AST) -> set[str]:
-    """Return the names in an expression without those of functions."""
+    """Return the names in an expression, without names of functions."""
     nodes = list(ast.walk(tree))
     called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     return {node.id for node in nodes if isinstance(node, ast.Name)} - called

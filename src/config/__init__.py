@@ -1,1 +1,1 @@
-"""From words on a command line to the checked configs of all cells."""
+"""Turn the overrides of a command line into the checked configs of all cells."""

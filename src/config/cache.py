@@ -1,4 +1,4 @@
-"""Compositions on disk: composing takes about 60 ms a cell, and gives the same until conf/ changes."""
+"""Cache composed configs on disk: composing takes about 60 ms a cell and depends on conf/ only."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from typing import Any
 from src.config import components
 
 Composed = list[tuple[list[str], dict[str, Any]]]
-"""The overrides of every cell, and the node that they compose."""
+"""Overrides and composed config of every cell."""
 
 FOLDER = Path(__file__).resolve().parents[2] / "outputs" / ".compositions"
 
 
 def recall(words: Sequence[str], compose: Callable[[], Composed]) -> Composed:
-    """Return what ``compose`` returned for the same words and the same conf/, or call it.
+    """Return the cached result of ``compose`` for the same words and the same conf/, or call it.
 
-    Words that look something up outside of conf/ are always composed. A folder that cannot be written is no error.
+    Words with an interpolation are never cached, as they may read values outside of conf/. A cache that cannot be
+    written is no error.
     """
     if any("${" in word for word in words):
         return compose()
@@ -32,20 +33,20 @@ def recall(words: Sequence[str], compose: Callable[[], Composed]) -> Composed:
     file = folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.json"
     with contextlib.suppress(OSError, ValueError):
         return [(job, node) for job, node in json.loads(file.read_text(encoding="utf-8"))]
-    found = compose()
+    composed = compose()
     with contextlib.suppress(OSError):
         if not folder.exists():
-            shutil.rmtree(FOLDER, ignore_errors=True)  # those of an earlier conf/
+            shutil.rmtree(FOLDER, ignore_errors=True)  # compositions of an earlier conf/
         folder.mkdir(parents=True, exist_ok=True)
         temporary = file.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(found), encoding="utf-8")
+        temporary.write_text(json.dumps(composed), encoding="utf-8")
         temporary.replace(file)
-    return found
+    return composed
 
 
 @cache
 def _digest(conf: Path) -> str:
-    """Return a hash of all that decides what words compose to: conf/ and the code that composes it."""
+    """Return a hash of what compositions depend on: conf/ and the code of this package."""
     digest = hashlib.sha256()
     for path in [*sorted(conf.rglob("*.yaml")), *sorted(Path(__file__).parent.glob("*.py"))]:
         digest.update(f"{path.name}\0".encode() + path.read_bytes())

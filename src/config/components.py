@@ -1,4 +1,4 @@
-"""The functions that the names in a configuration stand for."""
+"""Find the function for a component's name in a configuration."""
 
 from __future__ import annotations
 

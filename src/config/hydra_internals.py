@@ -1,7 +1,7 @@
-"""The parts of Hydra that it does not publish: the only file that imports ``hydra._internal``.
+"""Wrap the private parts of Hydra that the suite needs; the only file that imports ``hydra._internal``.
 
-Hydra publishes no way to list the jobs of a sweep without running them, and we check all cells before the first one
-trains. It publishes no way either to run one of its launchers on jobs in an order of our own, longest first.
+Hydra has no public way to list the jobs of a sweep without running them, and all cells are checked before the first one
+trains. It also has no public way to run a launcher on jobs in a given order, here the longest first.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from omegaconf import DictConfig
 
 
 def parsed(overrides: Sequence[str], conf: Path) -> list[Override]:
-    """Return the overrides as Hydra reads them; ``glob`` looks up the options of a group in ``conf``."""
+    """Return the overrides as Hydra reads them; ``glob`` selects options of a group from ``conf``."""
     loader = ConfigLoaderImpl(create_config_search_path(str(conf)))
     return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
 
 
 def grid(overrides: Sequence[Override]) -> list[list[str]]:
-    """Return the overrides of every job, in the order of Hydra's own sweeper."""
+    """Return the overrides of every job, in the order of Hydra's sweeper."""
     return BasicSweeper.split_arguments(list(overrides), max_batch_size=None)[0]
 
 

@@ -1,4 +1,4 @@
-"""What went wrong with a command line, in one line: the key, the value, what is allowed and the nearest match."""
+"""Explain an error of a command line in one line: the key, the value, what is allowed and the nearest match."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from src.errors import nearest, shown
 
 EXTRA = "pip install -c constraints.txt -e '.[{}]' adds it"
 ADDED_BY = {
-    "joblib": "make setup brings .venv up to date",
+    "joblib": "make setup updates .venv",
     "ray": EXTRA.format("ray"),
     "submitit_slurm": EXTRA.format("slurm"),
     "submitit_local": EXTRA.format("slurm"),
 }
-"""How to install a launcher that is not there."""
+"""Launcher → how to install it."""
 
 MOVED = {
     "choice": "variant/choice_margin",
@@ -34,11 +34,11 @@ MOVED = {
     "trainer": "variant/cluster_trainers",
     "training": "variant/tnn_implicit_rank",
 }
-"""Groups that had another name."""
+"""Former name of a group → where it is now."""
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:
-    """One line for an error of composition (Hydra, OmegaConf) or one of our own."""
+    """Return one line for an error of composition (Hydra, OmegaConf) or of the suite."""
     return shown(_explained(error, overrides))
 
 
@@ -48,30 +48,30 @@ def _explained(error: Exception, overrides: Sequence[str]) -> str:
         return _unreadable(error.override, text)
     written = next((o for o in overrides if o.split("=")[0].lstrip("+~") == "experiment"), None)
     if written and not written.startswith("+") and "experiment" in text:
-        return f"{written}: write it with a plus, +{written}"
-    if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
-        group, option = found.groups()
+        return f"{written}: needs a plus, +{written}"
+    if match := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
+        group, option = match.groups()
         if group == "hydra/launcher" and option in ADDED_BY:
             return f"launcher={option}: is not installed; {ADDED_BY[option]}"
-        known = re.findall(r"^\t(\S+)$", str(error), re.MULTILINE)  # Hydra lists them, its own groups' too
+        known = re.findall(r"^\t(\S+)$", str(error), re.MULTILINE)  # Hydra's message lists them
         return f"{group}={option}: unknown option{nearest(option, known)}; known: {', '.join(known)}"
-    if found := re.search(r"An item is already at '([^']+)'", text):
-        word = _written(found[1], [o for o in overrides if o.startswith("+")])
-        return f"{word}: is set already; write it without the plus"
-    if found := re.search(r"Could not (?:override|delete|append|find).*?'([^']+)'", text):
+    if match := re.search(r"An item is already at '([^']+)'", text):
+        word = _written(match[1], [o for o in overrides if o.startswith("+")])
+        return f"{word}: is already set; write it without the plus"
+    if match := re.search(r"Could not (?:override|delete|append|find).*?'([^']+)'", text):
         inner = re.search(r"full_key: (\S+)", text)
-        return _unknown_key(found[1].lstrip("+"), inner[1] if inner else found[1].lstrip("+"), overrides)
+        return _unknown_key(match[1].lstrip("+"), inner[1] if inner else match[1].lstrip("+"), overrides)
     return " ".join(text.split())
 
 
 def _written(key: str, overrides: Sequence[str]) -> str:
-    """The override of a key as it was last written, less its plus; ``key=?`` for a deletion without a value."""
+    """Return the last override of a key, without its plus; ``key=?`` for a deletion without a value."""
     same = [o.lstrip("+~") for o in overrides if o.lstrip("+~").split("=")[0] == key]
     return same[-1] if same and "=" in same[-1] else f"{key}=?"
 
 
 def _unknown_key(typed: str, key: str, overrides: Sequence[str]) -> str:
-    """What is known where the override of ``typed`` meets the first ``key`` that is not there."""
+    """Return the message for an override of ``typed``, whose first unknown key is ``key``."""
     word = _written(typed, overrides)
     if typed in MOVED:
         return f"{word}: is now {MOVED[typed]}{word.removeprefix(typed)}"
@@ -81,17 +81,17 @@ def _unknown_key(typed: str, key: str, overrides: Sequence[str]) -> str:
     known = _known_keys(parent, [o for o in overrides if o.lstrip("+~").split("=")[0] != typed])
     if known is None:
         return f"{word}: {parent} is a single value, without keys"
-    if last in known:  # with the first of what is swept
-        return f"{word}: not every option of {parent} that is swept has this key; choose one, {parent}=NAME"
+    if last in known:  # with the first value of each sweep
+        return f"{word}: some swept options of {parent} lack this key; choose one option, {parent}=NAME"
     addable = _addable(parent)
     if last in addable or parent == "optimizer.arguments":
-        return f"{word}: is not set there yet; write it with a plus, +{word}"
+        return f"{word}: is not set yet; write it with a plus, +{word}"
     known = list(dict.fromkeys([*known, *addable]))
     return f"{word}: unknown key{suggestion(last, known)}; known: {', '.join(known)}"
 
 
 def _inside(word: str, path: Sequence[str]) -> str:
-    """The value at a path of the mapping that an override gives; ``?`` where it gives several."""
+    """Return the value at a path of an override's mapping; ``?`` for several values."""
     (override,) = OverridesParser.create().parse_overrides([word])
     value = override.value()
     for key in path:
@@ -100,7 +100,7 @@ def _inside(word: str, path: Sequence[str]) -> str:
 
 
 def _addable(parent: str) -> list[str]:
-    """The keys that a plus can add below ``parent``: measurements, and what they take."""
+    """Return the keys that a plus can add below ``parent``: measurements and their arguments."""
     group, _, name = parent.partition(".")
     if group != "measurements":
         return []
@@ -111,26 +111,26 @@ def _addable(parent: str) -> list[str]:
 
 
 def _unreadable(word: str, text: str) -> str:
-    """Why Hydra's grammar cannot read an override, and how to write it."""
+    """Return why Hydra's grammar cannot read an override, and how to write it."""
     key, equals, value = word.partition("=")
     name = key.lstrip("+~")
     if not equals:
-        hint = f"; an experiment is chosen with +experiment={word}" if word in sweep.all_experiments() else ""
+        hint = f"; choose the experiment with +experiment={word}" if word in sweep.all_experiments() else ""
         return f"{word}: must be key=value{hint}"
     if not re.fullmatch(r"[\w.$/@:-]+", name, re.ASCII):
         known = _known_keys("", []) or []
         return f"{word}: unknown key{nearest(name, known)}; known: {', '.join(known)}"
     if any(value.count(left) != value.count(right) for left, right in ("[]", "{}", "()")) or value.count('"') % 2:
-        return f"{word}: a bracket or quote is not closed; close it, or quote the value: {cli.with_quotes(word)}"
-    if found := re.search(r"Unknown function '(\w+)'\s+Available: (\S+)", text):
-        functions = found[2].split(",")
-        hint = nearest(found[1], functions)
+        return f"{word}: unclosed bracket or quote; close it, or quote the value: {cli.with_quotes(word)}"
+    if match := re.search(r"Unknown function '(\w+)'\s+Available: (\S+)", text):
+        functions = match[2].split(",")
+        hint = nearest(match[1], functions)
         return f"{word}: unknown function{hint}; known: {', '.join(functions)}; as text: {cli.with_quotes(word)}"
     return f"{word}: cannot be read; quote a value with such characters: {cli.with_quotes(word)}"
 
 
 def _known_keys(parent: str, overrides: Sequence[str]) -> list[str] | None:
-    """The keys below ``parent`` in the config the other overrides compose to; None if it is a single value."""
+    """Return the keys below ``parent`` in the config that ``overrides`` compose; None for a single value."""
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(components.CONF), version_base="1.3"):

@@ -1,4 +1,4 @@
-"""The words of a command line as Hydra reads them, and the refusal of those that would mean something else."""
+"""Parse overrides with Hydra's grammar, and refuse those that Hydra would read in an unexpected way."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from src.config import components, hydra_internals
 from src.errors import ConfigError
 
 NO_NAMES = ("null", "true", "false", "inf", "nan")
-"""What Hydra's grammar reads as something else than a string."""
+"""Words that Hydra's grammar does not read as strings."""
 
 
 def parsed(overrides: Sequence[str]) -> list[Override]:
@@ -45,7 +45,7 @@ def words(patch: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 
 def value_text(value: Any) -> str:
-    """Return a value as Hydra's grammar has it, in quotes unless it is a name.
+    """Return a value in Hydra's grammar, in quotes unless it is a name.
 
     >>> [value_text(value) for value in ("adam", "a b", "null", None, [0, 1e-6], True)]
     ['adam', '"a b"', '"null"', 'null', '[0,1e-06]', 'true']
@@ -56,7 +56,7 @@ def value_text(value: Any) -> str:
 
 
 def first_of_sweeps(overrides: Sequence[str]) -> list[str]:
-    """Return overrides for a single composition: of a sweep, its first value."""
+    """Return overrides for one composition, with the first value of every sweep."""
     return grid(parsed(overrides))[0]
 
 
@@ -71,17 +71,17 @@ def grid(overrides: Sequence[Override]) -> list[list[str]]:
         if not override.is_sweep_override():
             continue
         if not override.is_discrete_sweep():
-            raise ConfigError(key, value, "a grid takes single values: a,b,c or range(START,STOP,STEP)")
+            raise ConfigError(key, value, "must list single values: a,b,c or range(START,STOP,STEP)")
         if not any(True for _ in override.sweep_iterator()):
-            raise ConfigError(key, value, "matches no value, so that there is no cell")
+            raise ConfigError(key, value, "matches no value, so there is no cell")
     return hydra_internals.grid(overrides)
 
 
 def refuse_several_for_one(overrides: Sequence[Override]) -> None:
-    """Refuse several values where one is meant.
+    """Raise ConfigError for several values of a key that takes one.
 
-    The grid is laid out by one experiment in one size, so these are not swept; and Hydra merges the options of a list,
-    ``optimizer=[adam,muon]``, into one that is neither. Sets of measurements may be merged.
+    One experiment in one profile defines the grid, so these two cannot be swept. Hydra merges the options of a list,
+    ``optimizer=[adam,muon]``, into one mixture, so a group takes one name. Sets of measurements may be merged.
     """
     single = groups() - {"measurements"}
     if len(named := [override for override in overrides if override.key_or_group == "experiment"]) > 1:
@@ -99,7 +99,7 @@ def refuse_several_for_one(overrides: Sequence[Override]) -> None:
 
 
 def refuse_what_is_no_option(overrides: Sequence[Override]) -> None:
-    """A group takes the name of an option, or a mapping of keys."""
+    """Raise ConfigError unless each group gets the name of an option or a mapping of keys."""
     for override in overrides:
         key, value = override.key_or_group, override.value()
         if not key:

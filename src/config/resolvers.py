@@ -11,7 +11,7 @@ from src.errors import ConfigError
 
 
 def times(*factors: float) -> float:
-    """``${times:16,${data.k}}`` in YAML: the product; a whole product of whole numbers stays an integer."""
+    """Return the product, an integer if all factors are: ``${times:16,${data.k}}`` in YAML."""
     product: float = 1
     for factor in factors:
         product *= factor
@@ -19,20 +19,20 @@ def times(*factors: float) -> float:
 
 
 def within(folder: str, path: str) -> str:
-    """``${within:${hydra.runtime.cwd},${outputs}}`` in YAML: ``path`` as seen from ``folder``."""
+    """Return ``path`` relative to ``folder``: ``${within:${hydra.runtime.cwd},${outputs}}`` in YAML."""
     return str(Path(folder) / cli.path(path, "outputs"))
 
 
 def wandb_mode(variable: str) -> str:
-    """``${wandb_mode:${oc.env:WANDB_MODE,""}}`` in YAML: W&B's own words for a mode, too; offline unless set."""
-    meant = {"": "offline", "dryrun": "offline", "run": "online"}
+    """Return W&B's mode, offline unless set: ``${wandb_mode:${oc.env:WANDB_MODE,""}}`` in YAML."""
+    modes = {"": "offline", "dryrun": "offline", "run": "online"}
     mode = variable.strip().lower()
-    if mode not in {*meant, "online", "offline", "disabled"}:
-        raise ConfigError("WANDB_MODE", variable, "must be online, offline or disabled, or dryrun or run, or not set")
-    return meant.get(mode, mode)
+    if mode not in {*modes, "online", "offline", "disabled"}:
+        raise ConfigError("WANDB_MODE", variable, "must be online, offline, disabled, dryrun or run, or not set")
+    return modes.get(mode, mode)
 
 
 def register() -> None:
-    """Make the functions above known to OmegaConf, under their names."""
+    """Register the functions above with OmegaConf, under their names."""
     for resolver in (wandb_mode, within, times):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)

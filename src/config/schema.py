@@ -1,4 +1,4 @@
-"""The configuration of a cell, typed; what identifies the cell; where it lives. No torch here."""
+"""The typed configuration of a cell, its identity and its folder. No torch here."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ DESCRIPTION_KEYS = frozenset(
     {"name", "paper", "label", "optional", "profile", "profiles", "sweep", "vars", "force", "report", "outputs"}
     | {"tracking", "checkpoint_every", "memory_gb", "epochs", "time"}
 )
-"""Keys that do not determine a cell's numbers, and so are left out of its identity."""
+"""Keys that do not affect a cell's numbers, and so are left out of its identity."""
 
 LOCATIONS = (("data", "folder"),)
-"""Keys of groups that say where something is, not what: left out of the identity and of what is recorded."""
+"""Keys of groups that are locations of files: left out of the identity and of the recorded config."""
 
 LONGEST_NAME = 200
-"""Bytes. File systems end at 255, and temporary files beside a folder have a longer name."""
+"""In bytes. File systems allow 255, and the names of temporary files are longer."""
 
 Profile = Literal["smoke", "default", "paper"]
 
 
 class Stop(Node):
-    """When a member has converged; null criteria are not asked. See ``src/training/stopping.py``."""
+    """Criteria for convergence of a member; null ones are ignored. See ``src/training/stopping.py``."""
 
     slackness: Positive | None
     flatness: Positive | None
@@ -45,14 +45,14 @@ class Stop(Node):
 
 
 class Tracking(Node):
-    """The copy for W&B."""
+    """Settings of the W&B run."""
 
     mode: Literal["offline", "online", "disabled"]
     project: str
 
 
 class Profiles(Node):
-    """Of every profile, the keys that it sets to other values."""
+    """Keys that each profile changes, with their values."""
 
     smoke: dict
     default: dict
@@ -60,7 +60,7 @@ class Profiles(Node):
 
 
 class Component(Node):
-    """The name of a component and its arguments, which are checked when it is built: ``arguments``."""
+    """The name of a component and its arguments, which ``arguments`` checks."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -103,7 +103,7 @@ class Config(Node):
 
     @property
     def folder(self) -> Path:
-        """Where the cell lives: ``<outputs>/<experiment>/<label, for people>-<identity>``."""
+        """The cell's folder: ``<outputs>/<experiment>/<label>-<identity>``."""
         return Path(self.outputs) / self.name / "-".join(filter(None, [self.label, identity(self.model_dump())]))
 
 
@@ -117,15 +117,15 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
         node: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         first = str(error).splitlines()[0]
-        if own := re.fullmatch(r"ConfigError raised while resolving interpolation: (\w+)=(.*?): (.*)", first):
-            raise ConfigError(*own.groups()) from error
+        if nested := re.fullmatch(r"ConfigError raised while resolving interpolation: (\w+)=(.*?): (.*)", first):
+            raise ConfigError(*nested.groups()) from error
         key = getattr(error, "full_key", None) or "config"
         raise ConfigError(key, "?", re.sub(r"^\w+ raised while resolving interpolation: ", "", first)) from error
     return {key: value for key, value in node.items() if key != "hydra"}
 
 
 def typed(node: Mapping[str, Any]) -> Config:
-    """Return a composed node, checked at the top level.
+    """Return the checked config of a composed node.
 
     Raises:
         ConfigError: for a key, type or value that is not allowed.
@@ -150,40 +150,40 @@ def typed(node: Mapping[str, Any]) -> Config:
 def _with_steps(node: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a composed node with the number of steps in place of a null.
 
-    ``epochs`` are so many times ⌈n / batch_size⌉ steps. The ``time`` T of the gradient flow is T/η steps of gradient
-    descent at the constant learning rate η.
+    An epoch has ⌈n / batch_size⌉ steps. The ``time`` T of gradient flow is T/η steps of gradient descent at the
+    constant learning rate η.
 
     Raises:
-        ConfigError: for both, or where what they are counted in is no number.
+        ConfigError: if both are set, or if a key they depend on is not a number.
     """
     key, *others = [key for key in ("epochs", "time") if node.get(key) is not None] or [""]
     if not key or node.get("steps", "deleted") is not None:
         return node
     if others:
-        raise ConfigError("time", node["time"], "must be null beside epochs: one of them sets the steps")
+        raise ConfigError("time", node["time"], "must be null if epochs is set: one of them sets the steps")
     needed = {"epochs": ("epochs", "data.n", "batch_size"), "time": ("time", "optimizer.lr")}[key]
     numbers = {path: _at(node, path) for path in needed}
     if key == "epochs" and numbers["batch_size"] is None:
         numbers["batch_size"] = numbers["data.n"]
     for path, number in numbers.items():
         if not isinstance(number, int | float) or not 0 < number < math.inf:
-            raise ConfigError(path, number, f"must be one number > 0, since {key} set the steps; or give steps=COUNT")
+            raise ConfigError(path, number, f"must be a number > 0 to compute steps from {key}; or set steps=COUNT")
     first, second, *third = numbers.values()
     try:
         return {**node, "steps": round(first * math.ceil(second / third[0]) if third else first / second)}
     except OverflowError as error:
-        raise ConfigError(key, first, "makes up too many steps") from error
+        raise ConfigError(key, first, "too many steps") from error
 
 
 def _at(node: Any, path: str) -> Any:
-    """Return the value at a dotted path; None where there is none."""
+    """Return the value at a dotted path, or None."""
     for key in path.split("."):
         node = node.get(key) if isinstance(node, Mapping) else None
     return node
 
 
 def _present_device() -> str:
-    """Return what ``auto`` stands for: it is part of the identity, since a GPU's last digits are not a CPU's."""
+    """Return the device for ``auto``; it is part of the identity, since a GPU rounds differently from a CPU."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -201,21 +201,21 @@ def project_name(name: str, key: str) -> str:
 
 
 def _one_word(label: str | None) -> str | None:
-    """A label with its lists as plain words, ``[0.1, 0.2]`` as ``0.1,0.2``, and short enough for the name of a folder.
+    """Return a label for a folder's name: lists without brackets, ``[0.1, 0.2]`` as ``0.1,0.2``, and shortened.
 
     >>> _one_word("muon_eta=[0.1, 0.2]")
     'muon_eta=0.1,0.2'
     """
     if label is None:
         return None
-    plain = re.sub(r"\[.*\]", lambda found: re.sub(r"[\[\]'\" ]", "", found[0]), label)
+    plain = re.sub(r"\[.*\]", lambda match: re.sub(r"[\[\]'\" ]", "", match[0]), label)
     return plain.encode()[:100].decode(errors="ignore")
 
 
 def _check_names(config: Config) -> None:
-    """The parts of a cell's path are plain names: nothing is written outside ``outputs``."""
+    """Raise ConfigError unless the parts of a cell's path are plain names, so that all files stay in ``outputs``."""
     if len(config.name.encode()) > LONGEST_NAME:
-        raise ConfigError("name", config.name, f"must be at most {LONGEST_NAME} bytes long: it names a folder")
+        raise ConfigError("name", config.name, f"must be at most {LONGEST_NAME} bytes long, as the name of a folder")
     for key, value in (("name", config.name), ("label", config.label)):
         if value is not None and not re.fullmatch(r"\w[\w.=+,-]*", value):
             raise ConfigError(key, value, "must be a name of letters, digits and _ . = + -")
@@ -233,9 +233,9 @@ def _check_seeds(config: Config) -> None:
 
 
 def identity(config: Mapping[str, Any]) -> str:
-    """Return ten hex digits of what determines a cell's numbers: the resolved config less ``DESCRIPTION_KEYS``.
+    """Return ten hex digits of a hash of the resolved config without ``DESCRIPTION_KEYS``.
 
-    A key of the top level that is null asks for nothing: cells from before there was such a key stay the same.
+    Null keys of the top level are left out, so that a new optional key keeps the identity of earlier cells.
     """
     recorded = without_locations(config)
     numbers = {key: value for key, value in recorded.items() if key not in DESCRIPTION_KEYS and value is not None}
@@ -243,7 +243,7 @@ def identity(config: Mapping[str, Any]) -> str:
 
 
 def without_locations(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config without the keys of ``LOCATIONS``: the cell's provenance has the sha256 of what was read."""
+    """Return the config without ``LOCATIONS``; the provenance has the sha256 of the files that were read."""
     located = dict(config)
     for group, key in LOCATIONS:
         located[group] = {name: value for name, value in located[group].items() if name != key}
@@ -260,6 +260,6 @@ def arguments(group: str, node: Component) -> dict[str, Any]:
 
 
 def options(path: str, node: Mapping[str, Any], of: Any, also: tuple[str, ...]) -> dict[str, Any]:
-    """Return the keys that a ``node`` sets, as checked keyword arguments ``of`` a component."""
+    """Return the keys of a ``node`` as checked keyword arguments ``of`` a component."""
     checked = validated(path, node, model_of(of), also)
     return {key: getattr(checked, key) for key in node}

@@ -1,4 +1,4 @@
-"""The cells of an experiment, as Hydra's own sweeper would lay them out; composes, runs nothing, needs no torch."""
+"""List the cells of an experiment in the order of Hydra's sweeper, without running them. No torch here."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from src.errors import ConfigError
 resolvers.register()
 
 CHOOSING = ("launcher=", "hydra/launcher=", "hydra.launcher.")
-"""How overrides that choose a launcher begin."""
+"""Beginnings of overrides that choose a launcher."""
 
 OVERHEAD = 1e6
-"""Of a step, in products: calls into torch are all that a step of a small linear model costs."""
+"""Cost of any step, in multiplications: calls of torch dominate a step of a small linear model."""
 IMAGE = 200
-"""Inputs of an image, about."""
+"""Approximate number of inputs of an image."""
 
 
 def experiments(paper: int) -> list[str]:
-    """The experiments of a paper, by what their files say; one line names each damaged file of another.
+    """Return the experiments whose files name the paper; warn of each damaged file of another paper.
 
     Raises:
         ConfigError: for a paper that has none, or for a damaged file with the number of this paper in it.
@@ -43,11 +43,11 @@ def experiments(paper: int) -> list[str]:
             if path.is_file() and re.search(rf"^paper:\s*{paper}\b", path.read_text("latin-1"), re.MULTILINE):
                 raise
             logging.getLogger(__name__).warning("left out: %s", error)
-    found = sorted(name for name, its_paper in papers.items() if its_paper == paper)
-    if not found:
+    names = sorted(name for name, its_paper in papers.items() if its_paper == paper)
+    if not names:
         known = ", ".join(map(str, sorted({number for number in papers.values() if number}, key=str)))
         raise ConfigError("paper", paper, f"must be one of {known}")
-    return found
+    return names
 
 
 def _experiment(path: Path) -> dict[str, Any]:
@@ -55,12 +55,12 @@ def _experiment(path: Path) -> dict[str, Any]:
 
 
 def all_experiments() -> list[str]:
-    """The names of all experiments."""
+    """Return the names of all experiments."""
     return sorted(path.stem for path in (components.CONF / "experiment").glob("*.yaml"))
 
 
 class Layout(Node):
-    """The keys that lay out the cells of an experiment."""
+    """The keys that define the cells of an experiment."""
 
     profile: schema.Profile
     profiles: schema.Profiles
@@ -68,12 +68,12 @@ class Layout(Node):
 
     @property
     def patch(self) -> dict[str, Any]:
-        """The keys that the chosen profile sets, with interpolations as they are written."""
+        """The keys that the chosen profile sets, with unresolved interpolations."""
         return getattr(self.profiles, self.profile)
 
     @property
     def lists(self) -> dict[str, list[Any]]:
-        """What is swept: key or group → values. Lists of the chosen profile replace those of the experiment."""
+        """Swept key or group → values. Lists of the chosen profile replace those of the experiment."""
         return {**self.sweep, **self.patch.get("sweep", {})}
 
 
@@ -83,12 +83,12 @@ def expand(words: Sequence[str]) -> list[Config]:
 
 
 def jobs(words: Sequence[str]) -> list[tuple[list[str], Config]]:
-    """Return, for every cell, the overrides that alone compose it and its checked config."""
+    """Return, for every cell, the overrides that compose it and its checked config."""
     parsed = overrides.parsed(words)
     overrides.refuse_several_for_one(parsed)
     _check_file(parsed)
-    found = cache.recall(words, lambda: _composed(parsed))
-    return [(job, schema.typed(node)) for job, node in found]
+    composed = cache.recall(words, lambda: _composed(parsed))
+    return [(job, schema.typed(node)) for job, node in composed]
 
 
 def _composed(parsed: Sequence[Override]) -> list[tuple[list[str], dict[str, Any]]]:
@@ -103,9 +103,9 @@ def _composed(parsed: Sequence[Override]) -> list[tuple[list[str], dict[str, Any
 
 
 def first(words: Sequence[str]) -> tuple[Config, dict[str, list[Any]]]:
-    """The first cell's checked config, and what its experiment sweeps: key of the config → values, in their order.
+    """Return the first cell's checked config, and the experiment's sweep: key of the config → values, in their order.
 
-    A swept group counts as the name of its option; what only selects other keys, as the label.
+    A swept component has the key ``<group>.name``; a sweep that is no single key of the config has the key ``label``.
     """
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(components.CONF), version_base="1.3"):
@@ -119,10 +119,10 @@ def first(words: Sequence[str]) -> tuple[Config, dict[str, list[Any]]]:
 
 
 def other_protocol(configs: Sequence[Config], words: Sequence[str]) -> dict[str, str]:
-    """Of the groups whose options in the cells of an experiment are none of its own: the two, in words.
+    """Return group → a sentence, for groups whose options differ from those of the experiment's file.
 
     Claims are made for the data, model, objective, optimizer and protocol that an experiment's file names or sweeps.
-    Other values of their keys are the same protocol, with other numbers.
+    Other values of their keys do not count as another protocol.
     """
     name, profile = configs[0].name, configs[0].profile
     chosen = {word.key_or_group.removesuffix(".name"): word for word in overrides.parsed(words) if not word.is_delete()}
@@ -132,17 +132,17 @@ def other_protocol(configs: Sequence[Config], words: Sequence[str]) -> dict[str,
         return {}
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(components.CONF), version_base="1.3"):
-        own = compose("config", overrides=[f"+experiment={name}", f"profile={profile}"], return_hydra_config=True)
-        swept = overrides.parsed(_own_words(own))
+        original = compose("config", overrides=[f"+experiment={name}", f"profile={profile}"], return_hydra_config=True)
+        swept = overrides.parsed(_own_words(original))
     options = {word.key_or_group: set(word.sweep_string_iterator()) for word in swept if word.is_sweep_override()}
     reasons = {}
     for group, word in chosen.items():
         if group in components.GROUPS:
-            found = {getattr(config, group).name for config in configs}
+            used = {getattr(config, group).name for config in configs}
         else:
-            found = set(word.sweep_string_iterator()) if word.is_sweep_override() else {str(word.value())}
-        known = options.get(group) or {own.hydra.runtime.choices.get(group)}
-        if others := found - known:
+            used = set(word.sweep_string_iterator()) if word.is_sweep_override() else {str(word.value())}
+        known = options.get(group) or {original.hydra.runtime.choices.get(group)}
+        if others := used - known:
             reasons[group] = f"{group}={','.join(sorted(map(str, known)))}, not for {','.join(sorted(others))}"
     return reasons
 
@@ -151,7 +151,7 @@ def _layout(whole: DictConfig) -> Layout:
     """Return the checked layout of a composed experiment.
 
     Raises:
-        ConfigError: for an unknown profile, or swept values that are no list.
+        ConfigError: for an unknown profile, or swept values that are not a list.
     """
     keys = [key for key in Layout.model_fields if key in whole]
     layout = validated("", OmegaConf.to_container(OmegaConf.masked_copy(whole, keys)), Layout)
@@ -167,7 +167,7 @@ def patch_words(whole: DictConfig) -> list[str]:
 
 
 def _own_words(whole: DictConfig) -> list[str]:
-    """Return what an experiment sets and sweeps in its profile, as words of the command line."""
+    """Return the keys that an experiment sets and sweeps in its profile, as words of the command line."""
     lists = _layout(whole).lists.items()
     return [*patch_words(whole), *(f"{key}={','.join(map(overrides.value_text, values))}" for key, values in lists)]
 
@@ -175,7 +175,7 @@ def _own_words(whole: DictConfig) -> list[str]:
 def cost(config: Config) -> float:
     """Return the relative work of a cell: steps · (cost of any step + seeds · examples · inputs · neurons · layers).
 
-    1 for a cell whose groups hold what is no number: it will be refused.
+    The cost is 1 if a size is not a number; such a cell is refused later.
     """
     unset = {"n": 1, "k": 0, "width": 1, "depth": 1}
     data, model = (unset | (node.model_extra or {}) for node in (config.data, config.model))
@@ -183,20 +183,20 @@ def cost(config: Config) -> float:
     if not all(isinstance(size, int | float) for size in sizes):
         return 1
     examples = config.batch_size or data["n"]
-    inputs = data["n"] + data["k"] if data["k"] else IMAGE  # clusters come in coordinates of their own
+    inputs = data["n"] + data["k"] if data["k"] else IMAGE  # clusters have reduced coordinates
     layers = model["width"] * model["depth"]
     return config.steps * (OVERHEAD + len(config.seeds) * examples * inputs * layers)
 
 
 def _check_file(parsed: Sequence[Override]) -> None:
-    """Of an empty file of an experiment, or of a list, Hydra makes something that names no file."""
+    """Raise ConfigError if an experiment's file is not a mapping; Hydra's error would not name the file."""
     for override in parsed:
         if override.key_or_group == "experiment" and str(override.value()) in all_experiments():
             _experiment(components.CONF / "experiment" / f"{override.value()}.yaml")
 
 
 def damaged_file() -> ConfigError | None:
-    """What is wrong with the first file of the configuration that is not YAML, for errors that name no file."""
+    """Return the error of the first file of conf/ that is not YAML, for errors of Hydra that name no file."""
     for path in sorted(components.CONF.rglob("*.yaml")):
         try:
             yaml_files.read(path, path.parent.name, object, "anything")

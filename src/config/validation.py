@@ -1,7 +1,7 @@
 """Typed nodes of the configuration: pydantic models, and their errors as one line. No torch here.
 
 The model of a node is written out, or built from the keyword-only parameters of a component. So a new optimizer is one
-file and one YAML, and the range of a key stands where its formula stands.
+file and one YAML, and the range of a key is beside its formula.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from src.errors import ConfigError, nearest
 
 
 class Node(BaseModel):
-    """A mapping of config keys: read-only, without unknown keys; 3.0 is an integer, no other value is converted."""
+    """A mapping of config keys: read-only, without unknown keys. 3.0 becomes an integer; nothing else is converted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
 
@@ -34,13 +34,13 @@ RENAMED = {
     "vary": "vars", "snapshots": "log_points", "matched_loss": "compare_at_loss", "memory": "memory_gb",
     "every": "check_every", "at": "when",
 }  # fmt: skip
-"""Keys that had another name once, and what they are now."""
+"""Former name of a key → its name now."""
 
 AnyNode = TypeVar("AnyNode", bound=Node)
 
 
 def whole(value: object) -> object:
-    """Return 1 for 1.0, also within lists and mappings: the same number however it was written."""
+    """Return 1 for 1.0, also within lists and mappings, so that both spellings are the same number."""
     if isinstance(value, Mapping):
         return {str(key): whole(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -51,7 +51,7 @@ def whole(value: object) -> object:
 def parameters(component: Callable) -> dict[str, inspect.Parameter]:
     """Return the keyword-only parameters of a component: the keys of its node."""
     signature = inspect.signature(component).parameters
-    return {name: one for name, one in signature.items() if one.kind is inspect.Parameter.KEYWORD_ONLY}
+    return {name: value for name, value in signature.items() if value.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
 @cache
@@ -59,8 +59,8 @@ def model_of(component: Callable) -> type[Node]:
     """Return the model of a component's node, from the annotations of its keyword-only parameters."""
     hints = typing.get_type_hints(component, include_extras=True)
     fields: dict[str, Any] = {
-        name: (hints[name], ... if one.default is inspect.Parameter.empty else one.default)
-        for name, one in parameters(component).items()
+        name: (hints[name], ... if parameter.default is inspect.Parameter.empty else parameter.default)
+        for name, parameter in parameters(component).items()
     }
     return create_model(component.__name__, __base__=Node, **fields)
 
@@ -77,7 +77,7 @@ def validated(path: str, node: object, model: type[AnyNode], also: Iterable[str]
     Args:
         path: dotted path of the node in the configuration; empty for the top level.
         node: the mapping to check.
-        model: what it must be.
+        model: the model to validate it with.
         also: keys to list as known besides those of the model.
 
     Raises:
@@ -91,11 +91,11 @@ def validated(path: str, node: object, model: type[AnyNode], also: Iterable[str]
         raise ConfigError(path, node, "must be a mapping of keys to values")
     prefix = f"{path}." if path else ""
     hints = typing.get_type_hints(model, include_extras=True)
-    own = {one["loc"][0]: one["type"] for one in mistakes if len(one["loc"]) == 1}
-    for key in (str(key) for key, kind in own.items() if kind == "extra_forbidden"):
+    kinds = {mistake["loc"][0]: mistake["type"] for mistake in mistakes if len(mistake["loc"]) == 1}
+    for key in (str(key) for key, kind in kinds.items() if kind == "extra_forbidden"):
         known = [*model.model_fields, *also]
         raise ConfigError(prefix + key, node[key], f"unknown key{suggestion(key, known)}; known: {', '.join(known)}")
-    for key in (str(key) for key, kind in own.items() if kind == "missing"):
+    for key in (str(key) for key, kind in kinds.items() if kind == "missing"):
         raise ConfigError(prefix + key, "?", f"missing; must be {described(hints[key])}")
     first, *place = mistakes[0]["loc"]
     name, value, wanted = f"{prefix}{first}", node[first], hints[str(first)]

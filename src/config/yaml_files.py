@@ -1,4 +1,4 @@
-"""Hand-written YAML files, read with one line for whatever is wrong with them. No torch here."""
+"""Read hand-written YAML files; every error is one line. No torch here."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import yaml
 
 from src.errors import ConfigError, reason
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # of libyaml where it is there: much faster
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's loader, if installed, is much faster
 
 
 def read(path: Path, kind: str, content: type, shape: str) -> Any:
-    """The content of a file of some ``kind``, which must be a ``content`` (dict or list), described by ``shape``.
+    """Return the content of a file, which must be a ``content`` (dict or list); errors name ``kind`` and ``shape``.
 
     Raises:
-        ConfigError: when it cannot be read, is not YAML, or is something else.
+        ConfigError: when it cannot be read, is not YAML, or has another type.
     """
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except OSError as error:
         raise ConfigError(kind, path.name, f"cannot be read: {reason(error)}") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(kind, path.name, f"is not YAML in UTF-8: {' '.join(str(error).split())}") from error
-    if not isinstance(found, content):
-        raise ConfigError(kind, path.name, f"must be {shape}" + (", but is empty" if found is None else ""))
-    return found
+    if not isinstance(loaded, content):
+        raise ConfigError(kind, path.name, f"must be {shape}" + (", but is empty" if loaded is None else ""))
+    return loaded

@@ -1,1 +1,1 @@
-"""W&B workspaces as code."""
+"""W&B workspaces, generated from claims."""

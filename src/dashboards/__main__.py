@@ -1,4 +1,4 @@
-"""``python -m src.dashboards``: what is in W&B, as workspaces; and the runs that wait for their upload.
+"""``python -m src.dashboards``: write W&B workspaces, and browse or upload offline runs.
 
 A workspace per paper is written as JSON and, with a key and the extra ``workspaces``, pushed to the server.
 """
@@ -20,13 +20,13 @@ from src.errors import ConfigError, nearest
 from src.results import store, wandb_run
 
 OF_WANDB = {"browse": ["leet", "wandb"], "upload": ["sync", "--yes"]}
-"""What the ``wandb`` command does with offline runs. It marks an uploaded run, and does not upload it again."""
+"""Action → arguments of the ``wandb`` command, which uploads each offline run once."""
 COMMAND = cli.Command(
     "python -m src.dashboards",
     "Write a W&B workspace per paper as JSON to FOLDER/dashboards, and push it if there is a key.",
-    words=("[browse|upload]", "instead, browse the offline W&B runs in the terminal, or upload them, each once"),
+    words=("[browse|upload]", "instead, browse the offline W&B runs in the terminal, or upload them once"),
     keys={
-        "profile": cli.Key("default", "|".join(get_args(Profile)), "the size of the experiments"),
+        "profile": cli.Key("default", "|".join(get_args(Profile)), "the profile of the experiments"),
         "outputs": cli.OUTPUTS,
         "project": cli.Key("implicit-bias", "NAME", "the W&B project of the runs", project_name),
     },
@@ -35,7 +35,7 @@ COMMAND = cli.Command(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     return cli.exit_code(lambda: _run(arguments))
 
 
@@ -60,27 +60,27 @@ def _start_wandb(action: str, outputs: Path) -> int:
     if action not in OF_WANDB:
         raise ConfigError("action", action, f"must be one of {', '.join(OF_WANDB)}{nearest(action, OF_WANDB)}")
     if not any((outputs / "wandb").glob("*run-*-*/")):
-        raise ConfigError("outputs", outputs, "holds no offline W&B run; tracking.mode=offline makes them")
+        raise ConfigError("outputs", outputs, "contains no offline W&B run; tracking.mode=offline creates them")
     if action == "upload":
-        wandb_run.account()  # without a key, W&B would answer in several lines
+        wandb_run.account()  # raises in one line without a key
     command = [str(Path(sys.executable).parent / "wandb"), *OF_WANDB[action]]
     return subprocess.run(command, cwd=outputs, check=False).returncode
 
 
 def push(specs: Sequence[Mapping[str, Any]], project: str, folder: Path) -> list[str]:
-    """Save the workspaces to the account of the key; returns their addresses. What was pushed before is replaced.
+    """Save the workspaces to the account of the key, replacing earlier ones; return their addresses.
 
     Raises:
-        ConfigError: saying what is missing, or what the server answered.
+        ConfigError: for a missing package or key, or an error of the server.
     """
     if importlib.util.find_spec("wandb_workspaces") is None:
-        raise ConfigError("workspaces", "no such extra", "pip install -c constraints.txt -e '.[workspaces]'")
+        raise ConfigError("workspaces", "not installed", "pip install -c constraints.txt -e '.[workspaces]' adds it")
     entity = wandb_run.account()
     known = store.read_json(folder / "pushed.json") or {}
     addresses = []
     for spec in specs:
         built, key = workspace(spec, entity, project), f"{entity}/{project}/{spec['name']}"
-        built._internal_name, built._internal_id = known.get(key, ("", ""))  # no public name for what is replaced
+        built._internal_name, built._internal_id = known.get(key, ("", ""))  # the API has no public name for these
         try:
             built.save()
         except Exception as error:
@@ -103,7 +103,7 @@ def workspace(spec: Mapping[str, Any], entity: str, project: str) -> Any:
         return getattr(v2, panel)(**arguments)
 
     sections = [
-        workspaces.Section(name=section["name"], panels=[panel(**one) for one in section["panels"]], is_open=not index)
+        workspaces.Section(name=section["name"], panels=[panel(**p) for p in section["panels"]], is_open=not index)
         for index, section in enumerate(spec["sections"])
     ]
     filters = [

@@ -1,7 +1,7 @@
-"""W&B workspaces as plain data, one per paper. No torch here.
+"""Specify W&B workspaces as plain data, one per paper. No torch here.
 
-A section per claim, in their order, with the curves its numbers are read from, over what runs are compared at: the
-loss, gradient-flow time or the step. Seeds are grouped: each curve is their mean, with their range.
+There is a section per claim, with the curves of its columns over the loss, gradient-flow time or the step. Curves are
+means over seeds, with their range.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GROUPED = {"groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
 
 
 class Experiment(NamedTuple):
-    """Its first config, what it sweeps (key → values), and the columns measured before the end, if a cell is done."""
+    """An experiment: config of the first cell, swept key → values, and columns with curves if a cell is done."""
 
     name: str
     config: Config
@@ -35,8 +35,8 @@ class Experiment(NamedTuple):
 def specification(paper: int, profile: str, outputs: Path) -> dict[str, Any]:
     """Return the workspace of a paper: ``{name, filters, group_by, sections: [{name, panels}]}``.
 
-    A panel has its class in ``wandb_workspaces.reports.v2`` as ``panel``, and the arguments of the class. A key of the
-    config is written ``config:key``.
+    ``panel`` is the class of a panel in ``wandb_workspaces.reports.v2``; the other keys are its arguments. A config key
+    has the form ``config:key``.
     """
     claims = schema.load(paper)
     names = sorted({name for claim in claims for name in claim.experiments})
@@ -75,7 +75,7 @@ def _text(markdown: str) -> dict[str, Any]:
 def _panels(
     claim: schema.Claim, judged: ClaimResult | None, experiments: Mapping[str, Experiment]
 ) -> list[dict[str, Any]]:
-    """The claim in words, then every measured column of its numbers: along the way, and at the end by what is swept."""
+    """Return the claim as text, then panels of its measured columns: curves, and final values by swept key."""
     verdict = f"\n\n**{judged.verdict}**: {judged.name}: {html.measured(judged)}" if judged else ""
     lines = [f"- {part.name}: {schema.shown(part.criterion)}" for part in claim.parts]
     criteria = "\n".join([*lines, *(f"- {number.name}: reported" for number in claim.reports)])
@@ -85,13 +85,13 @@ def _panels(
         expressions = [text for number in numbers for text in (number.quantity, number.trials, number.x) if text]
         metrics = _columns(expressions)
         measured = [m for m in metrics if m not in BOOKKEEPING | store.flatten(experiment.config.model_dump()).keys()]
-        for metric in measured or ["log_risk"]:  # all of a part may be derived from rows that W&B does not have
+        for metric in measured or ["log_risk"]:  # some columns are computed from rows, not logged
             panels += [panel for panel in _of_metric(metric, experiment) if panel not in panels]
     return panels
 
 
 def _columns(expressions: Iterable[str]) -> list[str]:
-    """The names in expressions, without those of functions, each once and in their order."""
+    """Return the distinct names in expressions, in order and without names of functions."""
     nodes = [node for expression in expressions for node in ast.walk(ast.parse(expression, mode="eval"))]
     functions = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
     return list(dict.fromkeys(node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in functions))
@@ -114,7 +114,7 @@ def _of_metric(metric: str, experiment: Experiment) -> Iterator[dict[str, Any]]:
 
 
 def _axis(config: Config) -> str:
-    """What runs are compared at: the loss if matched by it, the time of gradient flow if that sets their steps."""
+    """Return the x axis: the loss if runs are compared at one, gradient-flow time if it sets the steps, or the step."""
     if config.compare_at_loss is not None:
         return "decades"
     return "flow_time" if config.time is not None else "step"

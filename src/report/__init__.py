@@ -1,1 +1,1 @@
-"""Pages, tables and figures from results and verdicts."""
+"""Pages, tables and figures of results and verdicts."""

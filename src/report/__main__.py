@@ -1,4 +1,4 @@
-"""``python -m src.report``: the index of all reports, or what moved between two results."""
+"""``python -m src.report``: write the index of all reports, or compare two results."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ COMMAND = cli.Command(
     "Rebuild the index of all reports, or compare two results.",
     keys={
         "outputs": cli.OUTPUTS,
-        "compare": cli.Key(None, "A,B", "show what moved between two folders, of outputs or of one report each"),
-        "out": cli.Key(None, "FILE", "the page of the comparison, unless beside the reports of B", cli.path),
+        "compare": cli.Key(None, "A,B", "show changed verdicts and numbers between two folders of outputs or reports"),
+        "out": cli.Key(None, "FILE", "the page of the comparison (default: beside the reports of B)", cli.path),
     },
     examples=["python -m src.report", "python -m src.report compare=outputs,elsewhere out=moved.html"],
 )
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     return cli.exit_code(lambda: _write(arguments))
 
 

@@ -1,4 +1,4 @@
-"""Two results side by side: which verdicts and numbers moved, and whether by more than noise. No torch here."""
+"""Compare two results: changed verdicts, and numbers that moved by more than noise. No torch here."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ Reports = dict[str, list[ClaimResult]]
 
 
 def write(pair: str, page: Path | None = None) -> str:
-    """Compare ``A,B``, two folders of outputs or of one report each; what moved, as text. The page shows all.
+    """Compare ``A,B``, two folders of outputs or of one report each; write a page and return the changes as text.
 
     Raises:
-        ConfigError: when that are not two folders with results, or no report of one is in the other.
+        ConfigError: unless these are two folders with results and a report in common.
     """
     names = [name.strip() and str(cli.path(name.strip(), "compare")) for name in pair.split(",")]
     if len(names) != 2 or not all(names):
         raise ConfigError("compare", pair, "must be two folders, A,B")
     left, right = (reports_in(Path(name)) for name in names)
-    if len(left) == len(right) == 1:  # two reports are compared whatever they are called
+    if len(left) == len(right) == 1:  # two single reports are compared whatever their names
         right = dict(zip(left, right.values(), strict=True))
     if not left.keys() & right.keys():
-        raise ConfigError("compare", pair, f"no report in common: {', '.join(left)} here, {', '.join(right)} there")
-    claims = compared(left, right)
-    summary = summed_up(claims, left, right)
+        raise ConfigError("compare", pair, f"no report in common: {', '.join(left)} in A, {', '.join(right)} in B")
+    claims = compare(left, right)
+    summary = summarize(claims, left, right)
     folder = Path(names[1]) / "reports" if (Path(names[1]) / "reports").is_dir() else Path(names[1]).parent
     plain = [re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") for name in names]
     page = page or folder / f"compared-{'-and-'.join(plain)}.html"
@@ -56,10 +56,10 @@ def write(pair: str, page: Path | None = None) -> str:
 
 
 def reports_in(folder: Path) -> Reports:
-    """The reports of a folder of outputs, or the one report that a folder is.
+    """Return the reports of a folder of outputs, or the report whose folder it is.
 
     Raises:
-        ConfigError: when it is neither.
+        ConfigError: if it is neither.
     """
     if not folder.is_dir():
         known = [str(path) for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
@@ -67,43 +67,43 @@ def reports_in(folder: Path) -> Reports:
     if (folder / "claims.json").exists():
         return {folder.name: paper_page.read_claims(folder / "claims.json")}
     files = sorted(folder.glob("reports/*/claims.json"))
-    found = {file.parent.name: paper_page.read_claims(file) for file in files}
-    if not found:
-        raise ConfigError("compare", folder, "holds no report: neither claims.json nor reports/*/claims.json")
-    return found
+    reports = {file.parent.name: paper_page.read_claims(file) for file in files}
+    if not reports:
+        raise ConfigError("compare", folder, "contains no report: neither claims.json nor reports/*/claims.json")
+    return reports
 
 
 def computed_on(folder: Path) -> dict[str, str]:
-    """On what the reports of a folder were computed: the CPUs, and the kernels that PyTorch and its libraries chose."""
+    """Return the CPUs and the kernels of PyTorch and its libraries with which the reports were computed."""
     files = [folder / "provenance.json", *sorted(folder.glob("reports/*/provenance.json"))]
-    found: dict[str, set[str]] = {}
+    by_fact: dict[str, set[str]] = {}
     for facts in filter(None, map(store.read_json, files)):
         for fact, value in facts.items():
             if fact in ("cpu", "dispatch"):
-                found.setdefault(fact, set()).add(value)
-    return {fact: "; ".join(sorted(values)) for fact, values in found.items()}
+                by_fact.setdefault(fact, set()).add(value)
+    return {fact: "; ".join(sorted(values)) for fact, values in by_fact.items()}
 
 
-def compared(left: Reports, right: Reports) -> list[dict[str, Any]]:
-    """Every claim of the reports that both have: ``{report, id, statement, a, b, moved, numbers}``.
+def compare(left: Reports, right: Reports) -> list[dict[str, Any]]:
+    """Return every claim of the common reports: ``{report, id, statement, a, b, moved, numbers}``.
 
-    ``a`` and ``b`` are its verdicts, None where it is missing; ``numbers`` are its parts, group by group, as
-    ``{name, a, b, how}`` with ``how`` one of the constants above.
+    ``a`` and ``b`` are its verdicts, None if missing. ``numbers`` has ``{name, a, b, how}`` for every group of its
+    numbers, with ``how`` one of the constants above.
     """
     rows = []
     for name in left:
         if name not in right:
             continue
-        here, there = ({result.id: result for result in reports[name]} for reports in (left, right))
-        for claim in dict.fromkeys([*here, *there]):
-            a, b = here.get(claim), there.get(claim)
+        in_a, in_b = ({result.id: result for result in reports[name]} for reports in (left, right))
+        for claim in dict.fromkeys([*in_a, *in_b]):
+            a, b = in_a.get(claim), in_b.get(claim)
             first, second = ({} if result is None else _numbers(result) for result in (a, b))
-            numbers = [_number(of, first.get(of), second.get(of)) for of in dict.fromkeys([*first, *second])]
+            numbers = [_number(key, first.get(key), second.get(key)) for key in dict.fromkeys([*first, *second])]
             verdicts = [result and result.verdict for result in (a, b)]
             rows.append({
                 "report": name,
                 "id": claim,
-                "statement": (there | here)[claim].statement,
+                "statement": (in_b | in_a)[claim].statement,
                 "a": verdicts[0],
                 "b": verdicts[1],
                 "moved": verdicts[0] != verdicts[1],
@@ -113,9 +113,9 @@ def compared(left: Reports, right: Reports) -> list[dict[str, Any]]:
 
 
 def moved(a: Result, b: Result) -> str:
-    """Whether a number moved by more than noise: intervals (of the worst network, ranges) without a common point.
+    """Return how a number moved: beyond noise if the intervals (for worst-case values, the ranges) do not overlap.
 
-    Without an interval (one seed, say), nobody knows, unless the number lies in the interval of the other.
+    If one has no interval (e.g. for one seed), the noise is unknown, unless its estimate is in the other's interval.
 
     >>> known = {"statistic": "median", "verdict": "informational"}
     >>> number = Result(estimate=1.0, low=0.9, high=1.1, **known)
@@ -149,18 +149,18 @@ def _number(name: str, a: tuple[Result, str] | None, b: tuple[Result, str] | Non
     how = ONE_SIDED if a is None or b is None else moved(a[0], b[0])
     if a and b and a[1] != b[1]:
         name += f" (criterion {a[1]}, then {b[1]})"
-    shown = [html.measured(side[0]) if side else "not there" for side in (a, b)]
+    shown = [html.measured(side[0]) if side else "missing" for side in (a, b)]
     return {"name": name, "a": shown[0], "b": shown[1], "how": how}
 
 
-def summed_up(claims: Sequence[Mapping[str, Any]], left: Reports, right: Reports) -> str:
-    """One sentence: how many verdicts moved, how many numbers and how, what is in one of the two only."""
+def summarize(claims: Sequence[Mapping[str, Any]], left: Reports, right: Reports) -> str:
+    """Return one sentence: how many verdicts and numbers moved, and which reports only one side has."""
     how = Counter(number["how"] for claim in claims for number in claim["numbers"])
-    moved_ = sum(claim["moved"] for claim in claims)
+    verdicts = sum(claim["moved"] for claim in claims)
     numbers = ", ".join(f"{how[word]} {word}" for word in HOW if how[word])
-    alone = [f"{name} only in {side}" for side, some, other in (("A", left, right), ("B", right, left))
-             for name in some if name not in other]  # fmt: skip
-    return f"{moved_} of {len(claims)} verdicts moved; numbers: {numbers or 'none'}" + "".join(f"; {x}" for x in alone)
+    alone = [f"{name} only in {side}" for side, reports, others in (("A", left, right), ("B", right, left))
+             for name in reports if name not in others]  # fmt: skip
+    return "; ".join([f"{verdicts} of {len(claims)} verdicts moved", f"numbers: {numbers or 'none'}", *alone])
 
 
 def table_of(claims: Sequence[Mapping[str, Any]]) -> str:
@@ -168,8 +168,8 @@ def table_of(claims: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for claim in claims:
         if claim["moved"]:
-            lines.append(f"{claim['id']:<8} {claim['a'] or 'not there'} → {claim['b'] or 'not there'}")
+            lines.append(f"{claim['id']:<8} {claim['a'] or 'missing'} → {claim['b'] or 'missing'}")
         for number in claim["numbers"]:
             if number["how"] == BEYOND:
                 lines.append(f"{claim['id']:<8} {number['a']} → {number['b']}  {BEYOND}: {number['name']}")
-    return "\n".join(lines) or "nothing moved beyond noise"
+    return "\n".join(lines) or "no verdict changed, and no number moved beyond noise"

@@ -1,4 +1,4 @@
-"""The figures and tables of a report: drawn and saved, or noted with the reason why they cannot be. No torch here."""
+"""Draw and save the figures and tables of a report, or note why one is missing. No torch here."""
 
 from __future__ import annotations
 
@@ -7,40 +7,43 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas
 
 from src.results import store
 
-
-def there(wanted: Any, frames: Mapping[str, pandas.DataFrame]) -> list[str]:
-    """The experiments of a plot or table that have rows; a table that names none takes all."""
-    return [name for name in wanted.experiments or frames if name in frames and not frames[name].empty]
+if TYPE_CHECKING:
+    from src.report.figures.style import Plot, Table  # matplotlib takes a second to import
 
 
-def _rows(wanted: Any, frames: Mapping[str, pandas.DataFrame]) -> tuple[pandas.DataFrame | None, str]:
-    """The rows a plot or table is made of, or None and why there are none."""
-    names = there(wanted, frames)
+def experiments_with_rows(exhibit: Plot | Table, frames: Mapping[str, pandas.DataFrame]) -> list[str]:
+    """Return the experiments of a plot or table that have rows; an exhibit without experiments takes all."""
+    return [name for name in exhibit.experiments or frames if name in frames and not frames[name].empty]
+
+
+def _rows(exhibit: Plot | Table, frames: Mapping[str, pandas.DataFrame]) -> tuple[pandas.DataFrame | None, str]:
+    """Return the rows of a plot or table, or None and the reason."""
+    names = experiments_with_rows(exhibit, frames)
     if not names:
-        return None, f"not drawn: {', '.join(wanted.experiments) or 'nothing'} has no finished cell"
+        return None, f"not drawn: {', '.join(exhibit.experiments) or 'every experiment'} has no finished cell"
     frame = pandas.concat([frames[name] for name in names], ignore_index=True)
-    if missing := [column for column in wanted.columns if column not in frame or frame[column].isna().all()]:
+    if missing := [column for column in exhibit.columns if column not in frame or frame[column].isna().all()]:
         return None, f"not drawn: {', '.join(missing)} was not measured"
     return frame, ""
 
 
 def draw(
-    plot: Any,
+    plot: Plot,
     frames: Mapping[str, pandas.DataFrame],
     cells: Mapping[str, Sequence[Path]],
     commands: Mapping[str, str],
     folder: Path,
 ) -> dict[str, Any]:
-    """Draw a plot and save it in ``folder``; what the page shows of it, with a ``note`` if it is not drawn.
+    """Draw a plot, save it in ``folder`` and return its entry for the page, with a ``note`` if it is not drawn.
 
     Raises:
-        OSError: when the folder cannot be written.
+        OSError: if the folder cannot be written.
     """
     from src.report.figures import style
 
@@ -48,14 +51,14 @@ def draw(
     if frame is None:
         return {"plot": plot, "note": note}
     try:
-        with style.look():
+        with style.rc_context():
             figure, data = plot.draw(frame)
             png, _ = style.save(figure, folder / plot.id)
-    except style.NotYetError as error:
+    except style.FigureNotReady as error:
         return {"plot": plot, "note": f"not drawn: {error}"}
-    except OSError:  # a full disk is no fault of the figure's
+    except OSError:  # a full disk is no error of the figure
         raise
-    except Exception as error:  # a figure that cannot be drawn must not take the others with it
+    except Exception as error:  # the other figures are still drawn
         note = f"not drawn: {type(error).__name__}: {error}"
         _log(plot.id, note)
         return {"plot": plot, "note": note}
@@ -71,42 +74,42 @@ def draw(
     }
     store.write_json(folder / f"{plot.id}.json", sidecar)
     image = base64.b64encode(png.read_bytes()).decode()
-    return sidecar | {"plot": plot, "note": "", "image": image, "alt": f"{plot.alt} {style.in_words(data)}".strip()}
+    return sidecar | {"plot": plot, "note": "", "image": image, "alt": f"{plot.alt} {style.describe(data)}".strip()}
 
 
-def _log(which: str, note: str) -> None:
-    """One line for the terminal; the traceback is for those who ask for it."""
+def _log(name: str, note: str) -> None:
+    """Log one line as a warning, and the traceback at level debug."""
     logger = logging.getLogger(__name__)
-    logger.warning("%s %s", which, note.partition("\n")[0])
-    logger.debug("%s", which, exc_info=True)
+    logger.warning("%s %s", name, note.partition("\n")[0])
+    logger.debug("%s", name, exc_info=True)
 
 
-def make(table: Any, frames: Mapping[str, pandas.DataFrame], folder: Path) -> dict[str, Any]:
-    """Make a table of a paper; what the page shows of it, with a ``note`` if it is not made."""
+def make(table: Table, frames: Mapping[str, pandas.DataFrame], folder: Path) -> dict[str, Any]:
+    """Make a table, save it and return its entry for the page, with a ``note`` if it is not made."""
     frame, note = _rows(table, frames)
     if frame is None:
         return {"id": table.id, "title": table.title, "caption": table.caption, "note": note}
     try:
-        made = table.make(frame)
+        content = table.make(frame)
     except Exception as error:  # as with figures
         note = f"not made: {type(error).__name__}: {error}"
         _log(table.id, note)
         return {"id": table.id, "title": table.title, "caption": table.caption, "note": note}
-    return saved(table.id, table.title, table.caption, made, folder)
+    return save(table.id, table.title, table.caption, content, folder)
 
 
-def saved(name: str, title: str, caption: str, table: pandas.DataFrame, folder: Path) -> dict[str, Any]:
-    """Save a table as CSV; what the page shows of it."""
+def save(name: str, title: str, caption: str, table: pandas.DataFrame, folder: Path) -> dict[str, Any]:
+    """Save a table as CSV and return its entry for the page."""
     table.to_csv(folder / f"{name}.csv", index=False)
-    rows = [finite(row) for row in table.itertuples(index=False, name=None)]
+    rows = [none_for_nonfinite(row) for row in table.itertuples(index=False, name=None)]
     shown = {"columns": list(table.columns), "rows": rows, "file": f"tables/{name}.csv"}
     return {"id": name, "title": title, "caption": caption, "note": ""} | shown
 
 
-def finite(value: Any) -> Any:
-    """The value with NaN and infinity as None: JSON knows neither."""
+def none_for_nonfinite(value: Any) -> Any:
+    """Return the value with NaN and infinity as None, since JSON has neither."""
     if isinstance(value, Mapping):
-        return {key: finite(item) for key, item in value.items()}
+        return {key: none_for_nonfinite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
+        return [none_for_nonfinite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""Pages from templates, and numbers as people read them."""
+"""Write pages from templates, and format numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGES = Path(__file__).resolve().parent / "pages"
 
 
 def write_page(path: Path, template: str, context: Mapping[str, Any]) -> None:
-    """One self-contained HTML file from ``src/report/pages/<template>.html.j2``, written at once or not at all."""
+    """Write one self-contained HTML file from ``src/report/pages/<template>.html.j2``, atomically."""
     import jinja2
 
     loader = jinja2.FileSystemLoader(PAGES)
@@ -23,13 +23,13 @@ def write_page(path: Path, template: str, context: Mapping[str, Any]) -> None:
     environment.globals["verdict_words"] = tuple(Verdict)
     environment.filters |= {"number": number, "percent": percent, "measured": measured}
     text = environment.get_template(f"{template}.html.j2").render(context)
-    store.replace(path, text.encode("utf-8", "replace"))  # a path may hold bytes that are no text
+    store.replace(path, text.encode("utf-8", "replace"))  # a path may contain bytes that are not UTF-8
 
 
 def measured(result: Result) -> str:
-    """Return estimate and interval as people read them, with the decimals that the interval determines.
+    """Return estimate and interval as text, with the decimals that the interval determines.
 
-    The worst network has no interval, but a range over seeds, in round brackets.
+    A worst-case value has a range over seeds in parentheses instead of an interval.
 
     >>> known = {"statistic": "median", "verdict": "informational"}
     >>> measured(Result(estimate=0.500213, low=0.49814, high=0.50233, **known))
@@ -54,10 +54,10 @@ def measured(result: Result) -> str:
 
 
 def number(value: Any) -> str:
-    """Four significant digits; text as it is."""
+    """Return a number with four significant digits, and text unchanged."""
     return f"{value:.4g}" if isinstance(value, float) else "–" if value is None else str(value)
 
 
-def percent(share: float | None) -> str:
-    """``100 %``; never rounded up to it."""
-    return "–" if share is None else f"{math.floor(100 * share)} %"
+def percent(fraction: float | None) -> str:
+    """Return a fraction in percent, rounded down, so that only 1 is ``100 %``."""
+    return "–" if fraction is None else f"{math.floor(100 * fraction)} %"

@@ -1,4 +1,4 @@
-"""The front page of all reports: which claims hold, paper by paper, and what was computed last. No torch here."""
+"""Write the index of all reports: verdicts by paper, and the newest results. No torch here."""
 
 from __future__ import annotations
 
@@ -6,26 +6,28 @@ import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from src.claims import schema
 from src.errors import ConfigError
 from src.report import html, paper_page
 from src.results import store
 
+T = TypeVar("T")
+
 
 def write(outputs: Path) -> Path:
-    """Write ``<outputs>/reports/index.html`` from the reports beside it; the path.
+    """Write ``<outputs>/reports/index.html`` from the reports beside it; return its path.
 
     Raises:
-        ConfigError: when there are no outputs.
+        ConfigError: if the folder of outputs does not exist.
     """
     if not outputs.is_dir():
-        raise ConfigError("outputs", outputs, "no such folder; a run makes it")
+        raise ConfigError("outputs", outputs, "no such folder; a run creates it")
     folder = outputs / "reports"
     folder.mkdir(exist_ok=True)
     reports = _readable(_report, sorted(folder.glob("*/claims.json")))
-    reports.sort(key=lambda found: found["newest"], reverse=True)
+    reports.sort(key=lambda report: report["newest"], reverse=True)
     papers = _readable(lambda number: _paper(number, reports), schema.papers())
     judged = [result for paper in papers if paper["report"] for result in paper["report"]["judged"]]
     verdicts = paper_page.counted(judged)
@@ -36,21 +38,22 @@ def write(outputs: Path) -> Path:
     return page
 
 
-def _readable(read: Callable[[Any], dict[str, Any]], wanted: Iterable[Any]) -> list[dict[str, Any]]:
-    """What ``read`` makes of each; one line names what it cannot read, and the others stand on the page."""
-    found = []
-    for one in wanted:
+def _readable(read: Callable[[T], dict[str, Any]], sources: Iterable[T]) -> list[dict[str, Any]]:
+    """Return ``read`` of every source; warn of those that cannot be read and leave them out."""
+    entries = []
+    for source in sources:
         try:
-            found.append(read(one))
+            entries.append(read(source))
         except ConfigError as error:
             logging.getLogger(__name__).warning("left out of the index: %s", error)
-    return found
+    return entries
 
 
 def _paper(number: int, reports: list[dict[str, Any]]) -> dict[str, Any]:
-    """A paper with the report that stands for it: the one of profile default, or else the newest."""
-    own = [found for found in reports if found["name"].partition("-")[0] == f"paper{number}"]
-    chosen = next((found for found in own if found["name"] == f"paper{number}"), own[0] if own else None)
+    """Return a paper with its report: of profile default, or else the newest."""
+    candidates = [report for report in reports if report["name"].partition("-")[0] == f"paper{number}"]
+    newest = candidates[0] if candidates else None
+    chosen = next((report for report in candidates if report["name"] == f"paper{number}"), newest)
     title = chosen["title"] if chosen else paper_page.of_paper(number)[0]
     return {
         "number": number,
@@ -62,7 +65,7 @@ def _paper(number: int, reports: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _report(file: Path) -> dict[str, Any]:
     judged = paper_page.read_claims(file)
-    inputs = store.read_json(file.parent / "inputs.json", mend=paper_page.REMOVE) or {}
+    inputs = store.read_json(file.parent / "inputs.json", repair=paper_page.REMOVE) or {}
     outputs = file.parents[2]
     cells = sorted({cell for result in judged for cell in result.cells})
     provenance = [store.read_json(outputs / cell / "provenance.json") or {} for cell in cells]

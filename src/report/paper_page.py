@@ -1,9 +1,8 @@
-"""The page, figures and tables of one paper, rebuilt only when what they rest on has changed. No torch here.
+"""Write the page, figures and tables of one paper, unless its inputs are unchanged. No torch here.
 
-``python -m src.report`` rebuilds the index of all reports, ``compare=A,B`` shows what moved between two.
-Its folder holds ``report.html`` (self-contained), ``claims.json`` and ``claims.csv``, ``deviations.json``,
-``figures/``
-(per figure PNG, PDF, the plotted data as CSV and a JSON sidecar with its cells and commands) and ``tables/``.
+The folder of a report contains ``report.html`` (self-contained), ``claims.json`` and ``claims.csv``,
+``deviations.json``, ``tables/`` and ``figures/``. A figure is saved as PNG and PDF, with its data as CSV and a JSON
+sidecar of its cells and commands.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas
 from pydantic import BaseModel, ValidationError
@@ -27,9 +26,12 @@ from src.report import exhibits
 from src.report.html import PAGES, measured, percent, write_page
 from src.results import store
 
+if TYPE_CHECKING:
+    from src.report.figures.style import Plot, Table
+
 HERE = Path(__file__).resolve().parent
-REMOVE = "remove the folder of this report; the command that wrote it writes it again"
-"""What to do about a damaged file of a report."""
+REMOVE = "remove the folder of this report and run its command again"
+"""How to repair a damaged file of a report."""
 OUTCOME = ["criterion", "estimate", "low", "high", "n", "converged", "verdict", "reason"]
 CLAIM_COLUMNS = ["id", "name", "statistic", *OUTCOME, "paper", "statement", "formula", "source", "experiment"]
 CLAIM_COLUMNS += ["published", "check"]
@@ -37,7 +39,7 @@ NUMBER_COLUMNS = ["id", "name", "group", *OUTCOME, "experiment", "statistic", "q
 
 
 class Report(NamedTuple):
-    """A report on disk, and whether this call wrote it."""
+    """The page of a report, and whether this call wrote it."""
 
     page: Path
     changed: bool
@@ -54,17 +56,17 @@ def build(
     *,
     note_absent: bool = True,
 ) -> Report:
-    """Write the report of a paper, or of some of its experiments, unless it is there and nothing has changed.
+    """Write the report of a paper or of some of its experiments, unless it exists and is up to date.
 
     Args:
-        paper: its number.
-        folder: where the report goes; its ``figures`` and ``tables`` are emptied first.
+        paper: number of the paper.
+        folder: folder of the report; its ``figures`` and ``tables`` are emptied first.
         frames: experiment → frame of ``store.frame`` over its ``cells``.
         cells: experiment → folders of its finished cells.
-        commands: experiment → what a person types to run it.
+        commands: experiment → the command that runs it.
         judged: from ``verdicts.judge``.
         deviations: from ``deviations.measure``.
-        note_absent: note figures and tables whose experiments have no cell; otherwise leave them out.
+        note_absent: note figures and tables without finished cells; otherwise leave them out.
     """
     page, inputs = folder / "report.html", folder / "inputs.json"
     claims = plain(judged)
@@ -82,11 +84,12 @@ def build(
     pandas.DataFrame(claims, columns=CLAIM_COLUMNS).to_csv(folder / "claims.csv", index=False)
     title, plots, tables = of_paper(paper)
     if not note_absent:
-        plots, tables = ([one for one in some if exhibits.there(one, frames)] for some in (plots, tables))
+        plots = [plot for plot in plots if exhibits.experiments_with_rows(plot, frames)]
+        tables = [table for table in tables if exhibits.experiments_with_rows(table, frames)]
     drawn = [exhibits.draw(plot, frames, cells, commands, folder / "figures") for plot in plots]
-    made = [_claims_table(judged, folder / "tables")]
-    made += [exhibits.make(table, frames, folder / "tables") for table in tables]
-    facts = _provenance([cell for some in cells.values() for cell in some])
+    tabulated = [_claims_table(judged, folder / "tables")]
+    tabulated += [exhibits.make(table, frames, folder / "tables") for table in tables]
+    facts = _provenance([cell for folders in cells.values() for cell in folders])
     store.write_json(folder / "provenance.json", dict(facts))
     context = {
         "paper": paper,
@@ -96,7 +99,7 @@ def build(
         "verdicts": counted(judged),
         "commands": commands,
         "figures": drawn,
-        "tables": made,
+        "tables": tabulated,
         "deviations": deviations,
         "experiments": _experiments(frames, cells, commands),
         "shown_by": lambda result: _shown_by(result, drawn),
@@ -110,7 +113,7 @@ def build(
 
 
 def _is_current(folder: Path, inputs: Path, digest: str) -> bool:
-    """Whether the report of this digest is there, whole; one whose list of files is damaged is not."""
+    """Return whether the report of this digest exists with all its files; False if its list of files is damaged."""
     try:
         before = store.read_json(inputs)
         return bool(before) and before["digest"] == digest and all((folder / name).exists() for name in before["files"])
@@ -119,59 +122,59 @@ def _is_current(folder: Path, inputs: Path, digest: str) -> bool:
 
 
 def plain(results: Iterable[BaseModel]) -> list[dict[str, Any]]:
-    """Return results as what JSON can hold."""
-    return exhibits.finite([result.model_dump(mode="json") for result in results])
+    """Return results as JSON values."""
+    return exhibits.none_for_nonfinite([result.model_dump(mode="json") for result in results])
 
 
 def read_claims(file: Path) -> list[ClaimResult]:
-    """Return the claims of a report from its ``claims.json``; none without the file.
+    """Return the claims of a report from its ``claims.json``; empty without the file.
 
     Raises:
         ConfigError: if it is damaged, or has the keys of another version of the suite.
     """
     try:
-        return [ClaimResult(**claim) for claim in store.read_json(file, mend=REMOVE) or []]
+        return [ClaimResult(**claim) for claim in store.read_json(file, repair=REMOVE) or []]
     except (TypeError, ValidationError) as error:
-        raise ConfigError("claims", file, f"has other keys than this version writes; {REMOVE}") from error
+        raise ConfigError("claims", file, f"was written by another version; {REMOVE}") from error
 
 
 def counted(judged: Iterable[ClaimResult]) -> Counter[str]:
-    """Return how many claims have each verdict; checks of the code do not count."""
+    """Return verdict → number of claims, without checks of the code."""
     return Counter(result.verdict for result in judged if not result.check)
 
 
 def terminal_table(judged: Sequence[ClaimResult]) -> str:
-    """Return the verdicts as lines of text, and below each that is not ``reproduced`` the reason; then the checks."""
+    """Return the verdicts as a text table, with the reason below a verdict if there is one; then the checks."""
     lines: list[str] = []
     checks: list[str] = []
     for result in judged:
         texts = (measured(result), result.criterion, f"n={result.n}", percent(result.converged))
         cells = [f"{result.id:<7}", f"{result.verdict:<12}"]
         cells += [f"{text:<{width}}" for text, width in zip(texts, (30, 15, 6, 6), strict=True)]
-        own = checks if result.check else lines
-        own.append("  ".join([*cells, result.name]).rstrip())
+        section = checks if result.check else lines
+        section.append("  ".join([*cells, result.name]).rstrip())
         if result.reason:
-            own.append(f"{'':9}{result.reason}")
+            section.append(f"{'':9}{result.reason}")
     header = f"{'claim':<7}  {'verdict':<12}  {'measured [95 %]':<30}  {'criterion':<15}  {'':<6}  {'conv.':<6}  number"
     counts = " · ".join(f"{count} {verdict}" for verdict, count in counted(judged).items())
     return "\n".join([header, *lines, counts, *(["checks of the code:", *checks] if checks else [])])
 
 
-def _digest(cells: Mapping[str, Sequence[Path]], *shown: Any) -> str:
-    """Return a hash of everything a report rests on: cells, verdicts, the code that draws."""
-    found = hashlib.sha256(json.dumps(exhibits.finite(shown), sort_keys=True, default=str).encode())
+def _digest(cells: Mapping[str, Sequence[Path]], *shown: object) -> str:
+    """Return a hash of all inputs of a report: cells, verdicts, code of the report."""
+    digest = hashlib.sha256(json.dumps(exhibits.none_for_nonfinite(shown), sort_keys=True, default=str).encode())
     for cell in (cell for name in sorted(cells) for cell in cells[name]):
         for file in ("status.json", "summary.json", "provenance.json", "config.yaml"):
-            found.update(f"{cell.parent.name}/{cell.name}/{file}".encode())
-            found.update((cell / file).read_bytes() if (cell / file).exists() else b"-")
+            digest.update(f"{cell.parent.name}/{cell.name}/{file}".encode())
+            digest.update((cell / file).read_bytes() if (cell / file).exists() else b"-")
     code = [*HERE.glob("*.py"), *PAGES.iterdir(), *(HERE / "figures").glob("*.py")]
     for source in sorted(code):
-        found.update(source.read_bytes())
-    return found.hexdigest()
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
 
 
-def of_paper(paper: int) -> tuple[str, Sequence[Any], Sequence[Any]]:
-    """Title, plots and tables of ``src/report/figures/paperN.py``; imported only now, since that takes a second."""
+def of_paper(paper: int) -> tuple[str, Sequence[Plot], Sequence[Table]]:
+    """Return title, plots and tables of ``src/report/figures/paperN.py``, whose import takes a second."""
     name = f"src.report.figures.paper{paper}"
     if importlib.util.find_spec(name) is None:
         return f"Paper {paper}", (), ()
@@ -180,12 +183,12 @@ def of_paper(paper: int) -> tuple[str, Sequence[Any], Sequence[Any]]:
 
 
 def folder_of(outputs: Path, title: str, profile: str, mark: str | None = None) -> Path:
-    """Where a report lies: what it is on, the profile unless default, and a mark of what else was overridden."""
+    """Return the folder of a report: title, profile unless default, and a hash of other overrides."""
     return outputs / "reports" / "-".join(filter(None, [title, profile if profile != "default" else None, mark]))
 
 
 def _shown_by(result: ClaimResult, drawn: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The figures that are drawn from an experiment of a claim."""
+    """Return the figures of the claim's experiments."""
     names = set(result.experiment.split(", "))
     return [figure for figure in drawn if not figure["note"] and names & set(figure["plot"].experiments)]
 
@@ -198,12 +201,12 @@ def _claims_table(judged: Sequence[ClaimResult], folder: Path) -> dict[str, Any]
         for group in (number.groups or [number])
     ]
     caption = (
-        "Every number behind the verdicts, one line per group. Intervals: 95 %, bootstrap over seeds, each drawn in "
-        "all cells at once and stretched for few seeds; exact bounds (95 % each) for rates, and for fractions of "
+        "All numbers of the claims, one row per group. Intervals: 95 %, cluster bootstrap over seeds, widened for "
+        "few seeds; exact bounds (95 % each) for rates, and for fractions of "
         "networks, where a seed counts once. Worst-case values describe the networks that were run; parentheses give "
         "the range over seeds. A new seed is at least as good with probability n/(n + 1) for n seeds."
     )
-    return exhibits.saved("T1", "All numbers", caption, pandas.DataFrame(rows, columns=NUMBER_COLUMNS), folder)
+    return exhibits.save("T1", "All numbers", caption, pandas.DataFrame(rows, columns=NUMBER_COLUMNS), folder)
 
 
 def _experiments(
@@ -223,15 +226,15 @@ def _experiments(
 
 
 def _provenance(cells: Iterable[Path]) -> list[tuple[str, str]]:
-    """Every recorded fact of the cells: its value, or how many cells have which; of dates, the first and the last."""
-    found: dict[str, Counter[str]] = {}
+    """Return every recorded fact of the cells: its value, counts of different values, or the range of dates."""
+    by_key: dict[str, Counter[str]] = {}
     for cell in cells:
         for key, value in store.flatten(store.read_json(cell / "provenance.json") or {}).items():
             if key not in ("command", "resumed") and not key.startswith("code_"):
                 text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-                found.setdefault(key, Counter())[text] += 1
+                by_key.setdefault(key, Counter())[text] += 1
     facts = []
-    for key, values in found.items():
+    for key, values in by_key.items():
         if len(values) == 1:
             text = next(iter(values))
         elif "date" in key:

@@ -1,1 +1,1 @@
-"""The files of cells, where they come from, and their copy at W&B."""
+"""Files of cells, their provenance and their copy at W&B."""

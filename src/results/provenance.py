@@ -1,4 +1,4 @@
-"""Where a cell's numbers come from: code, command, software, hardware. No host, user or folder is named."""
+"""Record the code, command, software and hardware of a cell, without names of hosts, users or folders."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def collect(
     command: str, seeds: Sequence[int], dtype: str, device: str, threads: int, data_files: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return what ``provenance.json`` records, as plain JSON values; what cannot be determined is None.
+    """Return the content of ``provenance.json``; unknown facts are None.
 
-    ``threads`` is the thread count the cell computes with (sums depend on it), ``data_files`` maps the names of the
-    data files read to their sha256. Torch and the GPU are recorded if the caller has imported torch.
+    ``threads`` is the cell's thread count, on which sums depend. ``data_files`` maps the names of the data files to
+    their sha256. Torch and the GPU are recorded if the caller has imported torch.
     """
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -51,7 +51,7 @@ def collect(
 
 
 def changed_since(code: Mapping[str, str]) -> list[str]:
-    """Return the files of ``collect(…)["code"]`` whose content has changed since, wherever they are now."""
+    """Return the files of ``collect(…)["code"]`` whose content no present file has; moved files count as present."""
     present = _contents(SOURCES)
     return [name for name, known in code.items() if known not in present]
 
@@ -64,7 +64,7 @@ IMPORTS = re.compile(rb"^[ \t]*(from [\w.]+ import (\([^)]*\)|[^\n(]*)|import [^
 
 
 def _loaded_sources() -> list[str]:
-    """Return the source files that determine numbers, of those that this process has loaded."""
+    """Return the loaded source files that affect numbers."""
     loaded = [module for name, module in sys.modules.items() if NUMBERS_COME_FROM.match(name)]
     files = {Path(file) for module in loaded if (file := getattr(module, "__file__", None))}
     return sorted(str(file.relative_to(ROOT)) for file in files if file.stat().st_size)
@@ -72,26 +72,25 @@ def _loaded_sources() -> list[str]:
 
 @cache
 def _contents(folder: Path) -> frozenset[str]:
-    """Return the hashes of all modules in a folder; cached, since a report needs them for every cell."""
+    """Return the hashes of all modules in a folder; cached for the many cells of a report."""
     return frozenset(map(_content_hash, folder.rglob("*.py")))
 
 
 @cache
 def _content_hash(path: Path) -> str:
-    """Return a hash of a module without its import statements, so that a move of files changes nothing."""
+    """Return a hash of a module without its import statements, so that moving files keeps it."""
     return hashlib.sha256(IMPORTS.sub(b"", path.read_bytes())).hexdigest()[:12]
 
 
 def git(root: Path) -> dict[str, Any] | None:
-    """``{"sha", "dirty"}`` of the checkout whose root is ``root``; None if it is none, or git gives no answer.
+    """Return ``{"sha", "dirty"}`` of the checkout at ``root``; None without a checkout, or if git fails.
 
-    Dirty means that a tracked file differs from the commit or that there is a file git neither tracks nor ignores.
+    Dirty: a tracked file differs from the commit, or a file is neither tracked nor ignored.
     """
     if not (root / ".git").exists():
         return None
-    # No optional locks: cells running side by side must not fight over the index. A checkout of another user may be
-    # read, as long as git starts no program its config names. GIT_DIR and its like (set in git hooks) would name
-    # another repository.
+    # No optional locks, since cells run in parallel. Another user's checkout is safe to read if git starts no program
+    # from its config. GIT_DIR and similar variables (set in git hooks) would select another repository.
     settings = ["-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
     command = ["git", "--no-optional-locks", *settings, "status", "--porcelain=v2", "--branch"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
@@ -106,7 +105,7 @@ def git(root: Path) -> dict[str, Any] | None:
 
 
 def commit_unknown(root: Path = ROOT) -> bool:
-    """Return whether ``root`` is a checkout for which git gives no commit: git is missing, too old or refuses."""
+    """Return whether ``root`` is a checkout but git finds no commit: git is missing, too old or refuses."""
     return (root / ".git").exists() and (git(root) or {}).get("sha") is None
 
 
@@ -124,7 +123,7 @@ def without_folders(command: str) -> str:
 
 @cache
 def _packages() -> dict[str, str | None]:
-    """Installed versions of the dependencies that pyproject.toml declares."""
+    """Return the installed versions of the dependencies in pyproject.toml."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
     return {name: _version(name) for name in (re.split(r"[^\w.-]", line)[0] for line in declared)}
 
@@ -146,7 +145,7 @@ def _cpu() -> str | None:
 
 
 def _dispatch() -> str:
-    """Which kernels compute: they round differently, by brand of CPU and by these variables, e.g. ``AVX2``."""
+    """Return the CPU kernels in use, e.g. ``AVX2``, and the variables that choose them; rounding depends on both."""
     torch = sys.modules.get("torch")
     variables = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "OPENBLAS_CORETYPE")
     chosen = [f"{name}={os.environ[name]}" for name in variables if os.environ.get(name)]

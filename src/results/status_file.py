@@ -1,4 +1,4 @@
-"""How a cell says that it runs, how far it is and how it ended: ``status.json`` and ``run.log``. No torch here."""
+"""Write the state and progress of a cell: ``status.json`` and ``run.log``. No torch here."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from src.results import store
 
 
 def heartbeat(cell: Path, config: Config, news: Mapping[str, object]) -> None:
-    """Write to the status that the cell is running, and how far it is: ``src/status.py`` reads it."""
+    """Write that the cell is running, and its progress, for ``src/status.py``."""
     running = {"state": "running", "forced": config.force, "steps": config.steps}
     before = {} if "since" in news else store.status(cell)
     store.write_json(cell / "status.json", {**before, **running, **news, "beat": now()})
 
 
 def needs_archive(cell: Path, status_before: str | None) -> bool:
-    """Return whether ``force`` has still to archive the cell's files: not if it did, and was interrupted or overtaken.
+    """Return whether ``force`` must archive the cell's files: not if it has already done so before an interruption.
 
-    ``status_before`` is the status file from before this process waited for the lock. A finished cell that has another
-    one now was finished meanwhile: the clocks of the machines are not compared.
+    ``status_before`` is the status file before this process waited for the lock. If the status of a finished cell has
+    changed, another process has just recomputed it. Clocks of machines are not compared.
     """
     try:
         status = store.status(cell)
@@ -36,7 +36,7 @@ def needs_archive(cell: Path, status_before: str | None) -> bool:
 
 
 def status_text(cell: Path) -> str | None:
-    """Return the status file as it stands; None if it is not there or cannot be read."""
+    """Return the text of the status file; None if it is missing or cannot be read."""
     try:
         return (cell / "status.json").read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -47,7 +47,7 @@ def status_text(cell: Path) -> str | None:
 def recording_failure(cell: Path) -> Iterator[None]:
     """Record an error as the cell's failure and raise it as a CellError.
 
-    A mistake of the user or a full disk is no failure of the cell: it resumes when that is mended.
+    A mistake of the user or a full disk is no failure of the cell: run it again after fixing that.
     """
     try:
         yield

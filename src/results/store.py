@@ -1,9 +1,9 @@
-"""The files of one cell, on which claims are judged; W&B has a copy. No torch here.
+"""Read and write the files of a cell, from which claims are judged; W&B has a copy. No torch here.
 
-``outputs/<experiment>/<cell>/`` holds ``config.yaml`` (resolved), ``provenance.json``, ``metrics.jsonl`` (one row per
+``outputs/<experiment>/<cell>/`` has ``config.yaml`` (resolved), ``provenance.json``, ``metrics.jsonl`` (one row per
 measured step and member; append-only except for a rewind to a checkpoint), ``summary.json``, ``checkpoint.pt``,
-``run.log`` and, written last, ``status.json``. Rows contain no time and no path: the same cell gives the same bytes
-whenever it runs.
+``run.log`` and, written last, ``status.json``. Rows contain no time and no path, so the same cell always gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ import yaml
 from src.errors import ANEW, ConfigError, naming, reason
 
 if TYPE_CHECKING:
-    import pandas  # takes half a second: only a frame needs it
+    import pandas  # takes half a second to import
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically: a reader sees the old file or the new one."""
+    """Write JSON atomically."""
     replace(path, (json.dumps(value, indent=1, allow_nan=True) + "\n").encode())
 
 
 def replace(path: Path, content: bytes | memoryview, *, sync: bool = False) -> None:
-    """Replace the content of a file atomically; with ``sync`` it is on the disk afterwards."""
+    """Replace the content of a file atomically; with ``sync``, flush it to disk."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
@@ -43,16 +43,16 @@ def replace(path: Path, content: bytes | memoryview, *, sync: bool = False) -> N
         temporary.replace(path)
     except OSError as error:
         error.filename = str(path)
-        with contextlib.suppress(OSError):  # half a file would take room on a full disk
+        with contextlib.suppress(OSError):  # a partial file would use space on a full disk
             temporary.unlink()
         raise
 
 
-def read_json(path: Path, mend: str = ANEW) -> Any:
-    """Return the content of a JSON file, or None when there is no such file.
+def read_json(path: Path, repair: str = ANEW) -> Any:
+    """Return the content of a JSON file, or None if it does not exist.
 
     Raises:
-        ConfigError: when the file cannot be read, or is damaged; then the text ends with how to ``mend`` it.
+        ConfigError: when the file cannot be read, or is damaged; then the text ends with ``repair``.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -61,11 +61,11 @@ def read_json(path: Path, mend: str = ANEW) -> Any:
     except OSError as error:
         raise _unreadable(path, error) from error
     except ValueError as error:
-        raise ConfigError(path.stem, path, f"is damaged ({_first_line(error)}); {mend}") from error
+        raise ConfigError(path.stem, path, f"is damaged ({_first_line(error)}); {repair}") from error
 
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:
-    """Return the error for a file that cannot be read; it is not damaged, so recomputing its cell would not help."""
+    """Return the error for an unreadable file; it may be intact, so the text does not advise to recompute the cell."""
     return ConfigError(path.stem, path, f"cannot be read: {reason(error)}")
 
 
@@ -75,12 +75,12 @@ def status(cell: Path) -> dict[str, Any]:
     Raises:
         ConfigError: when ``status.json`` is damaged or cannot be read.
     """
-    found = read_json(cell / "status.json")
-    if found is None:
+    content = read_json(cell / "status.json")
+    if content is None:
         return {"state": "missing"}
-    if not isinstance(found, dict) or "state" not in found:
+    if not isinstance(content, dict) or "state" not in content:
         raise ConfigError("status", cell / "status.json", f"is damaged; {ANEW}")
-    return found
+    return content
 
 
 def finished(cell: Path) -> bool:
@@ -93,7 +93,7 @@ def finished(cell: Path) -> bool:
 
 
 def count_finished(cells: Iterable[Path]) -> int:
-    """Return how many of the cells are done, without those whose status is damaged or cannot be read."""
+    """Return how many of the cells are done; a damaged or unreadable status counts as not done."""
     count = 0
     for cell in cells:
         with contextlib.suppress(ConfigError):
@@ -105,26 +105,26 @@ PLAN = ".plan.json"
 
 
 def write_plan(costs: Mapping[Path, float]) -> None:
-    """Write for each experiment the cells that a sweep is going to run, with their relative work."""
+    """Write the planned cells of a sweep and their relative work, one file per experiment."""
     for experiment in {cell.parent for cell in costs}:
         experiment.mkdir(parents=True, exist_ok=True)
         write_json(experiment / PLAN, {cell.name: cost for cell, cost in costs.items() if cell.parent == experiment})
 
 
 def plan(experiment: Path) -> dict[str, float]:
-    """Return the cells that the last sweep of an experiment planned, with their relative work; none if damaged."""
+    """Return cell → relative work of the last sweep's plan; empty if the file is damaged."""
     with contextlib.suppress(ConfigError):
         return dict(read_json(experiment / PLAN) or {})
     return {}
 
 
 def drop_refused(cells: Iterable[Path]) -> None:
-    """Remove cells without a folder (they were refused) from the plan, and then folders that are empty."""
+    """Remove refused cells, which have no folder, from the plan, and then empty folders."""
     for experiment in {cell.parent for cell in cells}:
-        begun = {name: cost for name, cost in plan(experiment).items() if (experiment / name).exists()}
-        with contextlib.suppress(OSError):  # a folder holds something, or the disk is full
-            if begun:
-                write_json(experiment / PLAN, begun)
+        started = {name: cost for name, cost in plan(experiment).items() if (experiment / name).exists()}
+        with contextlib.suppress(OSError):  # a folder is not empty, or the disk is full
+            if started:
+                write_json(experiment / PLAN, started)
                 continue
             (experiment / PLAN).unlink(missing_ok=True)
             experiment.rmdir()
@@ -135,15 +135,15 @@ def drop_refused(cells: Iterable[Path]) -> None:
 
 @contextlib.contextmanager
 def cell_lock(cell: Path, log: Callable[[str], None]) -> Iterator[None]:
-    """Hold the cell's lock. If another process has it, log that and wait until that process ends."""
+    """Lock the cell within the context; if another process has the lock, log that and wait."""
     with (cell / ".lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log(f"{cell.name}: another process is running this cell; waiting for it")
+            log(f"{cell.name}: another process is running this cell; waiting")
             fcntl.flock(file, fcntl.LOCK_EX)
-        for half in cell.glob(".*.*.[0-9]*"):  # whoever was writing it has been killed
-            half.unlink(missing_ok=True)
+        for partial in cell.glob(".*.*.[0-9]*"):  # left by a killed process
+            partial.unlink(missing_ok=True)
         yield
 
 
@@ -152,14 +152,14 @@ def archive(cell: Path) -> Path | None:
     if not cell.exists():
         return None
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f"-{time.time_ns() % 10**6:06d}"
-    aside = cell.parent / ".superseded" / f"{cell.name}-{stamp}"
-    aside.mkdir(parents=True)
-    # The status moves first, so that a kill in between leaves a cell that has not started. The lock stays.
+    folder = cell.parent / ".superseded" / f"{cell.name}-{stamp}"
+    folder.mkdir(parents=True)
+    # The status moves first, so that the cell counts as not started after a kill in between. The lock stays.
     files = sorted(cell.iterdir(), key=lambda file: (file.name != "status.json", file.name != "checkpoint.pt"))
     for file in files:
         if file.name != ".lock":
-            file.rename(aside / file.name)
-    return aside
+            file.rename(folder / file.name)
+    return folder
 
 
 def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
@@ -173,24 +173,20 @@ def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
 
 
 def rewind(path: Path, length: int) -> None:
-    """Truncate the record to the checkpoint's length; the rows after it will be written again, with equal bytes.
+    """Truncate the record to the checkpoint's length; training writes the later rows again, with equal bytes.
 
     Raises:
-        ConfigError: when the record is shorter than the checkpoint says.
+        ConfigError: when the record is shorter than that.
     """
     size = path.stat().st_size if path.exists() else 0
     if size < length:
-        raise ConfigError(
-            "metrics",
-            path,
-            f"is damaged ({size} bytes where the checkpoint says {length}); {ANEW}",
-        )
+        raise ConfigError("metrics", path, f"is damaged ({size} bytes, but {length} in the checkpoint); {ANEW}")
     if size:
         os.truncate(path, length)
 
 
 def fingerprint(cell: Path) -> str:
-    """Return the sha256 of the record; the status of a finished cell has it, so that a lost row is noticed."""
+    """Return the sha256 of the record; the status of a finished cell has it, to detect changed rows."""
     return hashlib.sha256((cell / "metrics.jsonl").read_bytes()).hexdigest()
 
 
@@ -198,21 +194,21 @@ def rows(cell: Path) -> list[dict[str, Any]]:
     """Return all rows of a cell.
 
     Raises:
-        ConfigError: when the record cannot be read, is missing, damaged or not the one a finished cell had.
+        ConfigError: when the record is missing, unreadable or damaged, or has another sha256 than the status.
     """
     path = cell / "metrics.jsonl"
     try:
         expected = status(cell).get("record")
         if expected and fingerprint(cell) != expected:
             raise ValueError("checksum mismatch")
-        found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        if wrong := next((number for number, row in enumerate(found, 1) if not isinstance(row, dict)), None):
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if wrong := next((number for number, row in enumerate(records, 1) if not isinstance(row, dict)), None):
             raise ValueError(f"line {wrong} is not a JSON object")
     except (FileNotFoundError, ValueError) as error:
         raise ConfigError("metrics", path, f"is damaged ({_first_line(error)}); {ANEW}") from error
     except OSError as error:
         raise _unreadable(path, error) from error
-    return found
+    return records
 
 
 def config_of(cell: Path) -> dict[str, Any]:
@@ -241,23 +237,23 @@ def frame(cells: Iterable[Path]) -> pandas.DataFrame:
     """
     import pandas
 
-    found = []
+    records = []
     for cell in cells:
         config = config_of(cell)
         shared = {"cell": cell.name, "experiment": config["name"], **flatten(config)}
         cell_rows = rows(cell)
         steps_taken = max((row["step"] for row in cell_rows), default=0)
         last = {row["member"]: row for row in cell_rows if row["final"]}
-        found += [shared | {"steps_taken": steps_taken} | row | _cosine(row, last) for row in cell_rows]
-    return pandas.DataFrame(found)
+        records += [shared | {"steps_taken": steps_taken} | row | _cosine(row, last) for row in cell_rows]
+    return pandas.DataFrame(records)
 
 
 def _cosine(row: Mapping[str, Any], last: Mapping[int, Mapping[str, Any]]) -> dict[str, float]:
     """Return cos(θ_t, θ_T) = 1 − ‖s_t − s_T‖²/2 from the sketches of ``src/measurements/direction.py``, if any."""
     if "direction_sketch" not in row or row["member"] not in last:
         return {}
-    here, there = row["direction_sketch"], last[row["member"]]["direction_sketch"]
-    return {"cosine_to_last": 1 - sum((a - b) ** 2 for a, b in zip(here, there, strict=True)) / 2}
+    sketch, end = row["direction_sketch"], last[row["member"]]["direction_sketch"]
+    return {"cosine_to_last": 1 - sum((a - b) ** 2 for a, b in zip(sketch, end, strict=True)) / 2}
 
 
 def _first_line(error: Exception) -> str:

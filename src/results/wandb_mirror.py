@@ -1,4 +1,4 @@
-"""What W&B shows of a cell and of a report, read from their files. No torch here."""
+"""Copy cells and reports from their files to W&B. No torch here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from src.results import store, wandb_run
 
 
 def open_cell(cell: Path, config: Config, claims: Sequence[str]) -> wandb_run.Mirror:
-    """Open the cell's W&B run, tagged with the claims that rest on its experiment, with the rows there are so far."""
+    """Open the cell's W&B run, tagged with the claims that use its experiment, and log the rows recorded so far."""
     mirror = wandb_run.open_run(
         config.tracking.mode,
         config.outputs,
@@ -34,14 +34,14 @@ def open_cell(cell: Path, config: Config, claims: Sequence[str]) -> wandb_run.Mi
 
 
 def described(config: Config) -> dict[str, Any]:
-    """Return the config as it is recorded: what determines the numbers and what the cell is called, no paths."""
+    """Return the config to record: the identity, names and labels, without paths."""
     recorded = schema.without_locations(config.model_dump())
     left_out = ("outputs", "force", "report", "profiles", "sweep")
     return {key: value for key, value in recorded.items() if key not in left_out}
 
 
 def _time_per_step(optimizer: Component) -> float | None:
-    """A step of gradient descent at the constant rate η stands for the time η of gradient flow; of others, None."""
+    """Return the gradient-flow time per step: η for gradient descent at a constant learning rate η, else None."""
     rate = (optimizer.model_extra or {}).get("lr")
     return rate if optimizer.name in ("gd", "sgd") and isinstance(rate, int | float) else None
 
@@ -55,7 +55,7 @@ def log_report(config: Config, folder: Path, title: str, judged: Sequence[Mappin
         config.tracking.mode,
         config.outputs,
         project=config.tracking.project,
-        # of the whole path: a report in another folder of outputs is another one
+        # from the whole path, so that another folder of outputs gets another run
         id=f"report-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:10]}",
         name=folder.name,
         group=title,
@@ -72,7 +72,7 @@ def log_report(config: Config, folder: Path, title: str, judged: Sequence[Mappin
             run.log({f"figures/{figure.stem}": wandb.Image(str(figure))})
         artifact = wandb.Artifact(folder.name, "report", metadata=about)
         for name in ("report.html", "claims.json", "claims.csv", "deviations.json"):
-            # without skip_cache, a copy in the home directory
+            # skip_cache: no copy in the home directory
             artifact.add_file(str(folder / name), policy="immutable", skip_cache=True)
         run.log_artifact(artifact)
 

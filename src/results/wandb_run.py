@@ -1,8 +1,7 @@
-"""W&B runs: copies of files for browsing, never their replacement.
+"""Open W&B runs, which are copies of the files of cells; the only file that imports wandb.
 
 W&B calls run in a background thread, so that failures never affect training. The first failure in a process is a
-warning, and a mode that failed is replaced by the lesser one, online → offline → disabled, for the rest of the
-process. The only file that imports wandb.
+warning. A mode that failed is replaced by the next of online → offline → disabled for the rest of the process.
 """
 
 from __future__ import annotations
@@ -34,17 +33,17 @@ _logger = logging.getLogger(__name__)
 _failed: set[Mode] = set()
 _problems: list[str] = []
 _STAGING = [name for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR") if name not in os.environ]
-"""Where tables and artifacts wait for their upload: beside the runs, unless the user has set it."""
+"""Variables for the folders of tables and artifacts before upload: beside the runs, unless the user sets them."""
 _ACCOUNT = """api_key base_url app_url_override entity organization email username anonymous credentials_file
 identity_token_file insecure_disable_ssl http_proxy https_proxy login_timeout settings_system label_disable""".split()
-"""Settings that the environment or W&B's own settings file may choose: the server, and the account."""
+"""Settings that the environment or W&B's settings file may change: the server and the account."""
 
 
 class Mirror(NamedTuple):
-    """One W&B run; only ``finish`` waits for W&B, and nothing raises for what W&B does.
+    """One W&B run; only ``finish`` waits for W&B, and errors of W&B are never raised.
 
     ``send(call)`` calls ``call(wandb, run)`` in the run's thread. ``finish(exit_code=0)`` ends the run, as failed
-    unless the code is 0, and returns within ``PATIENCE`` + 2 s even if W&B hangs.
+    unless the code is 0, and returns within ``PATIENCE`` + 2 s even if W&B does not respond.
     """
 
     send: Callable[[Callable[[Any, Any], Any]], None]
@@ -56,7 +55,7 @@ class Mirror(NamedTuple):
         self.send(lambda wandb, run: run.log(history_entry(rows, self.time_per_step)))
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        """Set values that are shown for the run as a whole."""
+        """Set values of the run's summary."""
         self.send(lambda wandb, run: run.summary.update(dict(values)))
 
 
@@ -65,7 +64,7 @@ SILENT = Mirror(send=lambda call: None, finish=lambda exit_code=0: None)
 
 
 def open_run(mode: Mode, directory: str | Path, *, time_per_step: float | None = None, **about: Any) -> Mirror:
-    """Open a W&B run, kept under ``directory/wandb/``.
+    """Open a W&B run under ``directory/wandb/``.
 
     Args:
         mode: ``online`` takes the key from WANDB_API_KEY or netrc and the server from WANDB_BASE_URL.
@@ -77,7 +76,7 @@ def open_run(mode: Mode, directory: str | Path, *, time_per_step: float | None =
     if _usable(mode) == "disabled":
         return SILENT
     calls: SimpleQueue = SimpleQueue()
-    about |= {"dir": str(directory), "tags": [tag[:64] for tag in about.get("tags", ())]}  # the longest tag W&B takes
+    about |= {"dir": str(directory), "tags": [tag[:64] for tag in about.get("tags", ())]}  # W&B's limit
     thread = Thread(target=_drain, args=(calls, mode, about), name=f"W&B {about['id']}", daemon=True)
     thread.start()
 
@@ -95,11 +94,11 @@ def account() -> str:
     """Return the W&B account of the key.
 
     Raises:
-        ConfigError: without a key, or without an answer.
+        ConfigError: without a key, or if the server does not respond.
     """
     wandb = _import()
     if not wandb.login(prompt=False, verify=False):
-        allowed = "needs a key in WANDB_API_KEY or netrc, and WANDB_MODE=online or not set; `wandb login` takes a key"
+        allowed = "needs a key in WANDB_API_KEY or netrc (`wandb login`), and WANDB_MODE=online or not set"
         raise ConfigError("W&B", "no key", allowed)
     try:
         return wandb.Api(timeout=10).default_entity
@@ -112,8 +111,8 @@ def history_entry(rows: Sequence[Mapping[str, Any]], time_per_step: float | None
 
     Every finite number of a row is ``seed<seed>/<name>`` (``seed<seed>.<member>/<name>`` where members share a
     seed). Their mean over the members is ``<name>``, their range ``min/<name>`` to ``max/<name>``. ``decades`` is
-    −log₁₀ of the risk, ``flow_time`` the time of gradient flow where a step stands for a fixed time. Curves, texts,
-    NaN and ±inf are left out: metrics.jsonl has them.
+    −log₁₀ of the risk, ``flow_time`` the gradient-flow time if ``time_per_step`` is known. Curves, texts, NaN and ±inf
+    are left out: metrics.jsonl has them.
 
     >>> history_entry([{"step": 8, "member": m, "seed": 3 + m, "margin": m, "curve": [1.0]} for m in (0, 1)])
     {'step': 8, 'margin': 0.5, 'min/margin': 0.0, 'max/margin': 1.0, 'seed3/margin': 0.0, 'seed4/margin': 1.0}
@@ -134,12 +133,12 @@ def history_entry(rows: Sequence[Mapping[str, Any]], time_per_step: float | None
         entry["flow_time"] = time_per_step * rows[0]["step"]
     statistics: dict[str, Callable[[list[float]], float]] = {"": fmean, "min/": min, "max/": max}
     for prefix, statistic in statistics.items():
-        entry |= {f"{prefix}{name}": statistic(of_members) for name, of_members in values.items()}
+        entry |= {f"{prefix}{name}": statistic(over_members) for name, over_members in values.items()}
     return entry | by_member
 
 
 def _drain(calls: SimpleQueue, mode: Mode, about: Mapping[str, Any]) -> None:
-    """Do the calls to a run in the best mode that works, up to the exit code; runs in the run's thread."""
+    """Call the queued functions, in the first mode that works, until the queue yields an exit code."""
     while (mode := _usable(mode)) != "disabled":
         try:
             wandb, run = _start(mode, about)
@@ -160,11 +159,11 @@ def _drain(calls: SimpleQueue, mode: Mode, about: Mapping[str, Any]) -> None:
 
 def _start(mode: Mode, about: Mapping[str, Any]) -> tuple[Any, Any]:
     folder = Path(about["dir"]) / "wandb"
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # or a dead server holds up the exit of the process
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else an unreachable server delays the exit of the process
     os.environ |= dict.fromkeys(_STAGING, str(folder))
     wandb = _import()
     for needed in (folder, os.environ["WANDB_DATA_DIR"], os.environ["WANDB_CACHE_DIR"]):
-        with writing_in(needed):  # W&B would print its own log on the terminal instead
+        with writing_in(needed):  # else W&B prints its log on the terminal
             Path(needed).mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=needed).close()
     settings = wandb.Settings(
@@ -176,13 +175,13 @@ def _start(mode: Mode, about: Mapping[str, Any]) -> tuple[Any, Any]:
         host="", program="src.run",  # no names of machines and folders
     )  # fmt: skip
     session = wandb.setup(settings)
-    for name, field in type(settings).model_fields.items():  # WANDB_SWEEP_ID, say, takes a run its id and project
+    for name, field in type(settings).model_fields.items():  # e.g. WANDB_SWEEP_ID would change the run's id
         if name not in settings.model_fields_set and name not in _ACCOUNT and not name.startswith("x_"):
             setattr(session.settings, name, field.get_default(call_default_factory=True))
     wandb.termsetup(settings, SimpleNamespace(info=_logger.debug, warning=_warn, error=_warn))
     if mode == "online" and not wandb.login(prompt=False, verify=False):
         raise PermissionError("no API key in WANDB_API_KEY or netrc")
-    # Offline, W&B cannot resume: the same id twice makes two folders, and in `wandb sync` one replaces the other.
+    # W&B cannot resume offline: a second run of one id is a second folder, and `wandb sync` uploads one over the other.
     for earlier in folder.glob(f"*run-????????_??????-{glob.escape(about['id'])}"):
         shutil.rmtree(earlier, ignore_errors=True)
     run = wandb.init(**about, settings=settings)
@@ -192,25 +191,25 @@ def _start(mode: Mode, about: Mapping[str, Any]) -> tuple[Any, Any]:
 
 def _import() -> Any:
     if os.environ.get("WANDB_MODE") not in ("online", "offline", "disabled", "dryrun", "run", "shared"):
-        os.environ.pop("WANDB_MODE", None)  # W&B would refuse to start, if it is empty, say
+        os.environ.pop("WANDB_MODE", None)  # W&B refuses to start with an unknown mode
     import wandb
 
     return wandb
 
 
 def _usable(mode: Mode) -> Mode:
-    return next((lesser for lesser in MODES[MODES.index(mode) :] if lesser not in _failed), "disabled")
+    return next((candidate for candidate in MODES[MODES.index(mode) :] if candidate not in _failed), "disabled")
 
 
 def _give_up(mode: Mode, error: Exception) -> None:
     _failed.add(mode)
     _warn(f"{mode}: {error or type(error).__name__}")
-    with contextlib.suppress(Exception):  # else every later run would meet the same, perhaps crashed, wandb-core
+    with contextlib.suppress(Exception):  # else later runs would use the same, perhaps crashed, wandb-core
         _import().teardown()
 
 
 def _warn(problem: object) -> None:
     _problems.append(str(problem))
-    advice = "to upload what is missing, later: `wandb sync --include-online` in the outputs folder"
+    advice = "to upload the missing data later, run `wandb sync --include-online` in the outputs folder"
     text = f"W&B: {str(problem).partition(chr(10))[0]} (results are unaffected; {advice})"
     _logger.log(logging.DEBUG if len(_problems) > 1 else logging.WARNING, text)

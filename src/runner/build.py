@@ -1,4 +1,4 @@
-"""From a checked config to what trains: the task, the model, the objective, the update rule, the measurements."""
+"""Build the task, model, objective, update rule and measurements of a checked config."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from src.types import Measurement, Model, Objective, Task, UpdateRule
 
 
 class Parts(NamedTuple):
-    """What a config assembles to. ``measurements`` holds those of every snapshot, ``last`` those of the end."""
+    """The parts built from a config: ``measurements`` run at every snapshot, ``last`` only at the end."""
 
     task: Task
     model: Model
@@ -29,7 +29,7 @@ class Parts(NamedTuple):
 
 
 Arguments = dict[str, dict[str, Any]]
-"""Checked keyword arguments of every component and measurement, by the path of its node."""
+"""Path of a node → checked keyword arguments of its component or measurement."""
 
 
 def check(config: Config) -> Arguments:
@@ -53,27 +53,27 @@ def check(config: Config) -> Arguments:
 
 
 def _check_coordinates(config: Config, arguments: Arguments) -> None:
-    """Refuse training in reduced coordinates that does not stand for training in R^d (``src/data/clusters.py``)."""
+    """Raise ConfigError if training in reduced coordinates differs from training in R^d (``src/data/clusters.py``)."""
     if arguments["data"].get("coordinates") != "reduced":
         return
     model, objective = arguments["model"], arguments["objective"]
     layers = 1 if config.model.name == "linear" else model.get("depth", 2)
     needs_full = "needs data.coordinates=full"
     if not rotations.commutes({"name": config.optimizer.name, **arguments["optimizer"]}, layers):
-        reason = f"does not commute with rotations of the input, as its keys stand, so it {needs_full}"
+        reason = f"does not commute with rotations of the input with these keys, so it {needs_full}"
         raise ConfigError("optimizer", config.optimizer.name, reason)
     if config.objective.name in ("adversarial", "trades") and (norm := objective.get("norm")) != "l2":
-        raise ConfigError("objective.norm", norm, f"means nothing in reduced coordinates, so it {needs_full}")
+        raise ConfigError("objective.norm", norm, f"is not defined in reduced coordinates, so it {needs_full}")
     if config.model.name == "mlp" or model.get("scale"):
-        reason = f"draws weights outside of the span of the data, which reduced coordinates lack, so it {needs_full}"
+        reason = f"initialises weights outside of the span of the data, so it {needs_full}"
         raise ConfigError("model", config.model.name, reason)
 
 
 def assemble(config: Config) -> Parts:
-    """Build every part from its group, in the config's precision and on its device.
+    """Return all parts, in the config's precision and on its device.
 
     Raises:
-        ConfigError: for what ``check`` refuses, and for keys that contradict each other.
+        ConfigError: as ``check``, and for keys that contradict each other.
     """
     arguments = check(config)
 
@@ -92,7 +92,7 @@ def assemble(config: Config) -> Parts:
 
 
 def start(config: Config, parts: Parts) -> loop.Progress:
-    """Step 0, with freshly drawn weights."""
+    """Return the progress at step 0, with initial weights."""
     params = {name: leaf.to(parts.task.x) for name, leaf in parts.model.init(config.seeds).items()}
     return loop.start(params, parts.rule, parts.stop)
 
@@ -100,7 +100,7 @@ def start(config: Config, parts: Parts) -> loop.Progress:
 def placed(task: Task, device: str, dtype: str) -> Task:
     """Return the task on a device in a precision; class indices stay integers."""
     if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device", device, "no CUDA device here; use device=cpu or device=auto")
+        raise ConfigError("device", device, "no CUDA device; use device=cpu or device=auto")
 
     def place(value: Any) -> Any:
         if isinstance(value, Tensor):

@@ -28,19 +28,19 @@ def run(config: Config, command: str, claims: Sequence[str] = (), log: Log = pri
 
     Args:
         config: from ``schema.typed``.
-        command: what a person types to get the cell.
-        claims: ids of the claims that rest on its experiment.
-        log: shows one line to the person at the terminal.
+        command: command line that runs the cell.
+        claims: ids of the claims that use its experiment.
+        log: prints one line on the terminal.
 
     Raises:
-        ConfigError: for a config that cannot be run, or damaged or unwritable files. Nothing is lost.
-        CellError: for anything else that went wrong.
+        ConfigError: for a config that cannot be run, or for damaged or unwritable files.
+        CellError: for any other error.
     """
     cell = config.folder
     with writing_in(config.outputs):
         status_before = status_file.status_text(cell)
         if not config.force and store.finished(cell):
-            log(f"{cell.name}: finished before, skipped")
+            log(f"{cell.name}: already finished, skipped")
             return cell
         _compute_reproducibly(config.threads)
         with status_file.recording_failure(cell):
@@ -65,7 +65,7 @@ def run(config: Config, command: str, claims: Sequence[str] = (), log: Log = pri
 def _train(
     cell: Path, config: Config, parts: Parts, saved: tuple[loop.Progress, int] | None, mirror: wandb_run.Mirror
 ) -> None:
-    """Train the locked cell to its end from its checkpoint, if it is ``saved``; write what is due at every step."""
+    """Train the locked cell to its end, from the ``saved`` checkpoint if any; write rows, checkpoints and status."""
     since, saved_at, recording = time.monotonic(), time.monotonic(), 0.0
     begin, written = saved or (build.start(config, parts), 0)
     status_file.heartbeat(cell, config, {"since": status_file.now(), "begun_at": begin.step})
@@ -82,7 +82,7 @@ def _train(
         for progress in training:
             bar.update(progress.step - bar.n)
             over = loop.over(progress, config.steps)
-            new = not (saved and progress.step == begin.step)  # the record of a resumed run has its first step
+            new = not (saved and progress.step == begin.step)  # a resumed run has already recorded its first step
             measured = new and not over and (progress.step in steps_to_measure or progress.step in progress.matched_at)
             due = over or time.monotonic() - saved_at >= config.checkpoint_every
             began = time.thread_time()
@@ -105,10 +105,10 @@ def _train(
 def rows_of(
     view: Snapshot, progress: loop.Progress, config: Config, measurements: Sequence[Measurement], *, final: bool
 ) -> list[dict[str, Any]]:
-    """Return one row per member: where it stands, how it ended, and every measured column; curves become lists.
+    """Return one row per member: step, outcome and every measured column; curves become lists.
 
-    The row of the step at which a member first reached the ``compare_at_loss`` is flagged ``matched``. Trained in
-    batches, ``epoch_risk`` is the mean of the batches' risks over the epoch that ends there, while weights moved.
+    ``matched`` is true at the step at which a member first reached ``compare_at_loss``. With batches, ``epoch_risk`` is
+    the mean of the batches' risks over the epoch that ends at this step.
     """
     in_epochs = config.batch_size is not None
     columns = {name: values.tolist() for measure in measurements for name, values in measure(view).items()}
@@ -158,10 +158,9 @@ def _describe_and_rewind(cell: Path, config: Config, parts: Parts, command: str)
 def _finish(
     cell: Path, config: Config, rows: Sequence[Mapping[str, Any]], mirror: wandb_run.Mirror, spent: Mapping[str, float]
 ) -> None:
-    """Write how the cell ended: ``rows`` are the last ones of its members.
+    """Write the summary and the final status; ``rows`` are the last rows of the members.
 
-    ``spent`` has the seconds of the whole, and what measuring and recording took of them on the way and at the end, in
-    seconds of the processor.
+    ``spent`` has the wall time, and the processor time of measuring and recording during training and at the end.
     """
     members = [{k: v for k, v in row.items() if not isinstance(v, list)} for row in rows]
     summary = {"experiment": config.name, "cell": cell.name, "steps": rows[0]["step"]}
@@ -173,7 +172,7 @@ def _finish(
         "diverged": sum(row["diverged"] for row in rows),
         "members": len(rows),
         "record": store.fingerprint(cell),
-        **{what: round(seconds, 2) for what, seconds in spent.items()},
+        **{name: round(seconds, 2) for name, seconds in spent.items()},
         "ended": status_file.now(),
     }
     store.write_json(cell / "status.json", outcome)
@@ -181,11 +180,11 @@ def _finish(
 
 
 def _progress_bar(name: str, step: int, steps: int) -> tqdm:
-    """Return the bar of a cell, which stands below that of its sweep; nothing is shown when output is piped."""
+    """Return the progress bar of a cell, below that of its sweep; hidden when output is piped."""
     return tqdm(total=steps, initial=step, desc=name, unit="step", leave=False, disable=None, position=1)
 
 
 def _compute_reproducibly(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms would import the compiler: a second
+    torch.set_deterministic_debug_mode("error")  # the public function imports the compiler: a second

@@ -1,4 +1,4 @@
-"""Hydra's own flags: ``--help``, ``--cfg job``, ``--info …``, ``--multirun``."""
+"""Handle Hydra's flags: ``--help``, ``--cfg job``, ``--info …``, ``--multirun``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ INSPECT_WITH_VALUE = {
     "--package": None,
     "--shell-completion": None,
 }
-"""Hydra's flags that show something and run nothing, with the values that they take; None: any value."""
+"""Hydra's flags that print and run nothing → their allowed values; None: any value."""
 SHORT = {"-c": "--cfg", "-i": "--info", "-p": "--package", "-sc": "--shell-completion"}
 
 
 def split(arguments: Sequence[str]) -> tuple[list[tuple[str, str | None]], list[str]]:
-    """Return flags, each with its value if it has one, and overrides; ``--multirun`` is always on."""
+    """Return flags with their values, if any, and overrides; ``--multirun`` is dropped, since it is always on."""
     flags, overrides, words = [], [], list(arguments)
     while words:
         word = words.pop(0)
@@ -33,16 +33,16 @@ def split(arguments: Sequence[str]) -> tuple[list[tuple[str, str | None]], list[
         if not word.startswith("-"):
             overrides.append(word)
             continue
-        name, given, value = word.partition("=")
+        name, equals, value = word.partition("=")
         name = SHORT.get(name, name)
-        if name in INSPECT_WITH_VALUE and not given and words and not re.search("[=+~]", words[0]):
+        if name in INSPECT_WITH_VALUE and not equals and words and not re.search("[=+~]", words[0]):
             value = words.pop(0)
         flags.append((name, value or ("all" if name == "--info" else None)))
     return flags, overrides
 
 
 def inspect(flags: Sequence[tuple[str, str | None]], overrides: Sequence[str]) -> int:
-    """Let Hydra show ``--help``, ``--cfg job`` or ``--info …`` of checked words; of a sweep, the first cell."""
+    """Run Hydra's ``--help``, ``--cfg job`` or ``--info …`` for checked overrides; for a sweep, for its first cell."""
     for name, value in flags:
         if name not in INSPECT | INSPECT_WITH_VALUE.keys():
             known = sorted(flag for flag in INSPECT | INSPECT_WITH_VALUE.keys() if flag.startswith("--"))
@@ -54,7 +54,7 @@ def inspect(flags: Sequence[tuple[str, str | None]], overrides: Sequence[str]) -
     if {"--cfg", "--info"} & {name for name, _ in flags}:
         jobs = sweep.jobs(overrides)
         if len(jobs) > 1:
-            launch.say(f"the first of {len(jobs)} cells:")
+            launch.log(f"the first of {len(jobs)} cells:")
         overrides = jobs[0][0]
     shown = [word for flag in flags for word in flag if word]
     sys.argv[1:] = [*shown, *overrides]  # where Hydra reads them

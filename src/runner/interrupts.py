@@ -1,4 +1,4 @@
-"""Ctrl-C and orphans: how the processes of a sweep end without tracebacks and without leaving workers behind."""
+"""End the processes of a sweep at Ctrl-C or when their parent ends, without tracebacks and stray workers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 
 def setup_worker(parent: int) -> None:
-    """Use one thread, end at Ctrl-C, and end with the parent process: a cell resumes from its checkpoint."""
+    """Use one thread, and end at Ctrl-C or when the parent process ends; cells resume from their checkpoints."""
     os.environ["OMP_NUM_THREADS"] = "1"
     end_at_ctrl_c()
 
@@ -33,9 +32,9 @@ def end_at_ctrl_c() -> None:
 
 @contextlib.contextmanager
 def ctrl_c_blocked(launcher: str) -> Iterator[None]:
-    """Block Ctrl-C in this thread and in the processes it starts: imports that it ends would print a traceback.
+    """Block Ctrl-C in this thread and in the processes it starts, as an interrupted import prints a traceback.
 
-    A worker unblocks it once it ends without a traceback; another thread of this process receives ours.
+    A worker unblocks it in ``end_at_ctrl_c``. In this process another thread receives it.
     """
     if launcher not in ("joblib", "submitit_local"):
         yield
@@ -43,10 +42,10 @@ def ctrl_c_blocked(launcher: str) -> Iterator[None]:
     if launcher == "joblib":
         from multiprocessing import resource_tracker
 
-        from joblib.externals.loky.backend import resource_tracker as of_joblib
+        from joblib.externals.loky.backend import resource_tracker as joblib_tracker
 
-        for tracker in (resource_tracker, of_joblib):
-            tracker.ensure_running()  # a later start would let Ctrl-C through again
+        for tracker in (resource_tracker, joblib_tracker):
+            tracker.ensure_running()  # a later start would unblock Ctrl-C again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -56,10 +55,10 @@ def ctrl_c_blocked(launcher: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def noting_interrupts() -> Iterator[threading.Event]:
-    """Yield an event that Ctrl-C sets, since a launcher may raise an error of its own in place of the interrupt."""
+    """Yield an event that Ctrl-C sets, since a launcher may replace the interrupt with another error."""
     interrupted = threading.Event()
 
-    def interrupt(*_: Any) -> None:
+    def interrupt(*_: object) -> None:
         interrupted.set()
         raise KeyboardInterrupt
 

@@ -1,8 +1,8 @@
-"""Run the cells of a sweep with one of Hydra's launchers, the longest first; a failed cell stops no other.
+"""Run the cells of a sweep with one of Hydra's launchers, the longest first; the others continue if a cell fails.
 
-``launcher=basic|joblib|ray|submitit|submitit_local`` chooses one (``conf/launcher``). A job changes to the folder in
-which the command was given, composes its config and runs its cell with one thread. Progress and failures are read from
-the files of the cells, so it does not matter which machine ran them.
+``launcher=basic|joblib|ray|submitit|submitit_local`` chooses one (``conf/launcher``). A job changes to the folder of
+the command, composes its config and runs its cell with one thread. Progress and failures are read from the files of
+the cells, so this works for cells on any machine.
 """
 
 from __future__ import annotations
@@ -37,73 +37,72 @@ from src.results import store
 from src.runner.interrupts import ctrl_c_blocked, end_at_ctrl_c, noting_interrupts, setup_worker
 
 Job = tuple[list[str], Config]
-"""Of a cell, the overrides that compose it, and its checked config."""
+"""The overrides that compose a cell, and its checked config."""
 
 
 FEW = 16
-"""So many cells of profile smoke end before worker processes have started."""
+"""Smoke sweeps with fewer cells are faster without worker processes."""
 
 
 tqdm.set_lock(threading.RLock())
-"""The lock of tqdm itself is also a semaphore between processes, which a worker that Ctrl-C ends would leak."""
+"""tqdm's default lock includes a semaphore between processes, which an interrupted worker would leak."""
 
 
-def say(line: str) -> None:
-    """Print one line on stderr, above any progress bar; nothing if the terminal is closed."""
+def log(line: str) -> None:
+    """Print one line on stderr, above any progress bar; ignore a closed terminal."""
     with contextlib.suppress(BrokenPipeError):
         tqdm.write(line, file=sys.stderr)
 
 
 def plain_warnings() -> None:
-    """Print warnings as one line that names no file."""
+    """Print warnings as one line, without a file name."""
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
 
 
 def command(overrides: Sequence[str], patch: Sequence[str] = ()) -> str:
-    """Return what a person types to run the cell of these overrides on this machine.
+    """Return the command line that runs the cell of these overrides on this machine.
 
-    Words that choose a launcher are left out, and those of the profile's ``patch``, which come with the profile.
+    Overrides of the launcher are left out, and those of the profile's ``patch``, which ``profile=`` implies.
     """
     typed = [word for word in overrides if not word.startswith(sweep.CHOOSING) and word not in patch]
     return shlex.join(["python", "-m", "src.run", *typed])
 
 
 def claims_on(config: Config) -> list[str]:
-    """Return the ids of the claims that rest on the cell's experiment."""
+    """Return the ids of the claims that use the cell's experiment."""
     if config.paper is None:
         return []
     return [claim.id for claim in claim_schema.load(config.paper) if config.name in claim.experiments]
 
 
 def run_cell(cfg: DictConfig) -> None:
-    """Run the cell of a composed config; Hydra calls this, in this process or in another one."""
-    from src.runner import cell  # torch takes two seconds to import: only a cell that runs pays them
+    """Run the cell of a composed config; Hydra's launcher calls this, possibly in another process."""
+    from src.runner import cell  # imported here, since torch takes two seconds
 
     hydra = HydraConfig.get()
-    os.chdir(hydra.runtime.cwd)  # a relative `outputs` is meant from where the command was given
+    os.chdir(hydra.runtime.cwd)  # a relative `outputs` is relative to the folder of the command
     if multiprocessing.current_process().name.startswith("LokyProcess"):  # joblib's
         setup_worker(os.getppid())
         plain_warnings()
     if os.environ.get("SUBMITIT_EXECUTOR") == "local":
         end_at_ctrl_c()
     config = schema.typed(schema.resolved(cfg))
-    cell.run(config, command(hydra.overrides.task, sweep.patch_words(cfg)), claims_on(config), say)
+    cell.run(config, command(hydra.overrides.task, sweep.patch_words(cfg)), claims_on(config), log)
 
 
 def unfinished(jobs: Sequence[Job]) -> list[Job]:
-    """Return the jobs that have to run: all of them with ``force``."""
+    """Return the jobs that must run: all of them with ``force``."""
     return [job for job in jobs if job[1].force or not store.finished(job[1].folder)]
 
 
 def run(jobs: Sequence[Job], overrides: Sequence[str]) -> list[ConfigError]:
     """Run the cells of ``jobs``, of one experiment or several; ``overrides`` choose the launcher and its settings.
 
-    A line is printed for each cell that fails, and one if the launcher itself fails (a killed worker, a lost node); the
-    same command then completes the cells that are left. Return the mistakes of the user that showed only in the cells,
-    each printed once.
+    Print a line for each cell that fails, and one if the launcher itself fails (a killed worker, a lost node); the same
+    command then runs the remaining cells. Return the ConfigErrors that the cells raised, each printed once.
 
     Raises:
-        ConfigError: for a launcher that cannot work here.
+        ConfigError: for a launcher that cannot work on this machine.
     """
     words = [*first_of_sweeps(overrides), *_fallback(jobs, overrides)]
     longest_first = sorted(jobs, key=lambda job: -sweep.cost(job[1]))
@@ -118,8 +117,8 @@ def run(jobs: Sequence[Job], overrides: Sequence[str]) -> list[ConfigError]:
         master = loader.load_configuration("config", words, run_mode=RunMode.MULTIRUN)
         name = master.hydra.runtime.choices["hydra/launcher"]
         if name == "submitit_slurm" and not shutil.which("sbatch"):
-            elsewhere = "launcher=submitit_local tries it on this machine"
-            raise ConfigError("launcher", "submitit", f"there is no sbatch, so no Slurm, here; {elsewhere}")
+            allowed = "sbatch not found: needs Slurm; use launcher=submitit_local on this machine"
+            raise ConfigError("launcher", "submitit", allowed)
         HydraConfig.instance().set_config(master)
         launcher = hydra_internals.launcher(loader, run_cell, master)
         try:
@@ -129,9 +128,9 @@ def run(jobs: Sequence[Job], overrides: Sequence[str]) -> list[ConfigError]:
             raise  # the folder of results cannot be written
         except Exception as error:
             if interrupted.is_set():
-                raise KeyboardInterrupt from error  # a launcher may put its own error in the place of it
+                raise KeyboardInterrupt from error  # the launcher replaced it with its own error
             reason = (str(error).strip().splitlines() or [""])[0]
-            say(f"Launcher {name} failed: {type(error).__name__}: {reason}. Run the same command again to resume.")
+            log(f"Launcher {name} failed: {type(error).__name__}: {reason}. Run the same command again to resume.")
             return []
     if interrupted.is_set():
         raise KeyboardInterrupt
@@ -141,12 +140,12 @@ def run(jobs: Sequence[Job], overrides: Sequence[str]) -> list[ConfigError]:
             raise failure
     mistakes = [error for error in failures if isinstance(error, ConfigError)]
     for line in dict.fromkeys(map(str, mistakes)):
-        say(line)
+        log(line)
     return mistakes
 
 
 def _fallback(jobs: Sequence[Job], overrides: Sequence[str]) -> list[str]:
-    """Use no worker processes for a single cell, a small smoke sweep or a GPU, unless a launcher was chosen."""
+    """Return ``launcher=basic`` for a single cell, a small smoke sweep or a GPU, unless a launcher was chosen."""
     if any(word.startswith(sweep.CHOOSING) for word in overrides):
         return []
     configs = [config for _, config in jobs]
@@ -156,8 +155,8 @@ def _fallback(jobs: Sequence[Job], overrides: Sequence[str]) -> list[str]:
 
 @contextlib.contextmanager
 def _watched(cells: Sequence[Path]) -> Iterator[None]:
-    """Show a bar over cells (on a terminal) and a line for each that fails, both read from their status files."""
-    over, left, before = threading.Event(), set(cells), {cell: _status(cell).get("ended") for cell in cells}
+    """Show a progress bar over cells, and a line for each that fails, from their status files."""
+    stopped, left, before = threading.Event(), set(cells), {cell: _status(cell).get("ended") for cell in cells}
     sizes = Counter(cell.parent.name for cell in cells)
 
     def scan(bar: tqdm) -> None:
@@ -168,13 +167,13 @@ def _watched(cells: Sequence[Path]) -> Iterator[None]:
             left.discard(cell)
             bar.update()
             if status["state"] == "failed":
-                say(f"{cell.name} failed: {status['reason']} (see {cell / 'run.log'})")
+                log(f"{cell.name} failed: {status['reason']} (see {cell / 'run.log'})")
             experiment = cell.parent.name
             if len(sizes) > 1 and experiment not in {other.parent.name for other in left}:
-                say(f"{experiment}: {sizes[experiment]} cell(s) ended")
+                log(f"{experiment}: {sizes[experiment]} cell(s) ended")
 
     def watch(bar: tqdm) -> None:
-        while not over.wait(0.5):
+        while not stopped.wait(0.5):
             scan(bar)
         scan(bar)
 
@@ -185,12 +184,12 @@ def _watched(cells: Sequence[Path]) -> Iterator[None]:
         try:
             yield
         finally:
-            over.set()
+            stopped.set()
             watcher.join()
 
 
 def _status(cell: Path) -> dict[str, Any]:
-    """Return the cell's status; nothing if it is damaged."""
+    """Return the cell's status; empty if it is damaged."""
     try:
         return store.status(cell)
     except ConfigError:

@@ -77,7 +77,7 @@ def test_a_damaged_entry_is_refused_with_what_is_allowed(tmp_path, entry, says):
 
 def test_entries_do_not_share_an_id_and_a_paper_may_have_none(tmp_path):
     assert deviations.load(9, tmp_path) == []
-    with pytest.raises(ConfigError, match="stands twice"):
+    with pytest.raises(ConfigError, match="duplicate id"):
         load(tmp_path, GOOD, GOOD)
 
 

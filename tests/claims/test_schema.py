@@ -119,7 +119,7 @@ def test_a_loop_over_values_needs_no_table(tmp_path):
         (changed(**{"for": "norms"}), ("P9-C1.parts[0].for=norms", "tables: none")),
         (changed(**{"for": {"k": [1]}, "name": "{kk}"}), ("P9-C1.parts[0].name={kk}", "unknown word 'kk'", "known: k")),
         ([GOOD | {"parts": []}], ("P9-C1.parts", "at least one")),
-        ([GOOD, GOOD], ("paper9.id=P9-C1", "stands twice")),
+        ([GOOD, GOOD], ("paper9.id=P9-C1", "duplicate id")),
         ("rows: {a: 'b and'}\nclaims: []", ("paper9.rows.a=b and", "is not an expression")),
         ("row: final\nclaims: []", ("paper9.row=final", "must be rows, claims or a table")),
         ("[]", ("claims=paper9.yaml", "a mapping with the list claims")),

@@ -94,7 +94,7 @@ def test_a_lone_seed_shows_its_number_and_decides_nothing():
     record = verdict(frame)
     assert (record.verdict, record.estimate, record.low) == ("inconclusive", 0.5, None)
     assert "a cell has 1 seed, 3 needed" in record.reason
-    assert "nothing says how seeds differ" in verdict(frame, min_seeds=1).reason
+    assert "spread over seeds is unknown" in verdict(frame, min_seeds=1).reason
     assert verdict(frame, min_seeds=1, group_by=("k",)).estimate == 0.5
 
 
@@ -153,7 +153,7 @@ def test_a_fraction_is_as_sure_as_its_seeds_are_many():
 def test_a_seed_given_twice_is_no_replicate():
     """As with a base rate for each member, the only way in which a cell can have one."""
     record = verdict(rows(v=[0.1, 0.1, 0.1, 0.2, 0.2, 0.2], seed=0))
-    assert record.verdict == "inconclusive" and "a seed twice" in record.reason
+    assert record.verdict == "inconclusive" and "duplicate seeds" in record.reason
 
 
 def test_a_cell_of_two_experiments_counts_once():
@@ -237,7 +237,7 @@ def test_best_and_worst_over_the_best_are_those_of_the_worst_seed():
     assert verdict(more, worst_vs_best="v", rows="k == 2", baseline="k == 8").estimate == 2.5 / 4
     assert verdict(frame.assign(v=-1.0), best_vs_best="v", rows="k == 2", baseline="k == 8").estimate == 0
     alone = verdict(frame.query("k == 2 or seed > 0"), best_vs_best="v", rows="k == 2", baseline="k == 8")
-    assert (alone.verdict, alone.reason) == ("inconclusive", "a seed has nothing to compare with")
+    assert (alone.verdict, alone.reason) == ("inconclusive", "a seed has no baseline to compare with")
 
 
 def test_a_part_says_what_converged_means():

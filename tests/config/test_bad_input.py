@@ -94,11 +94,11 @@ WRONG = {
     "a key with other letters": ("séeds=[1]", "did you mean 'seeds'"),
     "an option that matches nothing": ("optimizer=glob(zz*)", "matches no value"),
     "an empty range": ("model.width=range(4,4)", "matches no value"),
-    "an interval": ("model.width=interval(4,6)", "takes single values"),
+    "an interval": ("model.width=interval(4,6)", "must list single values"),
     "an unknown function": ("model.width=choise(4,6)", "did you mean 'choice'"),
     "a path with brackets": ("outputs=runs(1)", """'outputs="runs(1)"'"""),
     "other letters in a list": ("outputs=a,é", """'outputs="a,é"'"""),
-    "an unclosed quote": ('label="a', "a bracket or quote is not closed"),
+    "an unclosed quote": ('label="a', "unclosed bracket or quote"),
     "a value of two lines": ("label=a\nb", "label=a\\nb: cannot be read; quote"),
     "the home of nobody": ("outputs=~nobody-here/a", "no such user"),
     "a project with a slash": ("tracking.project=a/b", "without / "),
@@ -116,7 +116,7 @@ def test_one_line_exit_code_two_nothing_written(name, tmp_path, capfd, monkeypat
     outputs = [] if override.startswith("outputs") else [f"outputs={tmp_path / 'outputs'}"]
     code = entry.run([*overrides, *outputs, override])
     said = capfd.readouterr().err.strip().splitlines()
-    complaints = [line for line in said if "finished before" not in line]
+    complaints = [line for line in said if "already finished" not in line]
     assert code == 2
     assert len(complaints) == 1, said
     assert words in complaints[0]
@@ -204,7 +204,7 @@ def test_no_cuda_here_is_one_line(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("sys.argv", ["run"])
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert entry.run([*SMALL, f"outputs={tmp_path}", "device=cuda"]) == 2
-    assert "no CUDA device here" in capfd.readouterr().err
+    assert "no CUDA device" in capfd.readouterr().err
 
 
 def test_a_failed_cell_is_exit_code_one_and_the_others_run(tmp_path, capfd, monkeypatch):
@@ -269,7 +269,7 @@ FINISHED = {
 )
 def test_a_wrong_key_that_experiments_of_paper_3_compute_with_is_one_line(words, told, tmp_path, capfd):
     assert entry.run([*words, "profile=smoke", f"outputs={tmp_path / 'outputs'}"]) == 2
-    (line,) = (line for line in capfd.readouterr().err.strip().splitlines() if "finished before" not in line)
+    (line,) = (line for line in capfd.readouterr().err.strip().splitlines() if "already finished" not in line)
     assert told in line
     assert not (tmp_path / "outputs").exists()
 
@@ -325,7 +325,7 @@ DAMAGED = {
     "latin-1": "name: caf\xe9\n".encode("latin-1"),
     "a list": b"- 1\n- 2\n",
     "a number": b"3\n",
-    "not closed": b"data: [1\n",
+    "unclosed": b"data: [1\n",
     "binary": bytes(range(256)),
 }
 
@@ -356,7 +356,7 @@ def test_a_damaged_experiment_of_the_paper_itself_is_refused(tmp_path, monkeypat
         sweep.experiments(9)
 
 
-@pytest.mark.parametrize("damage", ["a tab", "latin-1", "not closed"])
+@pytest.mark.parametrize("damage", ["a tab", "latin-1", "unclosed"])
 def test_a_damaged_option_is_one_line(damage, tmp_path, monkeypatch, capfd):
     shutil.copytree(CONF, tmp_path / "conf")
     (tmp_path / "conf" / "optimizer" / "adam.yaml").write_bytes(DAMAGED[damage])

@@ -113,7 +113,7 @@ def test_wrong_input_is_one_line_and_exit_code_two(name, tmp_path, capfd):
     base = ["data.n=100", "model.rank=2"]
     base = [word for word in base if word.split("=")[0] not in {other.split("=")[0] for other in overrides}]
     assert run("tnn_generalization_gap", tmp_path, *base, *overrides, "report=false") == 2
-    complaints = [line for line in capfd.readouterr().err.splitlines() if "finished before" not in line]
+    complaints = [line for line in capfd.readouterr().err.splitlines() if "already finished" not in line]
     assert len(complaints) == 1, complaints
     assert words in complaints[0]
 
@@ -127,6 +127,6 @@ def test_a_missing_or_damaged_file_is_one_line(content, tmp_path, capfd, monkeyp
         (tmp_path / "data" / "mnist" / "train-images-idx3-ubyte.gz").write_bytes(content)
     assert run("tnn_generalization_gap", tmp_path, "data.n=100", "model.rank=2", "report=false") == 2
     mnist.read.cache_clear()
-    complaints = [line for line in capfd.readouterr().err.splitlines() if "finished before" not in line]
+    complaints = [line for line in capfd.readouterr().err.splitlines() if "already finished" not in line]
     assert len(complaints) == 1, complaints
     assert ("is missing" if content is None else "is damaged") in complaints[0]

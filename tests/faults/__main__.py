@@ -25,7 +25,7 @@ from tqdm import tqdm
 from src import cli
 from src.report import finalize  # noqa: F401  imported here, so that forks need not
 from src.runner import cell  # noqa: F401
-from src.runner.launch import say
+from src.runner.launch import log
 from tests.faults import disk, inputs, kills, runs, sharing, wandb
 
 PARTS = {"kills": kills, "inputs": inputs, "disk": disk, "sharing": sharing, "wandb": wandb}
@@ -65,7 +65,7 @@ def main() -> int:
             seconds[name] += taken
             for line in wrong:
                 failures.append(f"{name}-{index} {arguments} (SEED={seed} ARGS=only={name}-{index}): {line}")
-                say(failures[-1])
+                log(failures[-1])
     if not part:
         few = [name for name, module in PARTS.items() if counts[name] < module.LEAST]
         failures += [f"{counts[name]} {PARTS[name].COUNTED} are too few" for name in few]

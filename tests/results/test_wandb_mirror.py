@@ -66,7 +66,7 @@ def test_a_cell_is_whole_whatever_the_server_does(fault, tmp_path, monkeypatch, 
     overrides = ["+experiment=cluster_width", "profile=smoke", "model.width=6,8", "steps=30", "stop.check_every=10"]
     configs = sweep.expand([*overrides, f"outputs={tmp_path}", "tracking.mode=online"])
     for config in configs:
-        cell.run(config, "python", say=lambda line: None)
+        cell.run(config, "python", log=lambda line: None)
     assert finalize.experiment(configs, overrides, lambda line: None) == 0
     assert all(store.finished(schema.folder(config)) for config in configs)
     assert (tmp_path / "reports" / "index.html").exists()

@@ -1,20 +1,20 @@
-"""The figures of the papers. They are only saved, and look alike everywhere: nothing a person has set has a say."""
+"""Figures of the papers, drawn without a display and independent of the user's matplotlib settings."""
 
 import contextlib
 import logging
 import os
 from pathlib import Path
 
-OURS = {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
+SETTINGS = {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
 
 
 def _import_matplotlib() -> None:
-    """Import matplotlib, which reads the environment and files of settings once: now, as if there were none.
+    """Import matplotlib, which reads its settings once, without the user's environment and files.
 
-    A ``matplotlibrc`` in the working directory comes before all others, so it is imported from elsewhere.
+    A ``matplotlibrc`` in the working directory has precedence, so the import happens in this folder.
     """
-    before = {name: os.environ.get(name) for name in OURS}
-    os.environ.update(OURS)
+    before = {name: os.environ.get(name) for name in SETTINGS}
+    os.environ.update(SETTINGS)
     try:
         with contextlib.chdir(Path(__file__).parent):
             import matplotlib  # noqa: F401
@@ -25,5 +25,5 @@ def _import_matplotlib() -> None:
                 os.environ[name] = value
 
 
-logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of caches it cannot keep, and of nothing else here
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its warnings concern its own cache
 _import_matplotlib()

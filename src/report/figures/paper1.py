@@ -1,4 +1,4 @@
-"""The figures and tables of Frei, Vardi, Bartlett & Srebro (2023), in the order of the report."""
+"""Figures and tables of Frei, Vardi, Bartlett & Srebro (2023), in the order of the report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from src.report.figures.style import Table, in_order
 
 TITLE = "Frei, Vardi, Bartlett & Srebro, “The Double-Edged Sword of Implicit Bias” (NeurIPS 2023)"
 
-SHARES = {
+FRACTIONS = {
     "universal z, 1.15·√(d/k)": "z_flip",
     "z with shuffled signs, 1.15·√(d/k)": "shuffled_flip",
     "one pair of means, 1.15·√(d/k)": "pair_flip",
@@ -29,20 +29,20 @@ NORMS = {
 
 
 def attack_table(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """T2: what each attack reaches on the trained networks; median and range over seeds."""
+    """Return T2: results of each attack on the trained networks, median and range over seeds."""
     final = frame[frame["final"]]
     unit = (final["data_d"] / final["data_k"]) ** 0.5
-    found = {name: final[column] for name, column in SHARES.items() if column in final}
-    found |= {name: final[column] / unit for name, column in NORMS.items() if column in final}
+    values = {name: final[column] for name, column in FRACTIONS.items() if column in final}
+    values |= {name: final[column] / unit for name, column in NORMS.items() if column in final}
     rows = [
         {"quantity": name, "median": v.median(), "lowest": v.min(), "highest": v.max(), "networks": v.notna().sum()}
-        for name, v in found.items()
+        for name, v in values.items()
     ]
     return pandas.DataFrame(rows).assign(converged=final["converged"].mean())
 
 
 def assumption_table(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """T3: both sides of Assumption 2.2 (recalled form) for every configuration; worst seed."""
+    """Return T3: both sides of Assumption 2.2 (recalled form) for every configuration, in the worst seed."""
     final = frame[frame["final"] & frame["assumption_left"].notna()]
     keys = ["experiment", "data_k", "data_d", "data_sigma", "data_n", "data_means", "data_rho"]
     table = final.groupby([key for key in keys if key in final], dropna=False, sort=False).agg(
@@ -57,8 +57,8 @@ TABLES = (
     Table(
         "T2",
         "Attacks on the trained networks",
-        "Shares of fresh points whose sign flips (strictly) at two norms, or where the gradient is exactly 0, and "
-        "norms that are needed; median, lowest and highest network. Restarts count for each point separately.",
+        "Fractions of test points whose sign flips (strictly) at two norms, or with a gradient of exactly 0, and norms "
+        "that flip them; median, lowest and highest network. For each point the worst restart counts.",
         ("cluster_attacks",),
         ("z_flip", "data_d", "data_k"),
         attack_table,
@@ -66,8 +66,8 @@ TABLES = (
     Table(
         "T3",
         "Is the assumption met?",
-        "k(max|⟨μᵢ,μⱼ⟩| + 4σ√d·ln d + 1) ≤ (d − 4σ√d·ln d + 1)/10, Assumption 2.2 in its recalled form; the worst seed "
-        "of each configuration.",
+        "k(max|⟨μᵢ,μⱼ⟩| + 4σ√d·ln d + 1) ≤ (d − 4σ√d·ln d + 1)/10, Assumption 2.2 in its recalled form; worst seed of "
+        "each configuration.",
         (),
         ("assumption_left", "assumption_right"),
         assumption_table,

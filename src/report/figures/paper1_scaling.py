@@ -1,4 +1,4 @@
-"""How radii scale: with k (F1), with d (F2), all flip curves on one (F3), with width (F6), with balance (F7)."""
+"""Figures of radii: against k (F1), d (F2), width (F6) and balance (F7), and all flip curves (F3)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from src.report.figures.style import (
     spread,
 )
 
-BAND = "Lines: median over seeds; bands: smallest to largest seed; hollow markers: not every seed had converged."
+BAND = "Lines: median over seeds; bands: smallest to largest seed; hollow markers: some seed has not converged."
 SCALING = ("cluster_k_scaling", "cluster_d_scaling", "cluster_width")
 RADII = {
     "universal z, half flipped": "z_r50",
@@ -34,12 +34,12 @@ RADII = {
 
 
 def radius_vs_k(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F1: radii against the number of clusters."""
+    """Draw F1: radii against the number of clusters."""
     return _radii(frame, "data_k", "clusters k")
 
 
 def radius_vs_d(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F2: radii against the dimension."""
+    """Draw F2: radii against the dimension."""
     return _radii(frame, "data_d", "dimension d")
 
 
@@ -63,9 +63,9 @@ def _radii(frame: pandas.DataFrame, swept: str, label: str) -> tuple[Figure, pan
 
 
 def flip_collapse(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F3: share of points flipped along z, in units of the closed form's radius; one line per configuration.
+    """Draw F3: fraction of points flipped by z over its norm / closed-form radius, one line per configuration.
 
-    The sweep over noise, which leaves the assumption far behind, has a panel of its own.
+    The sweep over noise, which violates the assumption by far, has its own panel.
     """
     final = needed(frame[frame["final"] & frame["curve_flip"].map(is_curve)], "a flip curve")
     curves = []
@@ -80,9 +80,9 @@ def flip_collapse(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     figure, (above, below) = canvas(2, 2.5)
     for index, (experiment, part) in enumerate(data[~noisy].groupby("panel", sort=False)):
         for _, curve in part.groupby("series"):
-            look = {"color": COLOURS[index % len(COLOURS)], "dashes": DASHES[index % len(DASHES)]}
-            look["label"] = experiment.removeprefix("cluster_")
-            above.plot(curve["x"], curve["y"], lw=0.9, alpha=0.8, **look)
+            style = {"color": COLOURS[index % len(COLOURS)], "dashes": DASHES[index % len(DASHES)]}
+            style["label"] = experiment.removeprefix("cluster_")
+            above.plot(curve["x"], curve["y"], lw=0.9, alpha=0.8, **style)
     sigmas = np.sort(data.loc[noisy, "sigma"].unique())
     for sigma, colour in zip(sigmas, seaborn.color_palette("rocket_r", len(sigmas) + 1)[1:], strict=True):
         curves = data[noisy & (data["sigma"] == sigma)].groupby("series")
@@ -90,17 +90,17 @@ def flip_collapse(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
             below.plot(curve["x"], curve["y"], lw=0.9, color=colour, label=None if number else f"σ = {sigma:g}")
     for axes in (above, below):
         axes.axvline(1, color="0.25", lw=1, ls="--")
-        axes.set(ylabel="share of points flipped", ylim=(-0.03, 1.03))
+        axes.set(ylabel="fraction of points flipped", ylim=(-0.03, 1.03))
     above.set(xlim=(0.8, 1.2), xticks=[0.8, 0.9, 1, 1.1, 1.2])
     below.set(xlabel="‖z‖₂ / closed-form radius")
     if len(sigmas):
         below.legend(title="sweep over noise", title_fontsize=7.5, handlelength=1.5)
-    legend(above, title="one line per configuration, of", columns=3)
+    legend(above, title="one line per configuration of", columns=3)
     return figure, data
 
 
 def width(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F6: test error and radius against weights per training point."""
+    """Draw F6: test error and radius against weights per training point."""
     final = frame[frame["final"]]
     reduced = final["data_coordinates"] == "reduced"
     coordinates = np.where(reduced, final["data_k"] + final["data_n"], final["data_d"])
@@ -124,7 +124,7 @@ def width(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 
 def balance(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F7: radius against the share of the rarer label, with the growth the theorem would allow."""
+    """Draw F7: radius against the fraction of the rarer label, with the growth that the theorem allows."""
     final = frame[frame["final"] & frame["data_negative"].notna()]
     rarer = np.minimum(final["data_negative"], final["data_k"] - final["data_negative"])
     final = final.assign(c=(rarer / final["data_k"]).astype(float))
@@ -139,7 +139,7 @@ def balance(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     lines(axes, data)
     axes.set_xscale("log", base=2)
     log_ticks(axes.yaxis)
-    axes.set(xlabel="share c of clusters with the rarer label", ylabel="ℓ2 norm / √(d/k)")
+    axes.set(xlabel="fraction c of clusters with the rarer label", ylabel="ℓ2 norm / √(d/k)")
     legend(axes)
     return figure, data
 
@@ -148,10 +148,9 @@ PLOTS = (
     Plot(
         "F1",
         "Radii against the number of clusters",
-        "Norm of the universal perturbation z that flips half of the fresh points, of the smallest perturbation found "
-        "per point and of the certified radius (medians over points), for the trained network and for the robust one "
-        "of Theorem 4.1 on the same data, at fixed d. Where radii coincide, their markers lie on each other, the "
-        f"largest below. {BAND} Grey: closed forms.",
+        "Norm of the universal perturbation z that flips half of the test points, smallest perturbation found per "
+        "point and certified radius (medians over points), for the trained network and the robust one of Theorem 4.1 on "
+        f"the same data, at fixed d. Markers of equal radii overlap, the largest below. {BAND} Grey: closed forms.",
         "trained: √(d/k) · robust: certified √d/2, flips from √(d/2)",
         "Log–log plot of perturbation norms against the number of clusters k, with three grey lines of closed forms.",
         ("cluster_k_scaling",),
@@ -161,7 +160,7 @@ PLOTS = (
     Plot(
         "F2",
         "Radii against the dimension",
-        f"The same radii at fixed k; markers that coincide lie on each other. {BAND} Grey: closed forms.",
+        f"The same radii at fixed k; markers of equal radii overlap. {BAND} Grey: closed forms.",
         "trained: √(d/k) · robust: certified √d/2, flips from √(d/2)",
         "Log–log plot of perturbation norms against the dimension d, with three grey lines of closed forms.",
         ("cluster_d_scaling",),
@@ -171,9 +170,9 @@ PLOTS = (
     Plot(
         "F3",
         "Flip rate against the scaled norm of z",
-        "Share of fresh points that z flips, against its norm in units of the closed form's radius. One line per "
-        "configuration, the median over seeds at each norm. Above, on a narrow range, all experiments at moderate "
-        "noise; below, on the whole range, the sweep over noise, up to σ far beyond the assumption.",
+        "Fraction of test points that z flips, against its norm over the closed-form radius. One line per "
+        "configuration: median over seeds at each norm. Above, on a narrow range: all experiments at moderate noise. "
+        "Below, on the whole range: the sweep over noise, up to σ that violate the assumption by far.",
         "x = ‖z‖ / √(d(1 − ρ)/k)",
         "Flip rate curves of all configurations over the scaled norm of z, with a dashed line at 1.",
         (*SCALING, "cluster_noise", "cluster_balance", "cluster_correlation", "cluster_attacks", "cluster_literal"),
@@ -183,8 +182,7 @@ PLOTS = (
     Plot(
         "F6",
         "Error and radii against over-parameterisation",
-        "Test error (above) and radii over √(d/k) (below) against weights per training point, w, b and v together. "
-        f"{BAND}",
+        f"Test error (above) and radii over √(d/k) (below) against weights (w, b and v) per training point. {BAND}",
         "r₅₀(z) = √(d/k) at every width m ≥ k/2",
         "Two panels over weights per training point on a log axis: test error above, scaled radii below.",
         ("cluster_width",),
@@ -194,8 +192,8 @@ PLOTS = (
     Plot(
         "F7",
         "Radii against the balance of labels",
-        "Radii over √(d/k) against the share c of clusters that carry the rarer label, and the growth 1/c that the "
-        f"theorem (recalled) would allow. {BAND}",
+        "Radii over √(d/k) against the fraction c of clusters with the rarer label, and the growth 1/c that the "
+        f"theorem (recalled) allows. {BAND}",
         "measured: 1 · allowed: 1/c, c = min(k₊, k₋)/k",
         "Log–log plot of scaled radii against label balance c, with a grey line 1/c and one at 1.",
         ("cluster_balance",),

@@ -1,4 +1,4 @@
-"""What training does: towards a KKT point (F4), away from the robust network (F8), into averaged features (F9)."""
+"""Figures of training: KKT conditions (F4), a start at the robust network (F8), weights of neurons (F9)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KKT = {"kkt_residual": "stationarity residual", "slackness": "slackness", "margi
 
 
 def trajectory(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F4: residual, slackness and margin against the step, one line per initialisation scale."""
+    """Draw F4: residual, slackness and margin against the step, one line per initialisation scale."""
     steps = frame[frame["step"] > 0]
     data = pandas.concat([spread(steps, "step", column, "model_init_scale", label) for column, label in KKT.items()])
     data["series"] = data["series"].map("{:g}".format)
@@ -45,7 +45,7 @@ def trajectory(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 
 def robust_start(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F8: attack radius and KKT residual of training that starts at the robust network."""
+    """Draw F8: attack radius and KKT residual of training that starts at the robust network."""
     attack, residual = "ℓ2 attack radius / √(d/2)", "stationarity residual"
     k = np.sort(frame["data_k"].unique())
     data = pandas.concat([
@@ -58,11 +58,11 @@ def robust_start(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     figure, panels = canvas(2, 2.4)
     colour = dict(zip(k, COLOURS, strict=False))
     for axes, panel in zip(panels, (attack, residual), strict=True):
-        here = data[data["panel"] == panel]
-        lines(axes, here[here["n"] > 0], colour)
+        part = data[data["panel"] == panel]
+        lines(axes, part[part["n"] > 0], colour)
         for c in k if panel == attack else ():
             for name, dashes in (("O8", DASHES[1]), ("O2", DASHES[4])):
-                level = here.loc[here["series"] == f"{name}, k = {c}", "y"].iloc[0]
+                level = part.loc[part["series"] == f"{name}, k = {c}", "y"].iloc[0]
                 axes.axhline(level, color=colour[c], dashes=dashes, lw=1, alpha=0.8)
         axes.set_xscale("symlog", linthresh=1)
         axes.set(ylabel=panel, xlim=(0, 1.2 * frame["step"].max()))
@@ -72,7 +72,7 @@ def robust_start(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 
 def neurons(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F9: cosine of each neuron with each cluster mean, neurons sorted by contribution, for one trained network."""
+    """Draw F9: cosine of each neuron with each cluster mean, neurons sorted by contribution, for one network."""
     both = frame["neuron_mean_cosine"].map(is_curve) & frame["neuron_contribution"].map(is_curve)
     final = needed(frame[frame["final"] & both], "cosines of neurons")
     network = final.sort_values(["model_init_scale", "cell", "member"]).iloc[0]
@@ -91,8 +91,8 @@ def neurons(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     limit = float(np.abs(cosine[np.isfinite(cosine)]).max(initial=0)) or 1.0
     bar = {"label": "cosine with the mean"}
     grid = pandas.DataFrame(cosine, range(1, len(cosine) + 1), range(1, cosine.shape[1] + 1))
-    every = {"xticklabels": max(1, cosine.shape[1] // 16), "yticklabels": max(1, len(cosine) // 8)}
-    seaborn.heatmap(grid, ax=axes, cmap="vlag", vmin=-limit, vmax=limit, cbar_kws=bar, rasterized=True, **every)
+    ticks = {"xticklabels": max(1, cosine.shape[1] // 16), "yticklabels": max(1, len(cosine) // 8)}
+    seaborn.heatmap(grid, ax=axes, cmap="vlag", vmin=-limit, vmax=limit, cbar_kws=bar, rasterized=True, **ticks)
     axes.set(xlabel="cluster", ylabel="neuron, by |v|·‖w‖")
     return figure, data
 
@@ -102,7 +102,7 @@ PLOTS = (
         "F4",
         "Stationarity, slackness and margin during training",
         "Stationarity residual, complementary slackness and normalised margin over the closed form O1 during training, "
-        f"one line per scale of the initialisation. {BAND.split(';')[0]}; bands: smallest to largest seed.",
+        f"one line per scale of the initialisation. {BAND.rpartition(';')[0]}.",
         "‖θ − Σλᵢyᵢ∇N(xᵢ)‖/‖θ‖ · Σλᵢ(qᵢ/q_min − 1)/Σλᵢ · γ/γ(O1)",
         "Three panels over the training step on a log axis: stationarity residual, slackness, margin over O1.",
         ("cluster_trajectory",),
@@ -113,7 +113,7 @@ PLOTS = (
         "F8",
         "Training that starts at the robust network",
         "Training started at the robust network of Theorem 4.1: median norm of the smallest perturbation found (above) "
-        f"and stationarity residual (below). Dashed: neurons that stay with one cluster (O8). Dotted: √(d/k). {BAND}",
+        f"and stationarity residual (below). Dashed: neurons aligned with a cluster each (O8). Dotted: √(d/k). {BAND}",
         "√(d/2) → below √(d/(1 + k/2))",
         "Two panels over the training step: attack radius over √(d/2), and stationarity residual, one line per k.",
         ("cluster_robust_start",),
@@ -123,8 +123,8 @@ PLOTS = (
     Plot(
         "F9",
         "Neurons against cluster means",
-        "Cosine of the weights of each neuron with each cluster mean, the neurons sorted by |v|·‖w‖ (largest on top), "
-        "at the end of training; the network of the first seed at the smallest initialisation, no average.",
+        "Cosine of the weights of each neuron with each cluster mean at the end of training, neurons sorted by |v|·‖w‖ "
+        "(largest on top). One network: first seed, smallest initialisation.",
         "w₊ ∝ Σ_{Q₊} μ, w₋ ∝ Σ_{Q₋} μ",
         "Heat map of cosines, neurons down and cluster means across.",
         ("cluster_trajectory",),

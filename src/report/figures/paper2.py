@@ -1,4 +1,4 @@
-"""The figures and tables of Wang et al. (2023), in the order of the report."""
+"""Figures and tables of Wang et al. (2023), in the order of the report."""
 
 from __future__ import annotations
 

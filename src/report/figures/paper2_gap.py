@@ -1,4 +1,4 @@
-"""Does the gap go as 1/√N, and as the rank says? Gaps (F1), as released (F2), their table (T4), bounds (T3)."""
+"""Generalisation gap against 1/√N and rank: gaps (F1), as released (F2), their table (T4), bounds (T3)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLOUR = dict(zip(RANKS, COLOURS, strict=False))
 
 
 def gap(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F1: gaps in loss and accuracy under FGSM against 1/√N, at fixed epochs, and in loss at fixed steps."""
+    """Draw F1: gaps under FGSM against 1/√N, in loss and accuracy at fixed epochs, in loss at fixed steps."""
     final = _final(frame)
     epochs = final[final["experiment"] == "tnn_generalization_gap"]
     steps = final[final["experiment"] == "tnn_fixed_steps"]
@@ -30,24 +30,24 @@ def gap(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     }
     panels = {panel: (rows, column) for panel, (rows, column) in panels.items() if len(rows)}
     data = pandas.concat([fitted(rows, column, panel) for panel, (rows, column) in panels.items()])
-    figure, places = canvas(len(panels), 2.0)
-    for axes, (panel, (rows, _)) in zip(places, panels.items(), strict=True):
+    figure, grid = canvas(len(panels), 2.0)
+    for axes, (panel, (rows, _)) in zip(grid, panels.items(), strict=True):
         _through_zero(axes, data[data["panel"] == panel])
         axes.set(ylabel=panel.removesuffix(", fixed steps"), title=_budget(rows))
-    places[-1].set(xlabel="1/√N")
-    legend(places[0], columns=3)
+    grid[-1].set(xlabel="1/√N")
+    legend(grid[0], columns=3)
     return figure, data
 
 
 def released(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F2: the gap as the released code counts it, and of the same networks in mean loss."""
+    """Draw F2: the gap as defined in the released code, and in mean loss of the same networks."""
     final = _final(frame)
     counted, mean = "released: Σ of batch means / N", "mean loss"
     batch = final["batch_size"].max()
     smaller = final[final["batch_size"] < batch]
     same_batch = [
-        spread(rows, "x", f"gap_released_risk * {own} / {batch}", f"{name} ÷ {batch / own:.2f}", counted)
-        for (name, own), rows in smaller.groupby(["series", "batch_size"])
+        spread(rows, "x", f"gap_released_risk * {size} / {batch}", f"{name} ÷ {batch / size:.2f}", counted)
+        for (name, size), rows in smaller.groupby(["series", "batch_size"])
     ]  # a sum of batch means over N is the mean over the batch size
     data = pandas.concat([
         fitted(final, "gap_released_risk", counted), *same_batch, fitted(final, "gap_fgsm_loss", mean)
@@ -62,7 +62,7 @@ def released(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 
 def fitted(rows: pandas.DataFrame, column: str, panel: str) -> pandas.DataFrame:
-    """Spread of ``column`` over seeds for every rank, and a straight line through the means, from x = 0 on."""
+    """Return the spread of ``column`` over seeds for every rank, and a line through the means, from x = 0."""
     tables = []
     for name, part in rows.groupby("series", sort=False):
         tables.append(spread(part, "x", column, name, panel))
@@ -76,13 +76,13 @@ def fitted(rows: pandas.DataFrame, column: str, panel: str) -> pandas.DataFrame:
 
 
 def _final(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """The last row of every member, with x = 1/√N and the rank as series, in rising order."""
+    """Return the last row of every member, with x = 1/√N and the rank as series, sorted by rank."""
     final = timed(frame[frame["final"]]).sort_values("model_rank", kind="stable")
     return final.assign(x=final["data_n"].astype(float) ** -0.5, series=final["model_rank"].map("r = {:g}".format))
 
 
 def _budget(rows: pandas.DataFrame) -> str:
-    """What all these runs have in common: their number of epochs or of steps."""
+    """Return the common number of epochs or steps of the runs as text."""
     if rows["steps"].nunique() == 1:
         return f"{rows['steps'].iloc[0]} steps at every N"
     epochs = rows["steps"] * rows["batch_size"] / rows["data_n"]
@@ -90,7 +90,7 @@ def _budget(rows: pandas.DataFrame) -> str:
 
 
 def _through_zero(axes: Axes, data: pandas.DataFrame) -> None:
-    """Measured points with bands, straight lines in the same colours, and the origin in sight."""
+    """Draw measured points with bands and fitted lines in the same colours, from the origin on."""
     measured = data[data["n"] > 0]
     colour = {name: COLOUR.get(name, COLOURS[3 + i]) for i, name in enumerate(measured["series"].unique())}
     lines(axes, measured, colour)
@@ -103,7 +103,7 @@ def _through_zero(axes: Axes, data: pandas.DataFrame) -> None:
 
 
 def gap_table(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """T4: gaps, accuracies and norms for every r and N; medians over seeds."""
+    """Return T4: gaps, accuracies and norms for every r and N, medians over seeds."""
     columns = {
         "gap in FGSM loss": "gap_fgsm_loss",
         "gap in FGSM accuracy": "gap_fgsm_accuracy",
@@ -115,7 +115,7 @@ def gap_table(frame: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def bound_table(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """T3: values of the bounds beside the gap they bound, for every r and N; medians over seeds."""
+    """Return T3: the bounds and the measured gap for every r and N, medians over seeds."""
     columns = {
         "measured gap": "gap_fgsm_loss",
         "standard bound": "bound_standard",
@@ -140,7 +140,7 @@ PLOTS = (
         "F1",
         "Generalisation gap against 1/√N",
         "Gap between test and training set under FGSM, in loss (above) and accuracy (middle), for factors of tubal "
-        f"rank r, at as many epochs for every N; below, in loss, at as many steps for every N. {POINTS}",
+        f"rank r, at the same number of epochs for every N; below, in loss, at the same number of steps. {POINTS}",
         "gap ∝ 1/√N",
         "Three panels over one over root N: gap in loss, in accuracy, and in loss at fixed steps, with straight lines.",
         ("tnn_generalization_gap", "tnn_fixed_steps"),
@@ -149,10 +149,10 @@ PLOTS = (
     ),
     Plot(
         "F2",
-        "The gap as the released code counts it",
-        "Training as released. Above, risks as released: means of batches, summed and divided by N, which is the mean "
-        "over the batch size. r = 28 has smaller batches than r = 4 and gains their ratio by counting alone; its "
-        f"points are drawn divided by it, too. Below: gap in mean loss of the same networks. {POINTS}",
+        "The gap as defined in the released code",
+        "Training as released. Above, risks as released: the sum of batch means over N, which is the mean over the "
+        "batch size. r = 28 has smaller batches than r = 4, so its gap is larger by their ratio; points divided by "
+        f"this ratio are drawn, too. Below: gap in mean loss of the same networks. {POINTS}",
         "(1/N) Σ_batches mean = mean / batch size",
         "Two panels over one over root N with straight lines: gap as released, and in mean loss.",
         ("tnn_released_gap",),
@@ -164,9 +164,9 @@ TABLES = (
     Table(
         "T3",
         "Bounds beside measured gaps",
-        "Generalisation bounds in the form in which we recall them, with constants and logarithms set to 1, so that "
-        "only their ratios mean something; beside them the gap in FGSM loss. Layers are kept in balls of F-norm. "
-        "whole: layers without factors; medians over seeds.",
+        "Generalisation bounds in their recalled form, and the gap in FGSM loss. Constants and logarithms are "
+        "set to 1, so only their ratios are meaningful. Layers are constrained to balls in F-norm. whole: layers "
+        "without factors. Medians over seeds.",
         ("tnn_bounds",),
         ("bound_standard", "bound_adversarial", "bound_low_rank", "gap_fgsm_loss"),
         bound_table,

@@ -1,4 +1,4 @@
-"""In which sense low rank? Spectra (F5), under a penalty (F6), after truncation (F7)."""
+"""Figures of ranks: spectra (F5), under a penalty (F6), after truncation (F7)."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from src.report.figures.style import COLOURS, Plot, canvas, is_curve, legend, li
 SLICES = 28
 """Columns of an image: slices of M(W) under the DCT."""
 MOMENTS = {"end": {"color": COLOURS[1], "lw": 1.4, "alpha": 0.7}, "start": {"color": COLOURS[0], "lw": 0.5}}
-"""The start lies on the end: what shows of the end has grown."""
+"""The start is drawn over the end, so that visible parts of the end have grown."""
 COLLAPSED = 0.6
 """Test accuracy under FGSM up to which a network counts as collapsed; a constant one has about 0.5."""
 INPUTS = {"clean": COLOURS[2], "FGSM": COLOURS[3]}
 
 
 def spectra(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F5: singular values of every slice at the start and at the end, in units of the largest at the start."""
+    """Draw F5: singular values of every slice at the start and the end, over the largest at the start."""
     rows = frame[(frame["vars_training"] == "adversarial") & frame["spectrum_1"].map(is_curve)]
     network = needed(rows[rows["seed"] == rows["seed"].min()], "adversarial training")
     moments = {"start": network[network["step"] == 0].iloc[0], "end": network[network["final"]].iloc[0]}
@@ -48,10 +48,10 @@ def spectra(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     data = pandas.concat(tables)
     figure, panels = canvas(len(LAYER), 1.8)
     for axes, layer in zip(panels, LAYER, strict=True):
-        for name, look in MOMENTS.items():
+        for name, style in MOMENTS.items():
             shown = data[(data["panel"] == layer) & (data["moment"] == name)]
             for _, part in shown.groupby("slice"):
-                axes.plot(part["index"], part["value"], label=name, **look)
+                axes.plot(part["index"], part["value"], label=name, **style)
         axes.set(ylabel="σ / σ₁ at the start", title=layer, ylim=(0, None))
     panels[-1].set(xlabel="singular value of a slice, from the largest")
     legend(panels[0], title="one line per slice")
@@ -59,7 +59,7 @@ def spectra(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 
 def penalty(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F6: ranks, accuracy and F-norm against the penalty, and F-norms over t under the released penalty."""
+    """Draw F6: ranks, accuracy and F-norm against the penalty, and F-norms over t under the released penalty."""
     final = timed(frame[frame["final"] & (frame["experiment"] == "tnn_nuclear_norm")])
     final = final.assign(penalty=final["optimizer_tubal_nuclear"].astype(float))
     needed(final[final["penalty"] > 0], "a penalty")
@@ -96,9 +96,9 @@ def penalty(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 
 def _penalty_axis(axes: Axes, accuracy: pandas.Series) -> None:
-    """An axis of λ that is logarithmic but for a place for 0, grey from the smallest λ on at which networks collapse.
+    """Make a logarithmic axis of λ that includes 0, grey from the smallest λ on at which networks collapse.
 
-    ``accuracy`` is that of the median network, by λ.
+    ``accuracy`` is λ → accuracy of the median network.
     """
     smallest, largest = accuracy.index[accuracy.index > 0].min(), accuracy.index.max()
     axes.set_xscale("symlog", linthresh=smallest, linscale=0.6)
@@ -111,7 +111,7 @@ def _penalty_axis(axes: Axes, accuracy: pandas.Series) -> None:
 
 
 def truncation(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F7: test accuracy against what is kept of every layer, after adversarial and after standard training."""
+    """Draw F7: test accuracy against the kept rank of every layer, after adversarial and standard training."""
     curves = frame[["truncated_rank", "largest_count"]].map(is_curve).all(axis=1)
     final = timed(needed(frame[frame["final"] & curves], "truncated layers"))
     kept = {"tubal rank kept": "truncated", "singular values kept per layer": "largest"}
@@ -139,9 +139,9 @@ PLOTS = (
     Plot(
         "F5",
         "Singular values, slice by slice",
-        "Singular values of every slice of M(W), at the start and at the end of adversarial training, in units of the "
-        "layer's largest at the start. The start is drawn on top: what shows of the end has moved. The network of the "
-        "first seed, no average.",
+        "Singular values of every slice of M(W) at the start and the end of adversarial training, over the layer's "
+        "largest at the start. The start is drawn on top, so visible parts of the end have changed. One network: first "
+        "seed.",
         "σ_j(M(W)(:,:,i)), i = 1…c",
         "Three panels, one per layer: falling singular values of every slice, at the start and at the end.",
         ("tnn_implicit_rank",),
@@ -152,10 +152,9 @@ PLOTS = (
         "F6",
         "A penalty on the tubal nuclear norm",
         "Stable rank, tubal rank (singular values up to 0.001 of the largest count as 0), test accuracy under FGSM and "
-        "F-norm of each t-layer at the end, against the penalty λ by proximal steps. Grey: the median network has an "
+        "F-norm of each t-layer at the end, against the penalty λ with proximal steps. Grey: the median network has an "
         f"accuracy of at most {COLLAPSED} (dotted); {HOLLOW} A layer that is exactly 0 has no stable rank. Below: "
-        "F-norms under the released penalty, which takes subgradient steps, against gradient-flow time. "
-        f"{WINDOW} {BAND}",
+        f"F-norms under the released penalty (subgradient steps) against gradient-flow time. {WINDOW} {BAND}",
         "risk + λ Σ_l ‖M(W^l)‖_*",
         "Five panels: stable rank, tubal rank, accuracy and F-norm over the penalty; F-norms over time.",
         ("tnn_nuclear_norm", "tnn_collapse"),
@@ -164,12 +163,12 @@ PLOTS = (
     ),
     Plot(
         "F7",
-        "How much of the layers is needed?",
-        "Test accuracy of trained networks on some of the test images, clean and under FGSM, after all t-layers are "
-        "truncated: to a tubal rank (above) and to their largest singular values, whichever slices they are in "
-        f"(below). No training follows. {BAND}",
+        "Accuracy of truncated layers",
+        "Test accuracy of trained networks on a part of the test images, clean and under FGSM, after truncation of all "
+        "t-layers: to a tubal rank (above) or to their largest singular values over all slices (below), without "
+        f"further training. {BAND}",
         "truncation: the best approximation in F-norm",
-        "Two panels of test accuracy over what is kept, on log axes, clean and attacked, for two trainings.",
+        "Two panels of test accuracy over the kept rank, on log axes, clean and attacked, for two trainings.",
         ("tnn_truncation",),
         ("vars_training", "truncated_rank", "truncated_fgsm", "largest_count", "largest_fgsm"),
         truncation,

@@ -1,4 +1,4 @@
-"""Students of a low-rank teacher (F9), and stronger attacks on the trained networks (F10, T2)."""
+"""Figures of students of a low-rank teacher (F9) and of stronger attacks (F10, T2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIMIT = "√2: limit for deep students"
 
 
 def teacher(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F9: harmonic mean of ‖W‖_F/‖W‖_sp over the layers of a student, against its depth."""
+    """Draw F9: harmonic mean of ‖W‖_F/‖W‖_sp over the layers of a student, against its depth."""
     rows = timed(frame)
     final = rows[rows["final"]]
     start = rows[rows["step"] == 0].drop_duplicates(["model_depth", "seed"])  # the same with and without attack
@@ -40,7 +40,7 @@ def teacher(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 
 def attacks(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F10: test accuracy under each attack, for adversarial and standard training."""
+    """Draw F10: test accuracy under each attack, for adversarial and standard training."""
     data = _accuracies(frame)
     figure, (axes,) = canvas(height=2.7)
     for index, (training, colour) in enumerate(TRAINING.items()):
@@ -56,7 +56,7 @@ def attacks(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 
 def _accuracies(frame: pandas.DataFrame, column: str = "test_{}_accuracy") -> pandas.DataFrame:
-    """Median and range of the test accuracies at the end; x is the attack's place in ``ATTACKS``."""
+    """Return median and range of the final test accuracies; x is the attack's place in ``ATTACKS``."""
     final = timed(frame[frame["final"]])
     tables = []
     for training in TRAINING:
@@ -69,7 +69,7 @@ def _accuracies(frame: pandas.DataFrame, column: str = "test_{}_accuracy") -> pa
 
 
 def attack_table(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """T2: the numbers of F10, and the losses."""
+    """Return T2: the numbers of F10, and the losses."""
     table = _accuracies(frame).rename(columns={"series": "training", "y": "test accuracy", "n": "networks"})
     table["test loss"] = _accuracies(frame, "test_{}_loss")["y"]
     table = table.rename(columns={"low": "lowest", "high": "highest"})
@@ -81,8 +81,8 @@ PLOTS = (
         "F9",
         "Students of a teacher of tubal rank 1",
         "Harmonic mean of ‖W‖_F/‖W‖_sp over the t-layers of a student, against its depth: at the start, at the end of "
-        "training with and without attack, and the upper bound that the margin reached gives (seeds that misclassify "
-        f"a training example have none). Grey: limit for deep students in the theorem as we recall it. {BAND} "
+        "training with and without attack, and the upper bound from the final margin (undefined for seeds that "
+        f"misclassify a training example). Grey: limit for deep students in the recalled theorem. {BAND} "
         f"{HOLLOW.capitalize()}",
         "n / Σ_l (‖W^l‖_sp/‖W^l‖_F) ≤ γ̂^(−1/n)",
         "Harmonic means of norm ratios over the depth of the student, with bounds above and a grey level at root two.",
@@ -93,9 +93,8 @@ PLOTS = (
     Plot(
         "F10",
         "Stronger attacks",
-        "Test accuracy of networks trained against FGSM and of networks trained without attack, under attacks of the "
-        "same radius in ℓ∞ and under 40 steps in an ℓ2 ball. Markers: median over seeds; bars: smallest to largest "
-        "seed.",
+        "Test accuracy of networks trained with FGSM and without attack, under ℓ∞ attacks of the same radius and 40 "
+        "steps in an ℓ2 ball. Markers: median over seeds; bars: smallest to largest seed.",
         "ℓ∞: ε = 16/255 · ℓ2: ε = 1",
         "Test accuracy under five attacks, markers with ranges for two trainings.",
         ("tnn_attacks",),

@@ -1,4 +1,4 @@
-"""Along the gradient flow: norms and ranks (F3), with and without attack (F4), under other transforms (F8)."""
+"""Figures over gradient-flow time: norms and ranks (F3), with and without attack (F4), transforms (F8)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from src.report.figures.paper2_rows import (
 from src.report.figures.style import COLOURS, Plot, canvas, legend, lines, log_ticks, needed, spread
 
 RISK = {"training set": COLOURS[3], "test set": COLOURS[4]}
-STEPS = ("step size η", "step size η/2")
+STEPS = ("learning rate η", "learning rate η/2")
 TRANSFORMS = {
     "dct": "DCT-II",
     "dct3": "DCT-III",
@@ -34,18 +34,18 @@ TRANSFORMS = {
 
 
 def flow(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F3: adversarial loss, F-norms and stable ranks against t, at the step size and at half of it."""
+    """Draw F3: adversarial loss, F-norms and stable ranks against t, at learning rates η and η/2."""
     rows, tables, names = moving(frame), [], ("FGSM loss", "F-norm", "stable rank")
     needed(rows[rows["vars_training"].isin(["adversarial", "half_lr"])], "adversarial training")
     for run, training in zip(STEPS, ("adversarial", "half_lr"), strict=True):
         part = rows[rows["vars_training"] == training]
-        made = [
+        spreads = [
             spread(part, "t", "train_fgsm_loss", "training set", "FGSM loss"),
             spread(part, "t", "test_fgsm_loss", "test set", "FGSM loss"),
             of_layers(part, "t", "fnorm", "F-norm"),
             of_layers(part, "t", "srank", "stable rank"),
         ]
-        tables.append(pandas.concat(made).assign(run=run))
+        tables.append(pandas.concat(spreads).assign(run=run))
     data = pandas.concat(tables)
     colour = RISK | LAYER
     figure, panels = canvas(len(names), 1.9)
@@ -61,7 +61,7 @@ def flow(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 
 def control(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F4: stable ranks and test accuracy under FGSM against t, with adversarial and with standard training."""
+    """Draw F4: stable ranks and test accuracy under FGSM against t, with adversarial and standard training."""
     rows = moving(needed(frame[frame["vars_training"].isin(list(TRAINING))], "either training"))
     accuracy = "FGSM test accuracy"
     data = pandas.concat([
@@ -82,14 +82,14 @@ def control(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 
 def transforms(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F8: stable rank of each layer over its value at the start, against t, one line per transform."""
+    """Draw F8: stable rank of each layer over its value at the start, against t, one line per transform."""
     rows, start = moving(frame), timed(frame[frame["step"] == 0]).set_index(["cell", "member"])
     of_member = pandas.MultiIndex.from_frame(rows[["cell", "member"]])
-    shares = {f"share_{place}": rows[f"srank_{place}"] / start[f"srank_{place}"].reindex(of_member).to_numpy()
+    ratios = {f"ratio_{place}": rows[f"srank_{place}"] / start[f"srank_{place}"].reindex(of_member).to_numpy()
               for place in range(1, len(LAYER) + 1)}  # fmt: skip
-    rows = rows.assign(**shares)
+    rows = rows.assign(**ratios)
     data = pandas.concat([
-        spread(rows[rows["model_transform"] == name], "t", f"share_{place}", label, layer)
+        spread(rows[rows["model_transform"] == name], "t", f"ratio_{place}", label, layer)
         for place, layer in enumerate(LAYER, 1)
         for name, label in TRANSFORMS.items()
         if (rows["model_transform"] == name).any()
@@ -110,17 +110,17 @@ PLOTS = (
     Plot(
         "F3",
         "Adversarial training along the gradient flow",
-        "Loss under FGSM, F-norm and stable rank of each t-layer against gradient-flow time. Dashed: half the step "
-        f"size and twice as many steps, which gives the same curves where steps follow the flow. {WINDOW} {BAND}",
+        "Loss under FGSM, F-norm and stable rank of each t-layer against gradient-flow time. Dashed: half the learning "
+        f"rate and twice as many steps; the curves coincide where training follows the flow. {WINDOW} {BAND}",
         "t = Σ η · srank(W) = ‖W‖_F² / ‖W‖_sp²",
-        "Three panels over gradient-flow time, log–log: loss under attack, F-norms, stable ranks, at two step sizes.",
+        "Three panels over gradient-flow time, log–log: loss under attack, F-norms, stable ranks; two learning rates.",
         ("tnn_implicit_rank",),
         ("vars_training", "optimizer_lr", "train_fgsm_loss", "test_fgsm_loss", "fnorm_1", "srank_1"),
         flow,
     ),
     Plot(
         "F4",
-        "Is it the attack that lowers the rank?",
+        "Rank with and without adversarial training",
         "Stable rank of each t-layer and test accuracy under FGSM against gradient-flow time, for adversarial and for "
         f"standard training, the control. {WINDOW} {BAND}",
         "srank(W) = ‖W‖_F² / ‖W‖_sp²",
@@ -132,7 +132,7 @@ PLOTS = (
     Plot(
         "F8",
         "Other transforms",
-        "Stable rank of each t-layer over its value at the start, during adversarial training under several transforms "
+        "Stable rank of each t-layer over its value at the start, during adversarial training, for several transforms "
         f"of the tubes. {WINDOW} {BAND}",
         "A *_M B = M⁻¹(M(A)·M(B)), slice by slice",
         "Three panels, one per layer, of the relative stable rank over gradient-flow time, one line per transform.",

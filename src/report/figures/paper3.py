@@ -1,4 +1,4 @@
-"""The figures and tables of Gronich & Vardi (2026), in the order of the report."""
+"""Figures and tables of Gronich & Vardi (2026), in the order of the report."""
 
 from __future__ import annotations
 

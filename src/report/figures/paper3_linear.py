@@ -1,4 +1,4 @@
-"""Linear models, where the exact optimum of every norm is known (F5), and the table of ratios to it (T2)."""
+"""Linear models, for which the exact optimum in every norm is known (F5), and the table of ratios to it (T3)."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from src.report.figures.style import CLOSED_FORM, FORMULA, Plot, Table, canvas, 
 
 
 def gap(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F5: 1 − γ/γ* against the step, every optimizer in its own norm, and 1/Σ η_t ∝ t^(a−1)."""
+    """Draw F5: 1 − γ/γ* against the step, every optimizer in its own norm, and 1/Σ η_t ∝ t^(a−1)."""
     slope = frame["optimizer_exponent"].median() - 1
     label = f"∝ t^({slope:.1f})".replace("-", "−")
     rows = named(frame[frame["optimizer_name"].isin(OWN) & (frame["step"] > 0)])
     gap = 1 - own_ratio(rows)
-    rows = rows.assign(gap=gap.where(gap > 0))  # a margin at the optimum has no place on a log axis
+    rows = rows.assign(gap=gap.where(gap > 0))  # a log axis cannot show a gap of 0
     data = pandas.concat([
         spread(part, "step", "gap", "optimizer", panel).assign(rank=part["rank"].iloc[0])
         for (panel, _), part in rows.groupby(["data_name", "rank"], sort=True)
     ])  # fmt: skip
     panels, rates = sorted(rows["data_name"].unique()), []
-    figure, places = canvas(len(panels), 2.3)
-    for axes, panel in zip(places, panels, strict=True):
-        here = data[data["panel"] == panel]
-        lines(axes, here, COLOUR, markers=False)
-        start, end = here["x"].max() / 30, here["x"].max()
-        rate = formula([start, end], [(start / end) ** slope * here["y"].min(), here["y"].min()], label, panel)
+    figure, grid = canvas(len(panels), 2.3)
+    for axes, panel in zip(grid, panels, strict=True):
+        part = data[data["panel"] == panel]
+        lines(axes, part, COLOUR, markers=False)
+        start, end = part["x"].max() / 30, part["x"].max()
+        rate = formula([start, end], [(start / end) ** slope * part["y"].min(), part["y"].min()], label, panel)
         rates.append(rate)
         axes.plot(rate["x"], rate["y"], color=FORMULA, lw=1, ls=":", label=label, gid=CLOSED_FORM)
         axes.set(xscale="log", yscale="log", ylabel="1 − γ/γ*", title=panel, ylim=(None, 1.5))
-    places[-1].set(xlabel="step t")
-    legend(places[0], columns=3)
+    grid[-1].set(xlabel="step t")
+    legend(grid[0], columns=3)
     return figure, pandas.concat([data.drop(columns="rank"), *rates])
 
 
 def ratio_table(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """T2: γ/γ* of every optimizer in every norm at the last step."""
+    """Return T3: γ/γ* of every optimizer in every norm at the last step."""
     final = named(frame[frame["final"]])
     norms = [norm for norm in NORMS if f"ratio_{norm}" in final]
     medians = {f"γ/γ*, {NORMS[norm]}": (f"ratio_{norm}", "median") for norm in norms}
@@ -48,13 +48,13 @@ def ratio_table(frame: pandas.DataFrame) -> pandas.DataFrame:
     return table.reset_index().drop(columns="rank").rename(columns=names)
 
 
-def own_ratio(frame: pandas.DataFrame, what: str = "ratio") -> pandas.Series:
-    """γ/γ*, or its ``certified`` lower bound, of every row in the norm its optimizer should maximise; else NaN."""
+def own_ratio(frame: pandas.DataFrame, column: str = "ratio") -> pandas.Series:
+    """Return γ/γ*, or its ``certified`` lower bound, of every row in its optimizer's norm; NaN if unmeasured."""
     value = pandas.Series(float("nan"), frame.index)
     for name, norm in OWN.items():
-        if f"{what}_{norm}" in frame:
+        if f"{column}_{norm}" in frame:
             rows = frame["optimizer_name"] == name
-            value[rows] = frame.loc[rows, f"{what}_{norm}"]
+            value[rows] = frame.loc[rows, f"{column}_{norm}"]
     return value
 
 
@@ -62,8 +62,8 @@ PLOTS = (
     Plot(
         "F5",
         "Linear models: distance to the exact optimum",
-        "Gap between the margin reached and the largest there is, every optimizer in the norm the theorem gives it, "
-        f"one panel per data set; dotted: the slope of 1/Σ η_t, t^(a−1) with a the schedule's exponent. {BAND}",
+        "Relative gap between the margin and the optimal margin, every optimizer in the norm of the theorem, one panel "
+        f"per data set; dotted: the slope of 1/Σ η_t, t^(a−1) with the schedule's exponent a. {BAND}",
         "1 − γ/γ*, γ* = max over ‖W‖ ≤ 1 of min_i y_i⟨W, x_i⟩",
         "Log–log plot of the gap to the optimal margin over the training step, one line per optimizer.",
         ("linear_margin",),
@@ -74,9 +74,9 @@ PLOTS = (
 TABLES = (
     Table(
         "T3",
-        "Linear models: share of the optimal margin",
+        "Linear models: fraction of the optimal margin",
         "Margin over the exact optimum at the last step, medians over seeds; in the optimizer's own norm also the "
-        "worst seed, and the lower bound that needs no solver: margin over the dual bound from the training weights.",
+        "worst seed, and a lower bound without a solver: margin over the dual bound from the training weights.",
         ("linear_margin",),
         ("optimizer_name", "ratio_l2", "ratio_linf", "ratio_msp", "certified_l2"),
         ratio_table,

@@ -1,4 +1,4 @@
-"""Which norm? Margin and alignment of every optimizer in every norm (F3), of hybrids (F4), of Schatten norms (F7)."""
+"""Margin and alignment of every optimizer in every norm (F3), of hybrids (F4), in Schatten norms (F7)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from src.report.figures.style import COLOURS, WIDTH, Plot, Table, canvas, is_cur
 
 
 def which_margin(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F3: γ as a share of the largest in its column, and κ, of every optimizer in every norm: the headline."""
+    """Draw F3, the main figure: γ over the largest in its column, and κ, of every optimizer in every norm."""
     rows = named(frame)
     moments = {"at matched loss": rows[rows["matched"]], "at the last step": rows[rows["final"]]}
     moments = {moment: part for moment, part in moments.items() if len(part)}
@@ -32,7 +32,7 @@ def which_margin(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 
 def _by_optimizer(rows: pandas.DataFrame) -> pandas.DataFrame:
-    """Medians over members of γ and κ, and γ over the largest median in its norm."""
+    """Return medians over members of γ and κ, and γ over the largest median in its norm."""
     tables = []
     for norm, name in NORMS.items():
         grouped = rows.groupby("optimizer", sort=False)
@@ -42,7 +42,7 @@ def _by_optimizer(rows: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def margin_table(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """T2: γ and κ of every optimizer in every norm at both moments, medians over seeds."""
+    """Return T2: γ and κ of every optimizer in every norm at both moments, medians over seeds."""
     rows = named(frame)
     columns = {f"{sign} {name}": (f"{what}_{norm}", "median") for what, sign in (("gamma", "γ"), ("kappa", "κ"))
                for norm, name in NORMS.items()}  # fmt: skip
@@ -56,12 +56,12 @@ def margin_table(frame: pandas.DataFrame) -> pandas.DataFrame:
         table = table.reset_index().drop(columns="rank")
         table.insert(1, "at", moment)
         tables.append(table)
-    names = {"loss": "log₁₀ loss", "train": "train error", "test": "test error", "aligned": "share with κ own ≥ 0.6"}
+    names = {"loss": "log₁₀ loss", "train": "train error", "test": "test error", "aligned": "fraction with κ own ≥ 0.6"}
     return pandas.concat(tables).rename(columns=names)
 
 
 def hybrids(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F4: κ in max{r'·msp(W), ‖u‖_∞} as a function of r', one curve for each ratio r of base rates."""
+    """Draw F4: κ in max{r'·msp(W), ‖u‖_∞} against r', one curve for each ratio r of learning rates."""
     final = _with_curve(named(frame), "kappa_hyb_curve")
     points = final.explode(["hyb_ratio", "kappa_hyb_curve"]).astype({"hyb_ratio": float, "kappa_hyb_curve": float})
     data = spread(points, "hyb_ratio", "kappa_hyb_curve", "optimizer_ratio")
@@ -77,7 +77,7 @@ def hybrids(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 
 def schatten(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F7: descent in Schatten-p, margin and alignment in Schatten-p'."""
+    """Draw F7: margin and alignment in Schatten-p' after descent in Schatten-p."""
     final = _with_curve(frame, "kappa_schatten_curve")
     curves = ["schatten_p", "gamma_schatten_curve", "kappa_schatten_curve"]
     points = final.explode(curves).astype(dict.fromkeys(curves, float))
@@ -98,25 +98,25 @@ def schatten(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 
 def _with_curve(frame: pandas.DataFrame, column: str) -> pandas.DataFrame:
-    """Rows of the last step that hold a curve."""
+    """Return rows of the last step with a curve."""
     return needed(frame[frame["final"] & frame[column].map(is_curve)], "a curve of alignments")
 
 
-WHICH = (
-    "Left: margin as a share of the largest in its column; right: KKT alignment. Above: where each run first reaches "
-    "the loss at which runs are matched (medians over the seeds that do, blank if none does); below: at the last step. "
-    "Medians over seeds; a frame marks the norm that the theorem gives the optimizer."
+WHICH_CAPTION = (
+    "Left: margin over the largest in its column; right: KKT alignment. Above: where each run first reaches the loss "
+    "at which runs are compared (over the seeds that reach it; blank if none); below: at the last step. Medians over "
+    "seeds; a frame marks the norm of the theorem for the optimizer."
 )
 
 
 def _which(number: str, title: str, experiment: str) -> Plot:
-    """The heat maps of ``which_margin`` for one experiment."""
+    """Return the plot ``which_margin`` of one experiment."""
     return Plot(
         number,
         title,
-        WHICH,
+        WHICH_CAPTION,
         "γ = min_i y_i f(x_i; θ) / ‖θ‖^L · κ = ⟨g, θ⟩ / (‖g‖_* ‖θ‖), g = Σ λ_i y_i ∇f(x_i; θ)",
-        "Four heat maps, optimizers down and norms across: share of the largest margin and alignment, at two moments.",
+        "Four heat maps, optimizers down and norms across: relative margin and alignment, at two moments.",
         (experiment,),
         ("optimizer_name", "matched", *(f"{what}_{norm}" for what in ("gamma", "kappa") for norm in NORMS)),
         which_margin,
@@ -131,9 +131,9 @@ PLOTS = (
         "F4",
         "The hybrid norm of Muon-Adam",
         "KKT alignment of Muon-Adam at the last step in the norm max{r′·msp(W), ‖u‖∞}, against r′, for several ratios "
-        f"r of base step sizes. The theorem has its peak at r′ = r. {BAND}",
+        f"r of initial learning rates. The theorem predicts the peak at r′ = r. {BAND}",
         "κ_r′ = ⟨g, θ⟩ / ((Σ‖G_k‖_nuc/r′ + ‖g_u‖₁) · max{r′·msp(W), ‖u‖∞})",
-        "Alignment over the ratio of the norm, one curve per ratio of base step sizes, a dotted line at each ratio.",
+        "Alignment over the ratio of the norm, one curve per ratio of learning rates, a dotted line at each ratio.",
         ("hybrid_margin",),
         ("optimizer_ratio", "hyb_ratio", "kappa_hyb_curve"),
         hybrids,
@@ -141,9 +141,9 @@ PLOTS = (
     Plot(
         "F7",
         "Descent in Schatten norms",
-        "Steepest descent in Schatten-p (p = 2 is NGD's norm, large p approaches Muon's): margin in Schatten-p′ as a "
-        "share of the largest in its column (above) and alignment (below) at the last step, medians over seeds; "
-        "a frame marks p′ = p.",
+        "Steepest descent in Schatten-p (p = 2 is NGD's norm, large p approaches Muon's): margin in Schatten-p′ over "
+        "the largest in its column (above) and alignment (below) at the last step, medians over seeds; a frame marks "
+        "p′ = p.",
         "‖W‖_p = (Σ_k Σ_j σ_j(W_k)^p)^{1/p}",
         "Two heat maps, exponent of the descent down and of the margin across.",
         ("schatten_margin",),
@@ -155,9 +155,9 @@ TABLES = (
     Table(
         "T2",
         "Margins and alignments of every optimizer",
-        "Medians over seeds, where each run first reaches the loss at which runs are matched, and at the last step. "
-        "Margins compare down a column, alignments along a row too. A run counts as following the flow when κ in its "
-        "own norm is at least 0.6.",
+        "Medians over seeds, where each run first reaches the loss at which runs are compared, and at the last step. "
+        "Margins are comparable within a column, alignments also within a row. A run follows the flow if κ in its own "
+        "norm is at least 0.6.",
         ("muon_margin",),
         ("optimizer_name", "matched", "kappa_own", "train_error", "test_error"),
         margin_table,

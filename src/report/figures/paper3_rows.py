@@ -1,4 +1,4 @@
-"""What all figures of paper 3 share: names of optimizers and norms, rows at matched loss, networks that count."""
+"""Shared by the figures of paper 3: names of optimizers and norms, converged rows, heat maps."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ OPTIMIZERS = {
 }
 OWN = {"ngd": "l2", "nmd": "l2", "signgd": "linf", "signum": "linf", "adam": "linf", "muon": "msp"}
 OWN |= {"muon_signum": "hyb", "muon_adam": "hyb"}
-"""The norm whose margin the theorem says each maximises; rows hold γ and κ in it as ``gamma_own``, ``kappa_own``."""
+"""Optimizer → norm of the margin in the theorem; ``gamma_own`` and ``kappa_own`` are γ and κ in it."""
 COLOUR = dict(zip(OPTIMIZERS.values(), COLOURS, strict=True))
 ALIGNED = 0.6
-"""κ in its own norm below which a run does not follow the flow, and does not count."""
+"""κ in the optimizer's own norm from which a run counts as following the flow."""
 BAND = "Lines: median over seeds; bands: smallest to largest seed."
 
 
 def named(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """The rows with a column ``optimizer``, its name for people, in the order in which optimizers are always shown.
+    """Return the rows with a column ``optimizer``, its name in figures, in the order of ``OPTIMIZERS``.
 
-    No loss is the last one here, so what counts as converged is an alignment of at least ``ALIGNED``.
+    The loss decreases without end here, so ``converged`` is an alignment of at least ``ALIGNED``.
     """
     known = [name for name in OPTIMIZERS if name in set(frame["optimizer_name"])]
     order = known + sorted(set(frame["optimizer_name"]) - set(known))
@@ -45,11 +45,11 @@ def named(frame: pandas.DataFrame) -> pandas.DataFrame:
     return rows.sort_values("rank", kind="stable")
 
 
-def heat(axes: Axes, grid: pandas.DataFrame, marked: Sequence[tuple[int, int]] = (), **look: object) -> None:
-    """A heat map with its numbers written in it, and a frame around the ``marked`` cells (row, column)."""
+def heat(axes: Axes, grid: pandas.DataFrame, marked: Sequence[tuple[int, int]] = (), **options: object) -> None:
+    """Draw an annotated heat map, with a frame around the ``marked`` cells (row, column)."""
     text = grid.map(lambda value: "" if np.isnan(value) else "<.01" if 0 < value < 0.005 else f"{value:.2f}")
     style = {"cmap": "crest", "vmin": 0, "vmax": 1, "cbar": False, "annot": text, "fmt": "", "annot_kws": {"size": 6.5}}
     axes.grid(False)
-    seaborn.heatmap(grid, ax=axes, **style | look)
+    seaborn.heatmap(grid, ax=axes, **style | options)
     for row, column in marked:
         axes.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor="#D55E00", lw=2, clip_on=False))

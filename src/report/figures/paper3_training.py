@@ -1,4 +1,4 @@
-"""Along the way: margins against the loss (F1), the direction (F2), alignment and step size (F6)."""
+"""Figures of training: margins against the loss (F1), direction (F2), alignment and learning rate (F6)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GRID = np.round(np.geomspace(0.5, 300, 60), 3)
 
 
 def margin_vs_loss(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F1: margin in each norm against the loss: runs are matched by how far they have come, not by the step."""
+    """Draw F1: margin in each norm against the loss, so that runs are compared at equal loss."""
     frame = named(frame)
     data = pandas.concat([
         spread(_at_losses(part, f"gamma_{norm}"), "x", "y", name, panel)
@@ -27,36 +27,36 @@ def margin_vs_loss(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     figure, panels = canvas(len(NORMS), 1.75)
     for axes, panel in zip(panels, NORMS.values(), strict=True):
         lines(axes, data[data["panel"] == panel], COLOUR, markers=False)
-        lowest = data.loc[data["panel"] == panel, "y"].min()  # a seed that has only just fitted has a margin near 0
+        lowest = data.loc[data["panel"] == panel, "y"].min()  # margins start near 0 when a seed first fits the data
         axes.set(yscale="log", ylabel=f"margin γ, {panel}")
         limits(axes, y=(lowest / 2, None))
         log_ticks(axes.xaxis)
         axes.axvline(-np.log10(frame["compare_at_loss"].iloc[0]), color="0.25", lw=1, ls="--", zorder=0)
-    panels[-1].set(xlabel="−log₁₀ loss (dashed: where runs are matched)")
+    panels[-1].set(xlabel="−log₁₀ loss (dashed: where runs are compared)")
     legend(panels[0], columns=3)
     return figure, data
 
 
 def _at_losses(frame: pandas.DataFrame, column: str) -> pandas.DataFrame:
-    """``column`` at the losses of ``GRID``, per member: log-linear between the rows of a new lowest loss."""
-    found = [pandas.DataFrame({"x": [], "y": [], "converged": []})]
+    """Return ``column`` at the losses of ``GRID``, per member, log-linear between rows of a new lowest loss."""
+    tables = [pandas.DataFrame({"x": [], "y": [], "converged": []})]
     for (cell, member), rows in frame.groupby(["cell", "member"]):
         rows = rows.sort_values("step")
         x = -rows["log_risk"].to_numpy(dtype=float) / np.log(10)
         y = rows[column].to_numpy(dtype=float)
         lower = (x > np.maximum.accumulate(np.r_[-np.inf, x[:-1]])) & (y > 0)
         x, y = x[lower], y[lower]
-        if len(x) == 0:  # it never fitted
+        if len(x) == 0:  # the member never fits the data
             continue
         within = GRID[(x.min() <= GRID) & (x.max() >= GRID)]
         values = {"x": within, "y": np.exp(np.interp(within, x, np.log(y)))}
         converged = bool(rows["converged"].iloc[-1])
-        found.append(pandas.DataFrame(values).assign(cell=cell, member=member, converged=converged))
-    return pandas.concat(found, ignore_index=True)
+        tables.append(pandas.DataFrame(values).assign(cell=cell, member=member, converged=converged))
+    return pandas.concat(tables, ignore_index=True)
 
 
 def direction(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F2: 1 − cos(θ_t, θ_T), from the sketches, and the growth of the norm that is still to come."""
+    """Draw F2: 1 − cos(θ_t, θ_T), from the sketches, and the remaining growth of the norm."""
     sketched = frame["direction_sketch"].map(is_curve)
     rows = named(needed(frame[sketched & (frame["step"] > 0)], "a sketch of the direction")).reset_index(drop=True)
     last = rows[rows["final"]].set_index(["cell", "member"])
@@ -85,7 +85,7 @@ def direction(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 
 def step_size(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F6: alignment κ in the optimizer's own norm against the step, coloured by the base step size."""
+    """Draw F6: alignment κ in the optimizer's own norm against the step, coloured by the initial learning rate."""
     rows = named(frame[frame["step"] > 0])
     data = pandas.concat([
         spread(part, "step", "kappa_own", "vars_factor", name) for name, part in rows.groupby("optimizer", sort=False)
@@ -106,8 +106,8 @@ PLOTS = (
     Plot(
         "F1",
         "Margins against the loss",
-        "Normalised margin in four norms against the loss, one line per optimizer; between measured steps log-linear; "
-        "shown where at least half of the seeds are. "
+        "Normalised margin in four norms against the loss, one line per optimizer; log-linear between measured steps; "
+        "shown where at least half of the seeds have values. "
         f"Compare lines within a panel only: margins in different norms have different units. {BAND}",
         "γ = min_i y_i f(x_i; θ) / ‖θ‖^L",
         "Four panels, one per norm, of the margin over minus log ten of the loss, one line per optimizer.",
@@ -118,9 +118,9 @@ PLOTS = (
     Plot(
         "F2",
         "Does the direction converge?",
-        "Angle still to go to the last direction (above; dotted: cos = 0.99) and growth of the norm still to come "
-        "(below). Steps that shrink make any direction settle: read both together. Cosines come from a random sketch "
-        f"with a standard error of about 9 % of 1 − cos. {BAND}",
+        "Distance to the last direction (above; dotted: cos = 0.99) and remaining growth of the norm (below). "
+        "Decreasing learning rates alone make directions converge, so read both together. Cosines are estimated from a "
+        f"random sketch, with a standard error of about 9 % of 1 − cos. {BAND}",
         "1 − cos(θ_t, θ_T) ≈ ½‖s_t − s_T‖²",
         "Two panels over the training step, log–log: one minus cosine with the last iterate, and norm growth.",
         ("muon_margin",),
@@ -129,12 +129,12 @@ PLOTS = (
     ),
     Plot(
         "F6",
-        "Alignment and the base step size",
-        "KKT alignment of each optimizer in its own norm during training, for base step sizes around the default; data "
-        "subsets and seeds are others than those on which the default was chosen. Lines that jump are steps too large "
-        f"to follow the flow. {BAND}",
+        "Alignment and the initial learning rate",
+        "KKT alignment of each optimizer in its own norm during training, for initial learning rates around the "
+        "default. Data subsets and seeds differ from those on which the default was chosen. Lines jump where the "
+        f"learning rate is too large to follow the flow. {BAND}",
         "κ = ⟨g, θ⟩ / (‖g‖_* ‖θ‖) ≤ 1, g = Σ λ_i y_i ∇f(x_i; θ)",
-        "One panel per optimizer: alignment over the training step, one line per base step size.",
+        "One panel per optimizer: alignment over the training step, one line per initial learning rate.",
         ("base_rate_margin",),
         ("optimizer_name", "vars_factor", "kappa_own"),
         step_size,

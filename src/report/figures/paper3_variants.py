@@ -1,4 +1,4 @@
-"""Variations: Newton–Schulz steps (F9), Adam's ε (F10), the exponent of the step sizes (F11), momentum (F12)."""
+"""Figures of ablations: Newton–Schulz steps (F9), Adam's ε (F10), exponent of the schedule (F11), momentum (F12)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POINTS = "Markers: median over seeds; bars: smallest to largest seed; hollow: so
 
 
 def polar(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F9: Muon with the exact polar factor and with Newton–Schulz steps."""
+    """Draw F9: Muon with the exact polar factor and with Newton–Schulz steps."""
     final = named(frame[frame["final"]])
     final = final.assign(variant=final.apply(_polar_factor, axis=1))
     order = ["exact (SVD)", *sorted(set(final["variant"]) - {"exact (SVD)"})]
@@ -33,7 +33,7 @@ def polar(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 
 def _polar_factor(row: pandas.Series) -> str:
-    """The polar factor a row was trained with, in words."""
+    """Return the polar factor of a row as text."""
     if row["optimizer_name"] == "muon":
         return f"exact ({POLAR[row['optimizer_polar_factor']]})"
     kind = row["optimizer_coefficients"].replace("_", " ")
@@ -41,7 +41,7 @@ def _polar_factor(row: pandas.Series) -> str:
 
 
 def epsilon(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F10: Adam's margin and alignment against ε."""
+    """Draw F10: Adam's margin and alignment against ε."""
     rows = named(frame)
     values = sorted(rows["optimizer_epsilon"].astype(float).unique())
     rows = rows.assign(place=rows["optimizer_epsilon"].astype(float).map(values.index))
@@ -63,7 +63,7 @@ def epsilon(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 
 def exponent(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F11: alignment and margin of a deep network against the exponent a of the step sizes."""
+    """Draw F11: alignment and margin of a deep network against the exponent a of the schedule."""
     final = named(frame[frame["final"]])
     depth, power = final["model_depth"].iloc[0], float(final["model_power"].iloc[0])
     degree = sum(power**layer for layer in range(depth))
@@ -86,16 +86,16 @@ def exponent(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 
 def momentum(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """F12: with momentum and without, at several base step sizes."""
+    """Draw F12: alignment and margin with and without momentum, at several initial learning rates."""
     final = named(frame[frame["final"]])
     final = final.assign(
         pair=final["optimizer"] + ", η₀ = " + final["optimizer_lr"].map("{:g}".format),
         series="β = " + final["optimizer_momentum"].map("{:g}".format),
     )
     order = list(final["pair"].unique())
-    first = final[final["optimizer_momentum"] > 0].groupby("pair")["gamma_own"]
+    with_momentum = final[final["optimizer_momentum"] > 0].groupby("pair")["gamma_own"]
     final = final.assign(place=final["pair"].map(order.index))
-    final["relative"] = final["gamma_own"] / final["pair"].map(first.median())
+    final["relative"] = final["gamma_own"] / final["pair"].map(with_momentum.median())
     columns = {"κ, own norm": "kappa_own", "γ, own norm / with momentum": "relative"}
     data = _points(final, columns, "place", "series")
     figure, panels = canvas(2, 0.8 + 0.28 * len(order))
@@ -108,7 +108,7 @@ def momentum(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 
 def _points(rows: pandas.DataFrame, columns: dict[str, str], place: str, series: str) -> pandas.DataFrame:
-    """Median and range of each column (panel → column) at every place, for each series."""
+    """Return median and range of each column (panel → column) at every place, for each series."""
     return pandas.concat([
         spread(part, place, column, name, panel)
         for panel, column in columns.items()
@@ -117,15 +117,15 @@ def _points(rows: pandas.DataFrame, columns: dict[str, str], place: str, series:
 
 
 def _dots(axes: Axes, data: pandas.DataFrame, names: list[str]) -> None:
-    """One row per name, from the top; a marker at the median with a bar from the lowest to the highest member."""
+    """Draw one row per name, from the top: a marker at the median and a bar from lowest to highest member."""
     for index, (name, part) in enumerate(data.reset_index(drop=True).groupby("series", sort=False)):
         colour, marker = COLOURS[index], MARKERS[index]
         height = part["place"] + 0.18 * index
         axes.hlines(height, part["low"], part["high"], color=colour, lw=1.5, alpha=0.6)
-        for full, some in part.groupby(part["converged"] == 1):
-            face = colour if full else "white"
+        for converged, points in part.groupby(part["converged"] == 1):
+            face = colour if converged else "white"
             style = {"marker": marker, "color": colour, "markerfacecolor": face}
-            axes.plot(some["x"], height[some.index], linestyle="none", label=name, **style)
+            axes.plot(points["x"], height[points.index], linestyle="none", label=name, **style)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
 
@@ -133,11 +133,10 @@ def _dots(axes: Axes, data: pandas.DataFrame, names: list[str]) -> None:
 PLOTS = (
     Plot(
         "F9",
-        "Newton–Schulz steps in the place of the polar factor",
+        "Newton–Schulz steps instead of the polar factor",
         "Muon with the exact polar factor and with Newton–Schulz steps of three kinds (muon: Jordan's coefficients, as "
-        "in torch.optim.Muon), × steps, in some precision: alignment in msp, and margin in msp "
-        "over the median with the SVD. "
-        f"{POINTS}",
+        "in torch.optim.Muon), × number of steps, precision: alignment in msp, and margin in msp over the median with "
+        f"the SVD. {POINTS}",
         "X ← aX + (bA + cA²)X, A = XXᵀ, from X = M/‖M‖_F",
         "Two panels of markers, one row per way to compute the polar factor: alignment, and relative margin.",
         ("polar_margin",),
@@ -148,7 +147,7 @@ PLOTS = (
         "F10",
         "Adam's ε",
         "Adam for several ε: margin and alignment in ℓ∞, and alignment in ℓ2, where the run first reaches the loss at "
-        f"which runs are matched, and at the last step. The theorem has ε = 0. {BAND}",
+        f"which runs are compared, and at the last step. The theorem has ε = 0. {BAND}",
         "θ ← θ − η_t m̂/(√v̂ + ε)",
         "Three panels over epsilon: margin in the max norm, alignment in it, alignment in the Euclidean norm.",
         ("epsilon_margin",),
@@ -157,9 +156,9 @@ PLOTS = (
     ),
     Plot(
         "F11",
-        "The exponent of the step sizes on a deep network",
+        "The exponent of the schedule on a deep network",
         "Alignment in the optimizer's own norm at the last step, and margin over the optimizer's largest, against the "
-        "exponent a; the theorem asks for a > 1 − 1/L (dashed) and a ≤ 1. All exponents have the same budget of "
+        "exponent a; the theorem needs a > 1 − 1/L (dashed) and a ≤ 1. All exponents have the same budget of "
         f"steps. {BAND} Hollow markers: some seed is not aligned (κ < 0.6).",
         "η_t = η₀((t + t₀)/t₀)^(−a)",
         "Two panels over the exponent, one line per optimizer, a dashed line at the theorem's bound.",
@@ -170,10 +169,10 @@ PLOTS = (
     Plot(
         "F12",
         "With momentum and without",
-        "Alignment in the rule's own norm at the last step, and margin over the median with momentum at the same base "
-        f"step size; the smaller step size has more steps. {POINTS}",
+        "Alignment in the rule's own norm at the last step, and margin over the median with momentum at the same "
+        f"initial learning rate; the smaller learning rate has more steps. {POINTS}",
         "m ← βm + (1 − β)g, u = argmax_{‖u‖=1} ⟨u, m⟩",
-        "Two panels of markers, one row per rule and base step size, one marker with and one without momentum.",
+        "Two panels of markers, one row per rule and initial learning rate, one marker with and one without momentum.",
         ("momentum_margin",),
         ("optimizer_momentum", "optimizer_lr", "kappa_own", "gamma_own"),
         momentum,

@@ -1,7 +1,7 @@
-"""One look for every figure: seaborn on matplotlib, colour-blind safe, distinguished by line and marker as well.
+"""The style of all figures: seaborn on matplotlib, colour-blind safe, with different dashes and markers as well.
 
-A :class:`Plot` is drawn from the rows of its experiments and hands back the data it plotted, so that a figure can be
-checked, and reused, as numbers. Line figures share one tidy form: ``panel, series, x, y, low, high, n, converged``.
+A :class:`Plot` is drawn from the rows of its experiments and returns the plotted data, so that figures can be tested
+and reused as numbers. Line figures share one tidy form: ``panel, series, x, y, low, high, n, converged``.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -26,29 +26,30 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 WIDTH = 3.6
-"""Inches: one column of a paper, and a phone held upright."""
+"""Inches: one column of a paper, or the width of a phone."""
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B4E9B", "#7F7F7F"]
-"""Okabe & Ito's palette, without the yellow and black that vanish on white and in text."""
+"""Okabe & Ito's palette without yellow and black, which are hard to see on white and in text."""
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 SIZES = [7, 5.4, 4, 4, 4, 4, 4, 4]
 WIDTHS = [2.2, 1.6, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2]
-"""The first series lie widest and lowest: where they coincide with later ones, they still show."""
+"""The first series are the widest and lowest, so that they stay visible below later ones."""
 DASHES = [(None, None), (5, 1.5), (2, 1), (5, 1, 1, 1), (1, 1), (7, 2, 2, 2), (3, 2), (8, 2)]
 BAND = "seed range"
-"""What a band is, in the legend: from the lowest to the highest member."""
+"""Label of bands in the legend: from the lowest to the highest member."""
 CLOSED_FORM = "closed form"
-"""The gid of lines that are formulas."""
+"""The gid of lines of formulas."""
 NO_VALUE = "no finite value"
-"""What a panel says that has nothing to show."""
+"""Text in a panel without values."""
+LEGEND = {"loc": "outside upper left", "handlelength": 2.2, "columnspacing": 1.0}
 FORMULA = "0.25"
-"""Grey of the lines that are formulas, not measurements."""
+"""Grey of lines of formulas."""
 
 
 class Plot(NamedTuple):
     """A figure of a paper.
 
-    ``draw(frame)`` gets the rows of all ``experiments`` that have been run, with at least the ``columns``, and returns
-    the figure with the data it plotted. ``caption`` says what is shown and what the band is; ``alt`` what is seen.
+    ``draw(frame)`` gets the rows of the ``experiments`` that have been run, with at least the ``columns``, and returns
+    the figure and the plotted data. ``caption`` explains the figure and its bands; ``alt`` describes the image.
     """
 
     id: str
@@ -62,7 +63,7 @@ class Plot(NamedTuple):
 
 
 def in_order(plots: Sequence[Plot]) -> tuple[Plot, ...]:
-    """By the number in ``F12``; each notes in its panels where there is nothing to be drawn."""
+    """Return the plots sorted by the number in ``F12``; panels without values get a note."""
     noting = [plot._replace(draw=_noting(plot.draw)) for plot in plots]
     return tuple(sorted(noting, key=lambda plot: int(plot.id.removeprefix("F"))))
 
@@ -81,7 +82,7 @@ def _noting(draw: Callable) -> Callable:
 
 
 def _has_value(axes: Axes) -> bool:
-    """Whether a finite measured value is drawn: formulas and lines across the whole panel are none."""
+    """Return whether a finite measured value is drawn; formulas and lines across the panel do not count."""
     drawn = [line.get_xydata() for line in axes.get_lines()
              if line.get_transform() is axes.transData and line.get_gid() != CLOSED_FORM]  # fmt: skip
     for collection in axes.collections:
@@ -94,7 +95,7 @@ def _has_value(axes: Axes) -> bool:
 
 
 class Table(NamedTuple):
-    """A table of a paper: ``make(frame)`` from the rows of its ``experiments`` (empty: of all there are)."""
+    """A table of a paper: ``make(frame)`` from the rows of its ``experiments`` (empty: of all experiments)."""
 
     id: str
     title: str
@@ -105,55 +106,55 @@ class Table(NamedTuple):
 
 
 @contextlib.contextmanager
-def look() -> Iterator[None]:
-    """Within it figures are drawn and saved in the suite's style, on matplotlib's defaults; nothing global changes."""
+def rc_context() -> Iterator[None]:
+    """Apply the suite's style on matplotlib's defaults within the context."""
     rc = seaborn.axes_style("ticks") | seaborn.plotting_context("paper", font_scale=0.95)
     rc |= {"axes.grid": True, "grid.color": "0.9", "grid.linewidth": 0.6, "axes.spines.top": False}
     rc |= {"axes.spines.right": False, "font.family": "DejaVu Sans", "lines.markersize": 4.5, "lines.linewidth": 1.3}
     rc |= {"axes.prop_cycle": rcsetup.cycler(color=COLOURS), "legend.frameon": False, "legend.fontsize": 7.5}
     rc |= {"pdf.fonttype": 42, "axes.titlesize": 9, "figure.dpi": 100, "axes.titlelocation": "left"}
     with mpl.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of values that are not finite, which the panels tell of
+        warnings.simplefilter("ignore")  # of nonfinite values, which the panels note
         mpl.rcdefaults()
         mpl.rcParams.update(rc)
         yield
 
 
 def canvas(panels: int = 1, height: float = 2.6) -> tuple[Figure, list[Axes]]:
-    """Panels one above the other, ``height`` inches each."""
+    """Return a figure with panels in one column, ``height`` inches each."""
     figure = Figure(figsize=(WIDTH, height * panels), layout="constrained")
     return figure, list(np.ravel(figure.subplots(panels, 1)))
 
 
 def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
-    """``stem.png`` (200 dpi) and ``stem.pdf``: the same figure gives the same bytes, whenever it is saved."""
+    """Save ``stem.png`` (200 dpi) and ``stem.pdf``, without dates, so that equal figures are equal files."""
     png, pdf = stem.with_suffix(".png"), stem.with_suffix(".pdf")
     figure.savefig(png, dpi=200, metadata={"Software": None})
     figure.savefig(pdf, metadata={"Creator": None, "Producer": None, "CreationDate": None})
     return png, pdf
 
 
-class NotYetError(Exception):
-    """What a figure cannot do without and no finished cell has, in a few words."""
+class FigureNotReady(Exception):  # noqa: N818
+    """No finished cell has the rows that a figure needs."""
 
 
 def needed(rows: pandas.DataFrame, what: str) -> pandas.DataFrame:
-    """The rows; NotYetError when a half-finished sweep has none of them."""
+    """Return the rows; raise FigureNotReady if there are none."""
     if rows.empty:
-        raise NotYetError(f"no finished cell with {what}")
+        raise FigureNotReady(f"no finished cell with {what}")
     return rows
 
 
-def is_curve(value: Any) -> bool:
-    """Whether a row holds a measured curve."""
+def is_curve(value: object) -> bool:
+    """Return whether a value is a measured curve."""
     return isinstance(value, list) and len(value) > 0
 
 
-def spread(frame: pandas.DataFrame, x: Any, y: Any, series: Any, panel: str = "") -> pandas.DataFrame:
-    """Median, lowest and highest member at every x, tidy; values that are not finite are left out and not counted in n.
+def spread(frame: pandas.DataFrame, x: str, y: str, series: str, panel: str = "") -> pandas.DataFrame:
+    """Return median, lowest and highest member at every x, tidy; nonfinite values are left out and not counted in n.
 
-    ``converged`` is the share of all members that did and have a value.
-    ``x``, ``y`` and ``series`` are columns' names, expressions over columns, or, for ``series``, any label.
+    ``converged`` is the fraction of all members that converged and have a value. ``x`` and ``y`` are expressions over
+    columns, ``series`` is a column or a label.
     """
     value = {"x": frame.eval(x, engine="python"), "y": frame.eval(y, engine="python")}
     label = frame.get(series, series)
@@ -165,15 +166,15 @@ def spread(frame: pandas.DataFrame, x: Any, y: Any, series: Any, panel: str = ""
 
 
 def formula(x: Sequence[float], y: Sequence[float], series: str, panel: str = "") -> pandas.DataFrame:
-    """A closed form in the tidy form of :func:`spread`; ``n = 0`` says that nothing was measured."""
+    """Return a closed form in the tidy form of :func:`spread`, with ``n = 0``."""
     table = pandas.DataFrame({"series": series, "x": x, "y": y, "n": 0, "panel": panel})
     return table.assign(low=table["y"], high=table["y"], converged=1.0)
 
 
-def lines(axes: Axes, data: pandas.DataFrame, colour_of: dict[Any, str] | None = None, markers: bool = True) -> None:
+def lines(axes: Axes, data: pandas.DataFrame, colour_of: Mapping | None = None, markers: bool = True) -> None:
     """Draw every series of one panel: line at the median, band from the lowest to the highest member.
 
-    Hollow markers: not every member had converged. Series with ``n = 0`` are formulas: grey, without markers.
+    Hollow markers: some member has not converged. Series with ``n = 0`` are formulas: grey, without markers.
     """
     measured = 0
     formulas = 0
@@ -183,13 +184,13 @@ def lines(axes: Axes, data: pandas.DataFrame, colour_of: dict[Any, str] | None =
             axes.plot(part["x"], part["y"], label=name, gid=CLOSED_FORM, **stroke)
             formulas += 1
             continue
-        look = measured % len(COLOURS)
-        colour = (colour_of or {}).get(name, COLOURS[look])
-        stroke = {"color": colour, "dashes": DASHES[look], "lw": WIDTHS[look]}
+        index = measured % len(COLOURS)
+        colour = (colour_of or {}).get(name, COLOURS[index])
+        stroke = {"color": colour, "dashes": DASHES[index], "lw": WIDTHS[index]}
         converged = part["converged"] == 1
         if markers:
             # a marker on the labelled line, so that the legend shows it
-            marker = {"marker": MARKERS[look], "markersize": SIZES[look]}
+            marker = {"marker": MARKERS[index], "markersize": SIZES[index]}
             stroke |= marker | {"markevery": np.flatnonzero(converged).tolist()}
             hollow = part[~converged]
             face = {"markerfacecolor": "white", "markeredgecolor": colour, "zorder": 2.1}
@@ -200,23 +201,23 @@ def lines(axes: Axes, data: pandas.DataFrame, colour_of: dict[Any, str] | None =
 
 
 def legend(axes: Axes, title: str | None = None, columns: int = 2) -> None:
-    """One legend above all panels, where it hides no data; every entry once."""
+    """Draw one legend above all panels, without duplicate entries."""
     handles, labels = axes.get_legend_handles_labels()
     entries = dict(zip(labels, handles, strict=True))
     if any(isinstance(drawn, PolyCollection) for drawn in axes.collections):
         entries[BAND] = Patch(color="0.5", alpha=0.3, lw=0)
-    place = {"loc": "outside upper left", "ncols": columns, "handlelength": 2.2, "columnspacing": 1.0}
-    axes.figure.legend(entries.values(), entries.keys(), title=title, title_fontsize=7.5, alignment="left", **place)
+    handles, title_style = list(entries.values()), {"title": title, "title_fontsize": 7.5, "alignment": "left"}
+    axes.figure.legend(handles, list(entries), ncols=columns, **title_style, **LEGEND)
 
 
 def limits(axes: Axes, **ends: tuple[float | None, float | None]) -> None:
-    """Set the ends of ``x`` and ``y`` that are finite: a panel without values has others, and keeps its own."""
+    """Set the finite limits of the axes ``x`` and ``y``; others stay as they are."""
     for axis, both in ends.items():
         axes.set(**{f"{axis}lim": [None if end is None or not np.isfinite(end) else end for end in both]})
 
 
 def log_ticks(axis: Axis) -> None:
-    """A log axis with plain numbers: at 1, 2 and 5, and at more of them where it spans less than a decade."""
+    """Make the axis logarithmic with plain numbers at 1, 2 and 5, or more of them below a decade."""
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})  # type: ignore[attr-defined]
     low, high = axis.get_view_interval()
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 4, 5, 7)))
@@ -224,8 +225,8 @@ def log_ticks(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def in_words(data: pandas.DataFrame) -> str:
-    """What the lines do, for readers who cannot see them: first and last value of each measured series."""
+def describe(data: pandas.DataFrame) -> str:
+    """Return the first and last value of each measured series, as text for screen readers."""
     if not {"series", "x", "y", "n"} <= set(data.columns):
         return ""
     texts = []

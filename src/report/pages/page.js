@@ -1,11 +1,11 @@
-// Everything below is a convenience: without scripts the page shows all it has.
+// Optional controls: without scripts the page shows all its content.
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-// On paper nothing can be unfolded: open everything while printing.
+// Open all details while printing.
 addEventListener("beforeprint", () => all("details:not([open])").forEach(d => { d.open = d.dataset.printed = true; }));
 addEventListener("afterprint", () => all("[data-printed]").forEach(d => { d.open = false; delete d.dataset.printed; }));
 
-// Commands can be copied.
+// Copy buttons for commands.
 all(".command").forEach(box => {
   const button = box.querySelector("button"), code = box.querySelector("code");
   button.hidden = false;
@@ -21,7 +21,7 @@ all(".command").forEach(box => {
   });
 });
 
-// An unfolded claim shows its figures: the pictures further down, not a second copy of them.
+// An open claim shows its figures; the images are reused, not embedded twice.
 all("details").forEach(details => details.addEventListener("toggle", () => {
   if (!details.open || details.dataset.printed) return;
   all(".shown-by:empty", details).forEach(box => box.dataset.figures.split(" ").forEach(id => {
@@ -34,7 +34,7 @@ all("details").forEach(details => details.addEventListener("toggle", () => {
   }));
 }));
 
-// Claims can be filtered by verdict and text, and sorted.
+// Filter claims by verdict and text, and sort them.
 const table = document.querySelector("table.claims"), tools = document.querySelector(".tools");
 if (table && tools) {
   const claims = all(":scope > tbody", table), shown = document.getElementById("shown");
@@ -68,7 +68,7 @@ if (table && tools) {
   apply();
 }
 
-// A link to a claim unfolds it.
+// Open a claim that is the target of a link.
 const unfold = () => {
   const claim = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (!claim?.matches("table.claims > tbody")) return;

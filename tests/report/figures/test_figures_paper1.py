@@ -26,7 +26,7 @@ def rows_of(plot, frames):
 
 @pytest.fixture(scope="module")
 def drawn(frames):
-    with style.look():
+    with style.rc_context():
         return {plot.id: plot.draw(rows_of(plot, frames)) for plot in paper1.PLOTS}
 
 
@@ -139,7 +139,7 @@ def test_robust_accuracy_is_what_is_not_flipped_and_certificates_are_counted(dra
 def test_hollow_markers_where_a_seed_has_not_converged(frames):
     rows = frames["cluster_k_scaling"].copy()
     rows.loc[(rows["data_k"] == 32) & (rows["member"] == 0), "converged"] = False
-    with style.look():
+    with style.rc_context():
         figure, data = paper1.PLOTS[0].draw(rows)
     measured = data[data["n"] > 0]
     assert set(measured.loc[measured["converged"] < 1, "x"]) == {32}
@@ -151,7 +151,7 @@ def test_hollow_markers_where_a_seed_has_not_converged(frames):
 def test_the_same_figure_gives_the_same_bytes(tmp_path, frames):
     plot = paper1.PLOTS[0]
     for name in ("a", "b"):
-        with style.look():
+        with style.rc_context():
             style.save(plot.draw(rows_of(plot, frames))[0], tmp_path / name)
     for suffix in (".png", ".pdf"):
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
@@ -166,7 +166,7 @@ def test_personal_settings_of_matplotlib_do_not_reach_a_figure(tmp_path, frames)
     plot = paper1.PLOTS[4]  # a heat map, with text
     for name, personal in (("ours", {}), ("personal", PERSONAL)):
         with mpl.rc_context(personal):
-            with style.look():
+            with style.rc_context():
                 style.save(plot.draw(rows_of(plot, frames))[0], tmp_path / name)
             assert not personal or mpl.rcParams["lines.linewidth"] == 9, "and they are kept for others"
     for suffix in (".png", ".pdf"):
@@ -193,7 +193,7 @@ def test_values_that_are_not_finite_are_left_out_of_spreads():
 
 def test_words_for_those_who_do_not_see_the_lines():
     frame = pandas.DataFrame({"x": [1, 2], "y": [5.0, 7.0], "converged": True})
-    assert style.in_words(style.spread(frame, "x", "y", "radius")) == "radius: 5 at 1, 7 at 2."
+    assert style.describe(style.spread(frame, "x", "y", "radius")) == "radius: 5 at 1, 7 at 2."
 
 
 def test_attack_table(frames):

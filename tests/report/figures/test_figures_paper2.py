@@ -151,7 +151,7 @@ def rows_of(one, frames):
 
 @pytest.fixture(scope="module")
 def drawn(frames):
-    with style.look():
+    with style.rc_context():
         return {plot.id: plot.draw(rows_of(plot, frames)) for plot in paper2.PLOTS}
 
 
@@ -203,7 +203,7 @@ def test_gaps_are_those_of_the_rows_and_lines_go_through_their_means(drawn, fram
 def test_a_line_does_not_go_through_zero_when_the_gaps_do_not(frames):
     rows = frames["tnn_generalization_gap"].copy()
     rows["gap_fgsm_loss"] += 0.25
-    with style.look():
+    with style.rc_context():
         _, data = paper2_gap.gap(rows)
     fit = data[(data["series"] == "fit, r = 28") & (data["panel"] == "gap in FGSM loss")]
     assert fit["y"].iloc[0] == pytest.approx(0.25)
@@ -221,14 +221,14 @@ def test_curves_are_told_at_the_same_flow_time_at_both_step_sizes(drawn, frames)
     data = drawn["F3"][1].set_index(["panel", "series", "run"])
     for panel in ("FGSM loss", "F-norm", "stable rank"):
         series = "training set" if panel == "FGSM loss" else "layer 2"
-        whole, half = (data.loc[(panel, series, run)] for run in ("step size η", "step size η/2"))
+        whole, half = (data.loc[(panel, series, run)] for run in ("learning rate η", "learning rate η/2"))
         assert (
             whole["x"].tolist() == half["x"].tolist() == [2, 20]
         )  # steps 100 and 1000 at 0.02; step 1 is before T/200
         further = 0.01 if series == "training set" else 0  # as the rows have it
         np.testing.assert_allclose(whole["y"].to_numpy(), half["y"].to_numpy() + further)
     rows = frames["tnn_implicit_rank"].query("vars_training == 'adversarial' and step == 1000")
-    end = data.loc[("stable rank", "layer 3", "step size η")].iloc[-1]
+    end = data.loc[("stable rank", "layer 3", "learning rate η")].iloc[-1]
     assert (end["y"], end["low"]) == (rows["srank_3"].median(), rows["srank_3"].min())
 
 
@@ -269,7 +269,7 @@ def test_dead_layers_have_no_stable_rank_and_the_median_decides_what_is_grey(dra
 
 
 def test_without_the_released_penalty_there_is_no_panel_of_it(frames):
-    with style.look():
+    with style.rc_context():
         figure, data = plot("F6").draw(frames["tnn_nuclear_norm"])
     assert len(figure.axes) == 4
     assert not data["panel"].str.contains("released").any()
@@ -330,7 +330,7 @@ def test_tables_are_medians_and_whole_layers_have_a_row(tables, frames):
 def test_hollow_markers_where_a_seed_was_not_trained(frames):
     rows = frames["tnn_generalization_gap"].copy()
     rows.loc[(rows["data_n"] == 500) & (rows["member"] == 0), "train_clean_accuracy"] = 0.6
-    with style.look():
+    with style.rc_context():
         figure, data = paper2_gap.gap(rows)
     assert set(data.loc[data["converged"] < 1, "x"]) == {500**-0.5}
     hollow = [line for line in figure.axes[0].get_lines() if line.get_markerfacecolor() == "white"]

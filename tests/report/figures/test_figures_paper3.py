@@ -103,7 +103,7 @@ def frames():
 
 @pytest.fixture(scope="module")
 def drawn(frames):
-    with style.look():
+    with style.rc_context():
         return {plot.id: plot.draw(frames[plot.experiments[0]]) for plot in paper3.PLOTS}
 
 
@@ -141,7 +141,7 @@ def test_margins_are_read_at_equal_losses(drawn):
 def test_an_optimizer_that_never_fits_has_no_line(frames):
     rows = frames["muon_margin"].copy()
     rows.loc[rows["optimizer_name"] == "adam", [f"gamma_{norm}" for norm in NORMS]] = -1.0
-    with style.look():
+    with style.rc_context():
         _, data = margin_vs_loss(rows)
     assert set(data["series"]) == {OPTIMIZERS[name] for name in COMPARED if name != "adam"}
 
@@ -174,7 +174,7 @@ def test_heat_maps_hold_medians_and_shares_of_the_largest_at_both_moments(drawn,
 
 def test_a_moment_that_no_run_reached_leaves_its_maps_out(frames):
     rows = frames["muon_margin"].assign(matched=False)
-    with style.look():
+    with style.rc_context():
         figure, data = paper3_norms.which_margin(rows)
     assert set(data["panel"]) == {"at the last step"}
     assert len(figure.axes) == 2
@@ -252,7 +252,7 @@ def test_hollow_markers_where_a_seed_is_not_aligned(frames):
     rows = frames["momentum_margin"].copy()
     astray = rows["final"] & (rows["member"] == 0) & (rows["cell"] == "cell0")
     rows.loc[astray, "kappa_own"] = 0.2
-    with style.look():
+    with style.rc_context():
         _, data = {plot.id: plot for plot in paper3.PLOTS}["F12"].draw(rows)
     astray = data[data["converged"] < 1]
     assert set(astray["place"] + astray["series"]) == {"NMD, η₀ = 1β = 0"}
@@ -263,7 +263,7 @@ def test_tables_are_the_medians_of_the_rows(frames):
     rows = frames["muon_margin"].query("matched and optimizer_name == 'adam'")
     assert table.loc[("matched loss", "Adam"), "γ ℓ∞"] == rows["gamma_linf"].median()
     assert table.loc[("matched loss", "Adam"), "log₁₀ loss"] == pytest.approx(rows["log_risk"].median() / np.log(10))
-    assert table.loc[("last step", "Adam"), "share with κ own ≥ 0.6"] == 1
+    assert table.loc[("last step", "Adam"), "fraction with κ own ≥ 0.6"] == 1
     linear = paper3.TABLES[1].make(frames["linear_margin"]).set_index(["data", "optimizer"])
     rows = frames["linear_margin"].query("final and data_name == 'mnist' and optimizer_name == 'signum'")
     assert linear.loc[("mnist", "Signum"), "in its own norm"] == rows["ratio_linf"].median()
@@ -276,7 +276,7 @@ def test_half_finished_sweeps_are_drawn(frames):
 
 def test_without_momentum_there_is_nothing_to_compare_with(frames):
     rows = frames["momentum_margin"]
-    with style.look():
+    with style.rc_context():
         _, data = momentum(rows[rows["optimizer_momentum"] == 0])
     assert "γ, own norm / with momentum" not in set(data["panel"])
 
