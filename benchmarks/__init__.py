@@ -1,1 +1,1 @@
-"""Ratios of times: how much batching, reduced coordinates and workers save (``python -m benchmarks --help``)."""
+"""Ratios of times: batching, reduced coordinates, the tensor network, workers (``python -m benchmarks --help``)."""

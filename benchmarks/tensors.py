@@ -1,7 +1,7 @@
 """Time a training step of paper 2's experiment A.2 (FGSM and SGD, batch 80, float32).
 
-The baseline is our step. It is compared with the matrix products that it cannot avoid, and with a step of the released
-code if the variable ``REFERENCE`` names a checkout of it.
+The baseline is our step. Compare it with its matrix products alone, and with a step of the released code if the
+variable ``REFERENCE`` names a checkout of it.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""Put a paper's results into the texts: the README and docs/paperN.md hold numbers from its report and no others.
+"""Write the results of papers into README.md and docs/paperN.md, between the markers of these texts.
 
     python scripts/publish.py [PAPER …] [outputs=outputs]
 
-Between ``<!-- results:paperN -->`` and ``<!-- /results -->`` go the verdicts, in docs/paperN.md with every number
-behind them; between ``<!-- deviations:paperN -->`` and ``<!-- /deviations -->`` the deviations; into
-docs/figures/paperN/ the figures a text shows; between ``<!-- overview -->`` and ``<!-- /overview -->`` how many claims
-of each paper in the text have which verdict; between ``<!-- benchmarks -->`` and ``<!-- /benchmarks -->`` of
-docs/scaling.md the ratios that ``make bench`` last measured here, if it did, with their figure. Without PAPER, every
-paper with a page and a report. The same report gives the same texts. Exit code 2: there is no report, or a text has no
-place for it; then nothing is written.
+- ``<!-- results:paperN -->`` to ``<!-- /results -->``: the verdicts; in docs/paperN.md also every number of a claim.
+- ``<!-- deviations:paperN -->`` to ``<!-- /deviations -->``: the deviations.
+- ``<!-- overview -->`` to ``<!-- /overview -->``: how many claims of each paper have which verdict.
+- ``<!-- benchmarks -->`` to ``<!-- /benchmarks -->`` of docs/scaling.md: the last ratios of ``make bench``, if any.
+
+Figures that a text shows are copied to docs/figures/. Without PAPER, publish every paper with a page and a report. The
+same report gives the same texts. Exit code 2: a report or a marker is missing; then nothing is written.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ Record = Mapping[str, Any]
 
 COMMAND = cli.Command(
     "python scripts/publish.py",
-    "Put the results of papers into README.md and docs/: verdicts, numbers, deviations, figures, benchmarks.",
+    "Write the results of papers into README.md and docs/: verdicts, numbers, deviations, figures, benchmarks.",
     keys={"outputs": cli.OUTPUTS},
-    words=("[PAPER …]", "numbers of papers; unless given, every paper with a page and a report"),
+    words=("[PAPER …]", "numbers of papers; by default, every paper with a page and a report"),
     examples=["python scripts/publish.py", "python scripts/publish.py 1 3 outputs=elsewhere"],
 )
 
 
 def main(arguments: Sequence[str], root: Path = ROOT) -> int:
-    """Run the command line on the texts under ``root``; returns the exit code."""
+    """Run the command line on the texts under ``root``; return the exit code."""
     return cli.exit_code(lambda: _publish(arguments, root))
 
 
@@ -84,10 +84,10 @@ def benchmarks(root: Path, outputs: Path) -> dict[Path, bytes]:
 
 
 def published(root: Path, paper: int, outputs: Path, texts: Mapping[Path, bytes]) -> dict[Path, bytes]:
-    """The files that publish a paper, path → content; ``texts`` are those that other papers have filled already.
+    """Return the files that publish a paper, path → content. ``texts`` were filled by other papers before.
 
     Raises:
-        ConfigError: for a report, marker or figure that is missing.
+        ConfigError: if a report, marker or figure is missing.
     """
     report = outputs / "reports" / f"paper{paper}"
     if not (report / "claims.json").exists():
@@ -121,10 +121,10 @@ def published(root: Path, paper: int, outputs: Path, texts: Mapping[Path, bytes]
 
 
 def fill(text: str, kind: str, paper: int, block: str, name: str) -> str:
-    """``text`` with ``block`` between the markers of its kind and paper.
+    """Return ``text`` with ``block`` between the markers of its kind and paper.
 
     Raises:
-        ConfigError: naming the file when it has no such markers, or has them twice.
+        ConfigError: if the file does not have these markers once.
     """
     opening, closing = f"<!-- {kind}:paper{paper} -->", f"<!-- /{kind} -->"
     before, _, rest = text.partition(opening)
@@ -135,7 +135,7 @@ def fill(text: str, kind: str, paper: int, block: str, name: str) -> str:
 
 
 def overviewed(text: str) -> str:
-    """``text`` with its overview counting the verdicts that stand further down in it, if it has a place for one."""
+    """Return ``text`` with the counts of its verdicts in its overview, if it has the markers of one."""
     opening, closing = "<!-- overview -->", "<!-- /overview -->"
     before, opened, rest = text.partition(opening)
     _, closed, after = rest.partition(closing)
@@ -152,7 +152,7 @@ def overviewed(text: str) -> str:
 
 
 def provenance(outputs: Path, judged: Iterable[ClaimResult]) -> str:
-    """One line: the day, commit and profile of the cells that the verdicts rest on."""
+    """Return one line: the day, commit and profile of the cells that the verdicts rest on."""
     cells = sorted({outputs / cell for result in judged for cell in result.cells})
     if not cells:
         return "No cell has been run."
@@ -235,7 +235,7 @@ def _commit(git: Record | None) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown leaves as it is in a cell of a table."""
+    """Escape what Markdown would interpret in a cell of a table."""
     return re.sub(r"([|*<])", r"\\\1", text)
 
 

@@ -1,9 +1,9 @@
-"""Reproduce a paper: the cells of all its experiments, the longest first, then verdicts, figures and a page.
+"""Reproduce a paper: run the cells of all its experiments, the longest first; write verdicts, figures and a page.
 
     python scripts/reproduce.py PAPER [--only-report] [key=value …]
 
-Finished cells are skipped, so the same command goes on after a kill. Exit code 0: every cell is done; 1: some failed;
-2: the command cannot be run.
+Finished cells are skipped: run the same command again to resume. Exit code 0: all cells are done; 1: a cell failed;
+2: the command cannot run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from src.runner import launch
 COMMAND = cli.Command(
     "python scripts/reproduce.py",
     "Reproduce a paper: run the cells of all its experiments, then write verdicts, figures and a page.",
-    flags={"--only-report": "run nothing; rebuild the report from the results there are"},
+    flags={"--only-report": "run nothing; rebuild the report from existing results"},
     words=("PAPER [key=value …]", "the number of a paper, and keys of all its experiments as for python -m src.run"),
     overrides=True,
     examples=["python scripts/reproduce.py 1 profile=smoke", "python scripts/reproduce.py 3 --only-report"],
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def reproduce(given: argparse.Namespace) -> int:
-    """Run what is unfinished of the paper ``given.words[0]``, unless only the report is wanted, and conclude it."""
+    """Run the unfinished cells of paper ``given.words[0]``, unless only its report is wanted, and write the report."""
     number, *overrides = given.words or ["?"]
     if not number.isdecimal():
         raise ConfigError("paper", number, "must be the number of a paper")
@@ -64,7 +64,7 @@ def reproduce(given: argparse.Namespace) -> int:
 
 
 def left_out(configs: Sequence[Config]) -> bool:
-    """Return whether an experiment is optional and has no finished cell, as its data are unavailable."""
+    """Return whether an experiment is optional and has no finished cell, so that claims on it are *not run*."""
     return configs[0].optional and not store.count_finished(config.folder for config in configs)
 
 

@@ -7,7 +7,12 @@ also when a cell failed. Exit code 0: all cells are done; 1: a cell failed; 2: t
 from __future__ import annotations
 
 import os
+import signal
 import sys
+
+if __name__ == "__main__":  # the imports below take a second: Ctrl-C then ends without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from collections.abc import Callable, Sequence
 
 import yaml
@@ -25,6 +30,7 @@ from src.runner.launch import log
 
 def main() -> None:
     """Run the command line and exit."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     launch.plain_warnings()
     sys.exit(run(sys.argv[1:]))
 

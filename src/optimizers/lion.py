@@ -24,15 +24,12 @@ def build(
 ) -> UpdateRule:
     """Build θ ← θ − η_t (sign(β1 m + (1−β1) g) + λθ), then m ← β2 m + (1−β2) g.
 
+    Arguments that are not listed are those of ``steepest.build``.
+
     Args:
-        task: not used.
-        model: its degree determines the allowed range of ``exponent``.
-        lr: η0.
         beta1: weight of the momentum in the step.
         beta2: decay of the momentum.
         weight_decay: λ, decoupled; with λ > 0 the norm stays bounded, so margins need 0.
-        exponent: a of the schedule.
-        t0: shift of the schedule.
     """
     rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
     norm = linf()

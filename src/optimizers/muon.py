@@ -37,16 +37,12 @@ def build(
 ) -> UpdateRule:
     """Build W_k ← W_k − η_t s_k U Vᵀ with m_k = U Σ Vᵀ the momentum of layer k.
 
+    Arguments that are not listed are those of ``steepest.build``.
+
     Args:
-        task: not used.
-        model: its degree determines the allowed range of ``exponent``.
-        lr: η0.
-        momentum: β.
         nesterov: use U Vᵀ of β m + (1−β) g.
         scaling: s_k, see ``spectral``; the theorem has "none".
         polar_factor: "svd", exact to rounding in float64; "gram", faster; or "exact": svd in float64, gram in float32.
-        exponent: a of the schedule.
-        t0: shift of the schedule.
     """
     rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
     return steepest_descent(spectral(polar.EXACT[polar_factor], scaling), rate, momentum=momentum, nesterov=nesterov)

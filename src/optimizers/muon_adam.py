@@ -40,6 +40,7 @@ def build(
 
     With ``equal_growth``, η0^M = ``lr`` r^(−1/L): outputs are of degree 1 in the last layer and of degree L in all, so
     after as many steps they have grown like r (η0^M)^L, and are about as large for every r.
+
     ``momentum`` and ``polar_factor`` are Muon's; ``beta1``, ``beta2`` and ``epsilon`` are Adam's; ``exponent`` and
     ``t0`` are of the schedule that both share.
     """

@@ -35,17 +35,9 @@ def build(
     Unlike ``torch.optim.Muon`` it is scale-free: G is divided by ‖G‖_F itself, not by max(‖G‖_F, 1e-7).
 
     Args:
-        task: not used.
-        model: its degree determines the allowed range of ``exponent``.
-        lr: η0.
-        momentum: β.
-        nesterov: use the polar factor of β m + (1−β) g.
-        scaling: factor s_k of the step of a layer.
         steps: number of iterations; five with ``muon`` give singular values in about [0.7, 1.2].
         coefficients: ``muon`` is Jordan's, ``polar_express`` Amsel's, ``convergent`` the classical quintic.
         precision: dtype of the iteration.
-        exponent: a of the schedule.
-        t0: shift of the schedule.
     """
     rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
     factor = partial(

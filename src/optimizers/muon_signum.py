@@ -32,15 +32,11 @@ def build(
 ) -> UpdateRule:
     """Build Muon with η0 and Signum with r η0: a step has length r η_t in the hybrid norm of ``ratio`` r.
 
+    Arguments that are not listed are those of ``muon.build``.
+
     Args:
-        task: not used.
-        model: its degree determines the allowed range of ``exponent``.
         lr: η0 of Muon.
         ratio: r.
-        momentum: β of both.
-        polar_factor: as in ``muon.build``.
-        exponent: a of the schedule.
-        t0: shift of the schedule.
     """
     rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
     return split_last_layer(

@@ -36,19 +36,14 @@ def build(
 ) -> UpdateRule:
     """Build steepest descent in max_k ‖W_k‖_(k) / ρ_k; the unconstrained variant, without decay.
 
-    With the defaults it is Muon-Signum at r = 1.
+    With the defaults it is Muon-Signum at r = 1. Arguments that are not listed are those of ``steepest.build``.
 
     Args:
-        task: not used.
-        model: its degree determines the allowed range of ``exponent``.
         lr: η0; a step changes layer k by η_t ρ_k in its norm.
         hidden: norm of all layers except the last.
         last: norm of the last layer.
         hidden_radius: ρ of the hidden layers.
         last_radius: ρ of the last layer.
-        momentum: β.
-        exponent: a of the schedule.
-        t0: shift of the schedule.
     """
     norm = {"spectral": schatten(math.inf), "linf": entrywise(math.inf), "rows": rows(), "l2": entrywise(2)}
     product = over_layers(math.inf, weighted(norm[hidden], 1 / hidden_radius), weighted(norm[last], 1 / last_radius))

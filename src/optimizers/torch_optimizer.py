@@ -40,15 +40,12 @@ def build(
 ) -> UpdateRule:
     """Build ``path(params, lr=η_t, **arguments)`` with the learning rate set before every step.
 
+    Arguments that are not listed are those of ``steepest.build``.
+
     Args:
-        task: not used.
-        model: its degree determines the allowed range of ``exponent``.
         path: for example ``torch.optim.Muon``, or a class of a module on your Python path.
         arguments: keyword arguments of the class, without ``params`` and ``lr``.
-        lr: η0.
         gradient: pass ∇L, or ∇ log L, which does not vanish with the loss.
-        exponent: a of the schedule.
-        t0: shift of the schedule.
 
     Raises:
         ConfigError: for an unknown class, or one that rejects the arguments or the shapes of the parameters.

@@ -13,7 +13,7 @@ from src.types import Model, Snapshot, State, Task
 
 
 class StopRule(NamedTuple):
-    """Criterion checked every ``every`` steps: ``update(snapshot, state) -> (converged [M], state)``, a plain tree."""
+    """Criterion of every ``check_every`` steps: ``update(snapshot, state) -> (converged [M], state)``, a plain tree."""
 
     init: Callable[[int], State]
     update: Callable[[Snapshot, State], tuple[Tensor, State]]

@@ -41,12 +41,20 @@ def second_device(monkeypatch):
 
 
 def kinds(name, outputs):
-    """Of an experiment, one cell for each set of components, cut short."""
+    """Return, of an experiment, one cell for each set of components, with few steps and few attacked points."""
     found = {}
     for config in sweep.expand([f"+experiment={name}", *QUIET, f"outputs={outputs}"]):
         components = tuple(getattr(config, group).name for group in GROUPS)
-        found.setdefault(components, config.model_copy(update={"steps": min(config.steps, 6)}))
+        measurements = {name: fewer(options) for name, options in config.measurements.items()}
+        short = {"steps": min(config.steps, 6), "measurements": measurements}
+        found.setdefault(components, config.model_copy(update=short))
     return list(found.values())
+
+
+def fewer(options):
+    most = {"points": 4, "random_starts": 2, "opposite_means": 4, "train_points": 20, "test_points": 20}
+    return options and {key: min(value, most.get(key, value)) if key in most and value else value
+                        for key, value in options.items()}  # fmt: skip
 
 
 def rows_of(config):
