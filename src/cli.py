@@ -13,7 +13,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from src.errors import ConfigError, nearest, reason
 
@@ -24,7 +24,7 @@ class Key(NamedTuple):
     default: str | None
     value: str
     help: str
-    read: Callable[[str, str], Any] = lambda text, key: text
+    read: Callable[[str, str], object] = lambda text, key: text
 
 
 class Command(NamedTuple):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Callable
+from typing import Annotated, NamedTuple
 
 from pydantic_core import CoreSchema, core_schema
 
@@ -29,7 +30,7 @@ class Range(NamedTuple):
 class Within(Range):
     """A range as an annotation, ``Annotated[int, Within(1)]``: pydantic checks that the value lies in it."""
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: object, handler: Callable[[object], CoreSchema]) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self._checked, handler(source))
 
     def _checked(self, value: float) -> float:

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 ANEW = "force=true recomputes the cell and archives its files"
 """How to repair a damaged file."""
@@ -17,7 +16,7 @@ ANEW = "force=true recomputes the cell and archives its files"
 class ConfigError(ValueError):
     """A mistake in the configuration. Its text is one line for the user: key, value, what is allowed."""
 
-    def __init__(self, key: str, value: Any, allowed: str):
+    def __init__(self, key: str, value: object, allowed: str):
         super().__init__(f"{key}={shown(value)}: {allowed}")
         self.key, self.value, self.allowed = key, value, allowed
 
@@ -50,14 +49,14 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def unwritable(key: str, folder: Any, error: OSError) -> ConfigError:
+def unwritable(key: str, folder: object, error: OSError) -> ConfigError:
     """Return the error for ``folder``, or for the file in it that ``error`` names, with the reason."""
     place = folder if error.errno in WHOLE_DISK or error.filename is None else error.filename
     return ConfigError(key, place, f"cannot be written or read: {reason(error)}")
 
 
 @contextmanager
-def writing_in(folder: Any) -> Iterator[None]:
+def writing_in(folder: object) -> Iterator[None]:
     """Raise an OSError of the body as a ConfigError for the key ``outputs``."""
     try:
         yield
@@ -65,7 +64,7 @@ def writing_in(folder: Any) -> Iterator[None]:
         raise unwritable("outputs", folder, error) from error
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Return a value as it is written on a command line, on one line.
 
     >>> shown([1, None, {"a": True}]), shown("two\\nlines")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from src import cli
 from src.claims import columns, deviations, schema
@@ -31,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     given = COMMAND.read(arguments)
-    actions: dict[str, Callable[[list[str], Any], int]] = {"check": _check, "columns": _columns}
+    actions: dict[str, Callable[[list[str], Path], int]] = {"check": _check, "columns": _columns}
     action, *words = given.words or ["?"]
     if action not in actions:
         raise ConfigError("arguments", action, f"must begin with check or columns{nearest(action, actions)}")

@@ -110,7 +110,7 @@ def _visit(path: Path, groups: dict[str, set[str]]) -> Iterator[str]:
     yield from _keys({key: value for key, value in content.items() if key not in ("defaults", "hydra", "profiles")})
 
 
-def _keys(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def _keys(content: Mapping[str, object], prefix: str = "") -> Iterator[str]:
     for key, value in content.items():
         yield f"{prefix}{key}"
         if isinstance(value, dict):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
 
@@ -93,7 +93,7 @@ def measure(deviations: Sequence[Deviation], frames: Mapping[str, pandas.DataFra
             for entry, effect in zip(deviations, effects, strict=True)]  # fmt: skip
 
 
-def _deviation(entry: Mapping[str, Any], place: str) -> Deviation:
+def _deviation(entry: Mapping[str, object], place: str) -> Deviation:
     """Return the deviation of an entry; nested mappings are parsed first, so that errors name the full place."""
     place, entry = str(entry.get("id", place)), dict(entry)
     for key, kind, also in (("switch", Switch, ()), ("effect", Number, STATISTICS)):

@@ -57,7 +57,7 @@ FOR_PARTS = (*FOR_ALL, "min_distinct", "min_seeds", "require_converged")
 """Keys of a claim that its numbers inherit."""
 
 
-def _criterion(entry: Any) -> Range:
+def _criterion(entry: object) -> Range:
     if isinstance(entry, Range):
         return entry
     kind, bound = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else ("?", None)
@@ -108,7 +108,7 @@ class Number(Model):
 
     @model_validator(mode="before")
     @classmethod
-    def _by_statistic(cls, entry: dict[str, Any]) -> dict[str, Any]:
+    def _by_statistic(cls, entry: dict[str, object]) -> dict[str, object]:
         if old := [key for key in entry if key in RENAMED]:
             raise ConfigError(old[0], entry[old[0]], f"is now called {RENAMED[old[0]]}")
         named = [key for key in entry if key in STATISTICS]
@@ -265,7 +265,7 @@ def _expanded(block: Mapping[str, Any], tables: Mapping[str, Any], place: str) -
     return expanded
 
 
-def _row_sets(entry: Any, place: str) -> dict[str, str]:
+def _row_sets(entry: object, place: str) -> dict[str, str]:
     """Return the conditions of the named sets; a set may use the sets above it."""
     if not isinstance(entry, dict):
         raise ConfigError(place, entry, "must be a mapping, name → condition")
@@ -278,7 +278,7 @@ def _row_sets(entry: Any, place: str) -> dict[str, str]:
     return sets
 
 
-def _refined(condition: Any, sets: Mapping[str, str]) -> Any:
+def _refined(condition: object, sets: Mapping[str, str]) -> object:
     """Return the condition with names of sets replaced by their conditions; non-expressions are unchanged."""
     try:
         text = expression(line(condition)).encode()  # positions in a tree are in bytes

@@ -27,6 +27,8 @@ __all__ = ["informational", "judge", "load", "unjudged", "verdict_of"]
 WORST_FIRST = (Verdict.CONTRADICTED, Verdict.INCONCLUSIVE, Verdict.NOT_RUN, Verdict.REPRODUCED, Verdict.INFORMATIONAL)
 UNCONVERGED_ALLOWED = 0.1
 """Fraction of unconverged members a part may rest on; they are kept in the estimate to avoid selection bias."""
+Outcome = dict[str, Any]
+"""Fields of a result."""
 NONE_PLANNED: Mapping[str, int] = MappingProxyType({})
 
 
@@ -119,7 +121,7 @@ def _judge_number(
         result = GroupResult(statistic=number.statistic, **_unavailable(error, number))
     verdict = Verdict.INCONCLUSIVE if missing and result.verdict == Verdict.REPRODUCED else result.verdict
     reasons = [result.reason, *missing] if result.reason not in missing else missing
-    outcome: dict[str, Any] = {"verdict": verdict, "reason": "; ".join(filter(None, reasons)), "cells": cells}
+    outcome: Outcome = {"verdict": verdict, "reason": "; ".join(filter(None, reasons)), "cells": cells}
     outcome["groups"] = tuple(groups) if number.group_by else ()
     return NumberResult(**result.model_dump() | described | outcome)
 
@@ -167,7 +169,7 @@ def _rows(number: Number, all_rows: pandas.DataFrame) -> pandas.DataFrame:
 def _judge_group(number: Number, values: tuple, rows: pandas.DataFrame, rng_key: tuple) -> GroupResult:
     """Return the estimate, interval and verdict of one group."""
     group = ", ".join(f"{column} = {value}" for column, value in zip(number.group_by, values, strict=True))
-    known: dict[str, Any] = {"group": group, "statistic": number.statistic, "n": len(rows)}
+    known: Outcome = {"group": group, "statistic": number.statistic, "n": len(rows)}
     try:
         converged = evaluate(rows, number.converged).astype(bool)
         known["converged"] = float(converged.mean())
@@ -192,7 +194,7 @@ def _judge_group(number: Number, values: tuple, rows: pandas.DataFrame, rng_key:
     return GroupResult(**known, verdict=Verdict.INCONCLUSIVE, reason=reason)
 
 
-def _compared(low: float, high: float, criterion: Range, place: str) -> dict[str, Any]:
+def _compared(low: float, high: float, criterion: Range, place: str) -> Outcome:
     inside = f"{low:.4g}" if low == high else f"[{low:.4g}, {high:.4g}]"
     verdict = verdict_of(low, high, criterion)
     reasons = {
@@ -203,7 +205,7 @@ def _compared(low: float, high: float, criterion: Range, place: str) -> dict[str
     return {"verdict": verdict, "reason": reasons[verdict]}
 
 
-def _unavailable(error: EstimateUnavailable, number: Number) -> dict[str, Any]:
+def _unavailable(error: EstimateUnavailable, number: Number) -> Outcome:
     verdict = (
         Verdict.INFORMATIONAL
         if not isinstance(number, Part)

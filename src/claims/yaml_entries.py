@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -22,7 +22,7 @@ class Model(BaseModel):
 M = TypeVar("M", bound=Model)
 
 
-def parse(kind: type[M], entry: Any, place: str, also: Iterable[str] = ()) -> M:
+def parse(kind: type[M], entry: object, place: str, also: Iterable[str] = ()) -> M:
     """Return the mapping at ``place`` as a model of ``kind``; errors list the keys ``also`` as known, too.
 
     Raises:
@@ -51,7 +51,7 @@ def parse(kind: type[M], entry: Any, place: str, also: Iterable[str] = ()) -> M:
     raise ConfigError(key, error["input"], message)
 
 
-def check_entries(entries: Any, kind: str, path: Path) -> None:
+def check_entries(entries: object, kind: str, path: Path) -> None:
     """Raise ConfigError unless the entries of a file are a list of mappings without the same ``id`` twice."""
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ConfigError(kind, path.name, f"must have a list of {kind}, each a mapping with the key id")
@@ -60,7 +60,7 @@ def check_entries(entries: Any, kind: str, path: Path) -> None:
         raise ConfigError(f"{path.stem}.id", duplicate, "duplicate id")
 
 
-def line(value: Any) -> str:
+def line(value: object) -> str:
     """Return the text on one line."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError("must be text")
@@ -83,7 +83,7 @@ def names_in(tree: ast.AST) -> set[str]:
     return {node.id for node in nodes if isinstance(node, ast.Name)} - called
 
 
-def _names(value: Any) -> tuple[str, ...]:
+def _names(value: object) -> tuple[str, ...]:
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list | tuple) or not names:
         raise ValueError("must be a name or a list of names")

@@ -10,11 +10,11 @@ import shutil
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from src.config import components
+from src.config.validation import Tree
 
-Composed = list[tuple[list[str], dict[str, Any]]]
+Composed = list[tuple[list[str], Tree]]
 """Overrides and composed config of every cell."""
 
 FOLDER = Path(__file__).resolve().parents[2] / "outputs" / ".compositions"

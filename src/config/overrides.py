@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from hydra.core.override_parser.types import ChoiceSweep, Override
 
@@ -31,7 +30,7 @@ def groups() -> set[str]:
     return {path.parent.relative_to(components.CONF).as_posix() for path in components.CONF.glob("*/**/*.yaml")}
 
 
-def words(patch: Mapping[str, Any], prefix: str = "") -> list[str]:
+def words(patch: Mapping[str, object], prefix: str = "") -> list[str]:
     """Return the words of the command line that set the keys of ``patch``, a tree of mappings.
 
     >>> words({"seeds": [0], "data": {"n": 64, "n_test": None}, "dtype": "${vars.dtype}"})
@@ -44,7 +43,7 @@ def words(patch: Mapping[str, Any], prefix: str = "") -> list[str]:
     return flat
 
 
-def value_text(value: Any) -> str:
+def value_text(value: object) -> str:
     """Return a value in Hydra's grammar, in quotes unless it is a name.
 
     >>> [value_text(value) for value in ("adam", "a b", "null", None, [0, 1e-6], True)]

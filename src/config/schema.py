@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from pydantic import ConfigDict
 
 from src import cli
 from src.config.components import GROUPS, component
-from src.config.validation import Node, model_of, validated, whole
+from src.config.validation import Node, Tree, model_of, validated, whole
 from src.constraints import Count, NonNegative, Positive, Seed, Share
 from src.errors import ConfigError
 
@@ -107,7 +107,7 @@ class Config(Node):
         return Path(self.outputs) / self.name / "-".join(filter(None, [self.label, identity(self.model_dump())]))
 
 
-def resolved(cfg: DictConfig) -> dict[str, Any]:
+def resolved(cfg: DictConfig) -> Tree:
     """Return a composed config as plain containers, without Hydra's own node.
 
     Raises:
@@ -124,7 +124,7 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     return {key: value for key, value in node.items() if key != "hydra"}
 
 
-def typed(node: Mapping[str, Any]) -> Config:
+def typed(node: Tree) -> Config:
     """Return the checked config of a composed node.
 
     Raises:
@@ -147,7 +147,7 @@ def typed(node: Mapping[str, Any]) -> Config:
     return config
 
 
-def _with_steps(node: Mapping[str, Any]) -> Mapping[str, Any]:
+def _with_steps(node: Tree) -> Tree:
     """Return a composed node with the number of steps in place of a null.
 
     An epoch has ⌈n / batch_size⌉ steps. The ``time`` T of gradient flow is T/η steps of gradient descent at the
@@ -175,7 +175,7 @@ def _with_steps(node: Mapping[str, Any]) -> Mapping[str, Any]:
         raise ConfigError(key, first, "too many steps") from error
 
 
-def _at(node: Any, path: str) -> Any:
+def _at(node: object, path: str) -> Any:
     """Return the value at a dotted path, or None."""
     for key in path.split("."):
         node = node.get(key) if isinstance(node, Mapping) else None
@@ -232,7 +232,7 @@ def _check_seeds(config: Config) -> None:
         raise ConfigError("seeds", seeds, "duplicate seed: the replicates would be identical")
 
 
-def identity(config: Mapping[str, Any]) -> str:
+def identity(config: Tree) -> str:
     """Return ten hex digits of a hash of the resolved config without ``DESCRIPTION_KEYS``.
 
     Null keys of the top level are left out, so that a new optional key keeps the identity of earlier cells.
@@ -242,7 +242,7 @@ def identity(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(whole(numbers), sort_keys=True).encode()).hexdigest()[:10]
 
 
-def without_locations(config: Mapping[str, Any]) -> dict[str, Any]:
+def without_locations(config: Tree) -> Tree:
     """Return the config without ``LOCATIONS``; the provenance has the sha256 of the files that were read."""
     located = dict(config)
     for group, key in LOCATIONS:
@@ -250,7 +250,7 @@ def without_locations(config: Mapping[str, Any]) -> dict[str, Any]:
     return located
 
 
-def arguments(group: str, node: Component) -> dict[str, Any]:
+def arguments(group: str, node: Component) -> Tree:
     """Return the checked keyword arguments of the component that ``node.name`` names.
 
     Raises:
@@ -259,7 +259,7 @@ def arguments(group: str, node: Component) -> dict[str, Any]:
     return options(group, node.model_extra or {}, component(group, node.name), also=("name",))
 
 
-def options(path: str, node: Mapping[str, Any], of: Any, also: tuple[str, ...]) -> dict[str, Any]:
+def options(path: str, node: Tree, of: Callable, also: tuple[str, ...]) -> Tree:
     """Return the keys of a ``node`` as checked keyword arguments ``of`` a component."""
     checked = validated(path, node, model_of(of), also)
     return {key: getattr(checked, key) for key in node}

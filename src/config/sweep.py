@@ -6,7 +6,6 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -15,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.config import cache, components, overrides, resolvers, schema, yaml_files
 from src.config.schema import Config
-from src.config.validation import Node, validated
+from src.config.validation import Node, Tree, validated
 from src.errors import ConfigError
 
 resolvers.register()
@@ -50,7 +49,7 @@ def experiments(paper: int) -> list[str]:
     return names
 
 
-def _experiment(path: Path) -> dict[str, Any]:
+def _experiment(path: Path) -> Tree:
     return yaml_files.read(path, "experiment", dict, "a mapping of keys to values")
 
 
@@ -67,12 +66,12 @@ class Layout(Node):
     sweep: dict
 
     @property
-    def patch(self) -> dict[str, Any]:
+    def patch(self) -> Tree:
         """The keys that the chosen profile sets, with unresolved interpolations."""
         return getattr(self.profiles, self.profile)
 
     @property
-    def lists(self) -> dict[str, list[Any]]:
+    def lists(self) -> dict[str, list]:
         """Swept key or group → values. Lists of the chosen profile replace those of the experiment."""
         return {**self.sweep, **self.patch.get("sweep", {})}
 
@@ -91,7 +90,7 @@ def jobs(words: Sequence[str]) -> list[tuple[list[str], Config]]:
     return [(job, schema.typed(node)) for job, node in composed]
 
 
-def _composed(parsed: Sequence[Override]) -> list[tuple[list[str], dict[str, Any]]]:
+def _composed(parsed: Sequence[Override]) -> list[tuple[list[str], Tree]]:
     """Return, for every cell, its overrides and the node they compose, with all interpolations resolved."""
     GlobalHydra.instance().clear()
     start = overrides.grid(parsed)[0]
@@ -102,7 +101,7 @@ def _composed(parsed: Sequence[Override]) -> list[tuple[list[str], dict[str, Any
         return [(job, schema.resolved(compose("config", overrides=job))) for job in cells]
 
 
-def first(words: Sequence[str]) -> tuple[Config, dict[str, list[Any]]]:
+def first(words: Sequence[str]) -> tuple[Config, dict[str, list]]:
     """Return the first cell's checked config, and the experiment's sweep: key of the config → values, in their order.
 
     A swept component has the key ``<group>.name``; a sweep that is no single key of the config has the key ``label``.

@@ -36,6 +36,9 @@ RENAMED = {
 }  # fmt: skip
 """Former name of a key → its name now."""
 
+Tree = dict[str, Any]
+"""Nested mappings of config keys to values."""
+
 AnyNode = TypeVar("AnyNode", bound=Node)
 
 
@@ -104,7 +107,7 @@ def validated(path: str, node: object, model: type[AnyNode], also: Iterable[str]
     raise _wrong_value(name, value, wanted, place)
 
 
-def _wrong_value(name: str, value: Any, wanted: Any, place: list[int | str]) -> ConfigError:
+def _wrong_value(name: str, value: Any, wanted: object, place: list[int | str]) -> ConfigError:
     """Return the error for a value, or for the item of a list at ``place`` in it."""
     while typing.get_origin(wanted) is list and isinstance(value, list) and place and isinstance(place[0], int):
         name, value, wanted, place = f"{name}[{place[0]}]", value[place[0]], typing.get_args(wanted)[0], place[1:]

@@ -67,7 +67,7 @@ def _start_wandb(action: str, outputs: Path) -> int:
     return subprocess.run(command, cwd=outputs, check=False).returncode
 
 
-def push(specs: Sequence[Mapping[str, Any]], project: str, folder: Path) -> list[str]:
+def push(specs: Sequence[Mapping], project: str, folder: Path) -> list[str]:
     """Save the workspaces to the account of the key, replacing earlier ones; return their addresses.
 
     Raises:
@@ -91,7 +91,7 @@ def push(specs: Sequence[Mapping[str, Any]], project: str, folder: Path) -> list
     return addresses
 
 
-def workspace(spec: Mapping[str, Any], entity: str, project: str) -> Any:
+def workspace(spec: Mapping, entity: str, project: str) -> Any:
     """Return the ``wandb_workspaces`` object of a specification."""
     from wandb_workspaces import expr, workspaces
     from wandb_workspaces.reports import v2

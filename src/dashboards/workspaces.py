@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from src.claims import schema
 from src.claims.results import ClaimResult
@@ -22,17 +22,20 @@ BOOKKEEPING = {"step", "final", "matched", "seed", "member", "cell", "experiment
 AXES = {"decades": "−log₁₀ loss", "flow_time": "gradient-flow time Σ lr", "step": "step"}
 GROUPED = {"groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
 
+Panel = dict[str, object]
+"""A class of ``wandb_workspaces.reports.v2`` as ``panel``, and its arguments."""
+
 
 class Experiment(NamedTuple):
     """An experiment: config of the first cell, swept key → values, and columns with curves if a cell is done."""
 
     name: str
     config: Config
-    swept: Mapping[str, Sequence[Any]]
+    swept: Mapping[str, Sequence]
     curves: set[str] | None
 
 
-def specification(paper: int, profile: str, outputs: Path) -> dict[str, Any]:
+def specification(paper: int, profile: str, outputs: Path) -> dict[str, object]:
     """Return the workspace of a paper: ``{name, filters, group_by, sections: [{name, panels}]}``.
 
     ``panel`` is the class of a panel in ``wandb_workspaces.reports.v2``; the other keys are its arguments. A config key
@@ -68,13 +71,11 @@ def _experiment(name: str, profile: str, outputs: Path) -> Experiment:
     return Experiment(name, config, swept, curves)
 
 
-def _text(markdown: str) -> dict[str, Any]:
+def _text(markdown: str) -> Panel:
     return {"panel": "MarkdownPanel", "markdown": markdown}
 
 
-def _panels(
-    claim: schema.Claim, judged: ClaimResult | None, experiments: Mapping[str, Experiment]
-) -> list[dict[str, Any]]:
+def _panels(claim: schema.Claim, judged: ClaimResult | None, experiments: Mapping[str, Experiment]) -> list[Panel]:
     """Return the claim as text, then panels of its measured columns: curves, and final values by swept key."""
     verdict = f"\n\n**{judged.verdict}**: {judged.name}: {html.measured(judged)}" if judged else ""
     lines = [f"- {part.name}: {schema.shown(part.criterion)}" for part in claim.parts]
@@ -97,7 +98,7 @@ def _columns(expressions: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in functions))
 
 
-def _of_metric(metric: str, experiment: Experiment) -> Iterator[dict[str, Any]]:
+def _of_metric(metric: str, experiment: Experiment) -> Iterator[Panel]:
     if experiment.curves is None or metric in experiment.curves:
         axis = _axis(experiment.config)
         lines = {"x": axis, "title_x": AXES[axis], "y": [metric, f"min/{metric}", f"max/{metric}"]}

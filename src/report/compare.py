@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from src import cli
 from src.claims.results import ClaimResult, Result
@@ -84,7 +83,7 @@ def computed_on(folder: Path) -> dict[str, str]:
     return {fact: "; ".join(sorted(values)) for fact, values in by_fact.items()}
 
 
-def compare(left: Reports, right: Reports) -> list[dict[str, Any]]:
+def compare(left: Reports, right: Reports) -> list[html.Entry]:
     """Return every claim of the common reports: ``{report, id, statement, a, b, moved, numbers}``.
 
     ``a`` and ``b`` are its verdicts, None if missing. ``numbers`` has ``{name, a, b, how}`` for every group of its
@@ -153,7 +152,7 @@ def _number(name: str, a: tuple[Result, str] | None, b: tuple[Result, str] | Non
     return {"name": name, "a": shown[0], "b": shown[1], "how": how}
 
 
-def summarize(claims: Sequence[Mapping[str, Any]], left: Reports, right: Reports) -> str:
+def summarize(claims: Sequence[html.Entry], left: Reports, right: Reports) -> str:
     """Return one sentence: how many verdicts and numbers moved, and which reports only one side has."""
     how = Counter(number["how"] for claim in claims for number in claim["numbers"])
     verdicts = sum(claim["moved"] for claim in claims)
@@ -163,7 +162,7 @@ def summarize(claims: Sequence[Mapping[str, Any]], left: Reports, right: Reports
     return "; ".join([f"{verdicts} of {len(claims)} verdicts moved", f"numbers: {numbers or 'none'}", *alone])
 
 
-def table_of(claims: Sequence[Mapping[str, Any]]) -> str:
+def table_of(claims: Sequence[html.Entry]) -> str:
     """Return a line per verdict that moved and per number that moved beyond noise."""
     lines = []
     for claim in claims:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas
 
+from src.report.html import Entry
 from src.results import store
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def draw(
     cells: Mapping[str, Sequence[Path]],
     commands: Mapping[str, str],
     folder: Path,
-) -> dict[str, Any]:
+) -> Entry:
     """Draw a plot, save it in ``folder`` and return its entry for the page, with a ``note`` if it is not drawn.
 
     Raises:
@@ -84,7 +85,7 @@ def _log(name: str, note: str) -> None:
     logger.debug("%s", name, exc_info=True)
 
 
-def make(table: Table, frames: Mapping[str, pandas.DataFrame], folder: Path) -> dict[str, Any]:
+def make(table: Table, frames: Mapping[str, pandas.DataFrame], folder: Path) -> Entry:
     """Make a table, save it and return its entry for the page, with a ``note`` if it is not made."""
     frame, note = _rows(table, frames)
     if frame is None:
@@ -98,7 +99,7 @@ def make(table: Table, frames: Mapping[str, pandas.DataFrame], folder: Path) -> 
     return save(table.id, table.title, table.caption, content, folder)
 
 
-def save(name: str, title: str, caption: str, table: pandas.DataFrame, folder: Path) -> dict[str, Any]:
+def save(name: str, title: str, caption: str, table: pandas.DataFrame, folder: Path) -> Entry:
     """Save a table as CSV and return its entry for the page."""
     table.to_csv(folder / f"{name}.csv", index=False)
     rows = [none_for_nonfinite(row) for row in table.itertuples(index=False, name=None)]
@@ -106,7 +107,7 @@ def save(name: str, title: str, caption: str, table: pandas.DataFrame, folder: P
     return {"id": name, "title": title, "caption": caption, "note": ""} | shown
 
 
-def none_for_nonfinite(value: Any) -> Any:
+def none_for_nonfinite(value: object) -> Any:
     """Return the value with NaN and infinity as None, since JSON has neither."""
     if isinstance(value, Mapping):
         return {key: none_for_nonfinite(item) for key, item in value.items()}

@@ -14,7 +14,11 @@ from src.results import store
 PAGES = Path(__file__).resolve().parent / "pages"
 
 
-def write_page(path: Path, template: str, context: Mapping[str, Any]) -> None:
+Entry = dict[str, Any]
+"""What a template shows of a claim, figure, table or report."""
+
+
+def write_page(path: Path, template: str, context: Mapping[str, object]) -> None:
     """Write one self-contained HTML file from ``src/report/pages/<template>.html.j2``, atomically."""
     import jinja2
 
@@ -53,7 +57,7 @@ def measured(result: Result) -> str:
     return f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
-def number(value: Any) -> str:
+def number(value: object) -> str:
     """Return a number with four significant digits, and text unchanged."""
     return f"{value:.4g}" if isinstance(value, float) else "–" if value is None else str(value)
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from src.claims import schema
 from src.errors import ConfigError
@@ -38,7 +38,7 @@ def write(outputs: Path) -> Path:
     return page
 
 
-def _readable(read: Callable[[T], dict[str, Any]], sources: Iterable[T]) -> list[dict[str, Any]]:
+def _readable(read: Callable[[T], html.Entry], sources: Iterable[T]) -> list[html.Entry]:
     """Return ``read`` of every source; warn of those that cannot be read and leave them out."""
     entries = []
     for source in sources:
@@ -49,7 +49,7 @@ def _readable(read: Callable[[T], dict[str, Any]], sources: Iterable[T]) -> list
     return entries
 
 
-def _paper(number: int, reports: list[dict[str, Any]]) -> dict[str, Any]:
+def _paper(number: int, reports: list[html.Entry]) -> html.Entry:
     """Return a paper with its report: of profile default, or else the newest."""
     candidates = [report for report in reports if report["name"].partition("-")[0] == f"paper{number}"]
     newest = candidates[0] if candidates else None
@@ -63,7 +63,7 @@ def _paper(number: int, reports: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _report(file: Path) -> dict[str, Any]:
+def _report(file: Path) -> html.Entry:
     judged = paper_page.read_claims(file)
     inputs = store.read_json(file.parent / "inputs.json", repair=paper_page.REMOVE) or {}
     outputs = file.parents[2]

@@ -14,7 +14,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas
 from pydantic import BaseModel, ValidationError
@@ -23,7 +23,7 @@ from src.claims.deviations import MeasuredDeviation
 from src.claims.results import ClaimResult
 from src.errors import ConfigError
 from src.report import exhibits
-from src.report.html import PAGES, measured, percent, write_page
+from src.report.html import PAGES, Entry, measured, percent, write_page
 from src.results import store
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _is_current(folder: Path, inputs: Path, digest: str) -> bool:
         return False
 
 
-def plain(results: Iterable[BaseModel]) -> list[dict[str, Any]]:
+def plain(results: Iterable[BaseModel]) -> list[Entry]:
     """Return results as JSON values."""
     return exhibits.none_for_nonfinite([result.model_dump(mode="json") for result in results])
 
@@ -187,13 +187,13 @@ def folder_of(outputs: Path, title: str, profile: str, mark: str | None = None) 
     return outputs / "reports" / "-".join(filter(None, [title, profile if profile != "default" else None, mark]))
 
 
-def _shown_by(result: ClaimResult, drawn: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _shown_by(result: ClaimResult, drawn: Sequence[Entry]) -> list[Entry]:
     """Return the figures of the claim's experiments."""
     names = set(result.experiment.split(", "))
     return [figure for figure in drawn if not figure["note"] and names & set(figure["plot"].experiments)]
 
 
-def _claims_table(judged: Sequence[ClaimResult], folder: Path) -> dict[str, Any]:
+def _claims_table(judged: Sequence[ClaimResult], folder: Path) -> Entry:
     rows = [
         {"id": result.id, **dict(number), **dict(group)}
         for result in judged
@@ -211,7 +211,7 @@ def _claims_table(judged: Sequence[ClaimResult], folder: Path) -> dict[str, Any]
 
 def _experiments(
     frames: Mapping[str, pandas.DataFrame], cells: Mapping[str, Sequence[Path]], commands: Mapping[str, str]
-) -> list[dict[str, Any]]:
+) -> list[Entry]:
     rows = []
     for name in sorted({*commands, *frames}):
         frame = frames[name] if name in frames and not frames[name].empty else None

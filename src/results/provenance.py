@@ -15,14 +15,13 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def collect(
     command: str, seeds: Sequence[int], dtype: str, device: str, threads: int, data_files: Mapping[str, str]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the content of ``provenance.json``; unknown facts are None.
 
     ``threads`` is the cell's thread count, on which sums depend. ``data_files`` maps the names of the data files to
@@ -82,7 +81,7 @@ def _content_hash(path: Path) -> str:
     return hashlib.sha256(IMPORTS.sub(b"", path.read_bytes())).hexdigest()[:12]
 
 
-def git(root: Path) -> dict[str, Any] | None:
+def git(root: Path) -> dict[str, object] | None:
     """Return ``{"sha", "dirty"}`` of the checkout at ``root``; None without a checkout, or if git fails.
 
     Dirty: a tracked file differs from the commit, or a file is neither tracked nor ignored.

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     import pandas  # takes half a second to import
 
 
-def write_json(path: Path, value: Any) -> None:
+Row = dict[str, Any]
+"""One line of ``metrics.jsonl``: column → value."""
+
+
+def write_json(path: Path, value: object) -> None:
     """Write JSON atomically."""
     replace(path, (json.dumps(value, indent=1, allow_nan=True) + "\n").encode())
 
@@ -162,7 +166,7 @@ def archive(cell: Path) -> Path | None:
     return folder
 
 
-def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+def append(path: Path, rows: Iterable[Row]) -> int:
     """Append rows as JSON lines, flushed to disk; return the length of the file in bytes."""
     with naming(path), path.open("a", encoding="utf-8") as file:
         for row in rows:
@@ -190,7 +194,7 @@ def fingerprint(cell: Path) -> str:
     return hashlib.sha256((cell / "metrics.jsonl").read_bytes()).hexdigest()
 
 
-def rows(cell: Path) -> list[dict[str, Any]]:
+def rows(cell: Path) -> list[Row]:
     """Return all rows of a cell.
 
     Raises:
@@ -248,7 +252,7 @@ def frame(cells: Iterable[Path]) -> pandas.DataFrame:
     return pandas.DataFrame(records)
 
 
-def _cosine(row: Mapping[str, Any], last: Mapping[int, Mapping[str, Any]]) -> dict[str, float]:
+def _cosine(row: Row, last: Mapping[int, Row]) -> dict[str, float]:
     """Return cos(θ_t, θ_T) = 1 − ‖s_t − s_T‖²/2 from the sketches of ``src/measurements/direction.py``, if any."""
     if "direction_sketch" not in row or row["member"] not in last:
         return {}
@@ -260,13 +264,13 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(config: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Return a nested config as one level: ``{"data": {"k": 8}}`` → ``{"data_k": 8}``.
 
     >>> flatten({"data": {"k": 8, "name": "clusters"}, "steps": 10})
     {'data_k': 8, 'data_name': 'clusters', 'steps': 10}
     """
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{key}_")

@@ -33,7 +33,7 @@ def open_cell(cell: Path, config: Config, claims: Sequence[str]) -> wandb_run.Mi
     return mirror
 
 
-def described(config: Config) -> dict[str, Any]:
+def described(config: Config) -> dict[str, object]:
     """Return the config to record: the identity, names and labels, without paths."""
     recorded = schema.without_locations(config.model_dump())
     left_out = ("outputs", "force", "report", "profiles", "sweep")
@@ -46,7 +46,7 @@ def _time_per_step(optimizer: Component) -> float | None:
     return rate if optimizer.name in ("gd", "sgd") and isinstance(rate, int | float) else None
 
 
-def log_report(config: Config, folder: Path, title: str, judged: Sequence[Mapping[str, Any]]) -> None:
+def log_report(config: Config, folder: Path, title: str, judged: Sequence[Mapping]) -> None:
     """Log a report as a W&B run: figures, a table of the claims, their verdicts, and its files as an artifact."""
     import pandas
 

@@ -24,6 +24,7 @@ from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple, get_args
 
 from src.errors import ConfigError, writing_in
+from src.results.store import Row
 
 Mode = Literal["online", "offline", "disabled"]
 MODES = get_args(Mode)
@@ -46,15 +47,15 @@ class Mirror(NamedTuple):
     unless the code is 0, and returns within ``PATIENCE`` + 2 s even if W&B does not respond.
     """
 
-    send: Callable[[Callable[[Any, Any], Any]], None]
+    send: Callable[[Callable[[Any, Any], object]], None]
     finish: Callable[..., None]
     time_per_step: float | None = None
 
-    def log(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def log(self, rows: Sequence[Row]) -> None:
         """Add the rows of one step, one per member: see ``history_entry``."""
         self.send(lambda wandb, run: run.log(history_entry(rows, self.time_per_step)))
 
-    def summary(self, values: Mapping[str, Any]) -> None:
+    def summary(self, values: Mapping[str, object]) -> None:
         """Set values of the run's summary."""
         self.send(lambda wandb, run: run.summary.update(dict(values)))
 
@@ -106,7 +107,7 @@ def account() -> str:
         raise ConfigError("W&B", "no answer", str(error).partition("\n")[0]) from error
 
 
-def history_entry(rows: Sequence[Mapping[str, Any]], time_per_step: float | None = None) -> dict[str, float]:
+def history_entry(rows: Sequence[Row], time_per_step: float | None = None) -> dict[str, float]:
     """Return the W&B history entry of one step, from one row per member.
 
     Every finite number of a row is ``seed<seed>/<name>`` (``seed<seed>.<member>/<name>`` where members share a

@@ -10,6 +10,7 @@ from torch import Tensor
 from src.config import schema
 from src.config.components import GROUPS, component
 from src.config.schema import Config
+from src.config.validation import Tree
 from src.errors import ConfigError
 from src.optimizers import rotations
 from src.training import loop, stopping
@@ -28,7 +29,7 @@ class Parts(NamedTuple):
     last: list[Measurement]
 
 
-Arguments = dict[str, dict[str, Any]]
+Arguments = dict[str, Tree]
 """Path of a node → checked keyword arguments of its component or measurement."""
 
 
@@ -77,7 +78,7 @@ def assemble(config: Config) -> Parts:
     """
     arguments = check(config)
 
-    def build(group: str, *given: Any) -> Any:
+    def build(group: str, *given: object) -> Any:
         return component(group, getattr(config, group).name)(*given, **arguments[group])
 
     task = placed(build("data", config.seeds), config.device, config.dtype)
@@ -102,7 +103,7 @@ def placed(task: Task, device: str, dtype: str) -> Task:
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device", device, "no CUDA device; use device=cpu or device=auto")
 
-    def place(value: Any) -> Any:
+    def place(value: object) -> Any:
         if isinstance(value, Tensor):
             return value.to(device, getattr(torch, dtype) if value.is_floating_point() else None)
         return value

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -104,7 +103,7 @@ def _train(
 
 def rows_of(
     view: Snapshot, progress: loop.Progress, config: Config, measurements: Sequence[Measurement], *, final: bool
-) -> list[dict[str, Any]]:
+) -> list[store.Row]:
     """Return one row per member: step, outcome and every measured column; curves become lists.
 
     ``matched`` is true at the step at which a member first reached ``compare_at_loss``. With batches, ``epoch_risk`` is
@@ -128,7 +127,7 @@ def rows_of(
     ]
 
 
-def _record(cell: Path, rows: Sequence[Mapping[str, Any]], mirror: wandb_run.Mirror) -> int:
+def _record(cell: Path, rows: Sequence[store.Row], mirror: wandb_run.Mirror) -> int:
     """Append the rows to the record and to the W&B run; return the bytes of the record."""
     written = store.append(cell / "metrics.jsonl", rows)
     mirror.log(rows)
@@ -156,7 +155,7 @@ def _describe_and_rewind(cell: Path, config: Config, parts: Parts, command: str)
 
 
 def _finish(
-    cell: Path, config: Config, rows: Sequence[Mapping[str, Any]], mirror: wandb_run.Mirror, spent: Mapping[str, float]
+    cell: Path, config: Config, rows: Sequence[store.Row], mirror: wandb_run.Mirror, spent: Mapping[str, float]
 ) -> None:
     """Write the summary and the final status; ``rows`` are the last rows of the members.
 
