@@ -1,4 +1,4 @@
-"""Cells on disk as a run would leave them, their numbers made from the closed forms instead of by training."""
+"""Write the files of finished cells with numbers from closed forms instead of training."""
 
 import contextlib
 import hashlib
@@ -34,12 +34,12 @@ SMALL = [  # a few points of every experiment of paper 1
 
 
 def paper1(outputs: Path, seeds=(0, 1, 2)) -> dict[str, list[Path]]:
-    """Cells of all experiments of paper 1: ``{experiment: [cell, …]}``."""
+    """Write cells of all experiments of paper 1; return ``{experiment: [cell, …]}``."""
     return {name: sweep(outputs, name, grid, seeds) for name, grid in SMALL}
 
 
 def sweep(outputs: Path, experiment: str, grid: dict, seeds=(0, 1, 2), **columns) -> list[Path]:
-    """One cell for every point of the grid; ``columns`` are put into every row."""
+    """Write one cell for every point of the grid, with ``columns`` in every row; return their folders."""
     cells = []
     for index, point in enumerate(product(*grid.values())):
         config = {"name": experiment, "paper": 1, "data": dict(DATA), "model": dict(MODEL)}
@@ -59,9 +59,9 @@ def sweep(outputs: Path, experiment: str, grid: dict, seeds=(0, 1, 2), **columns
 
 
 def cell(outputs: Path, config: dict, rows: list[dict], index: int = 0) -> Path:
-    """The files of one finished cell."""
-    told = json.dumps([config["data"], config["model"], config["optimizer"]])
-    identity = hashlib.sha256(told.encode()).hexdigest()[:10]
+    """Write the files of one finished cell; return its folder."""
+    text = json.dumps([config["data"], config["model"], config["optimizer"]])
+    identity = hashlib.sha256(text.encode()).hexdigest()[:10]
     folder = outputs / config["name"] / f"{index:02d}-{identity}"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
@@ -75,11 +75,11 @@ def cell(outputs: Path, config: dict, rows: list[dict], index: int = 0) -> Path:
 
 
 def frames(cells: dict[str, list[Path]]) -> dict[str, pandas.DataFrame]:
-    return {name: store.frame(some) for name, some in cells.items()}
+    return {name: store.frame(folders) for name, folders in cells.items()}
 
 
 def closed_forms(config: dict, step: int, random: np.random.Generator) -> dict:
-    """Columns of one row, close to the closed forms at the end and on the way to them before."""
+    """Return the columns of one row, which approach the closed forms during training."""
     data, robust = config["data"], config["model"]["init"] == "robust"
     k, d, sigma = data["k"], data["d"], data["sigma"]
     r = sqrt(d * (1 - data["rho"]) / k) * (1 + 0.002 * random.standard_normal())
@@ -145,7 +145,7 @@ def read(path: Path):
 
 
 def draw_every_cell_alone(plots, frames):
-    """As while a sweep runs: of an experiment a single cell, whichever, or else what is missing is told."""
+    """Draw every plot from each single cell, as during a sweep; FigureNotReady is allowed."""
     with style.rc_context():
         for plot in plots:
             for name in plot.experiments:
@@ -154,14 +154,14 @@ def draw_every_cell_alone(plots, frames):
                         plot.draw(cell)
 
 
-CONFIG = ("data_", "model_", "optimizer_", "objective_", "vary_", "batch_size", "compare_at_loss", "steps")
+CONFIG = ("data_", "model_", "optimizer_", "objective_", "vars_", "batch_size", "compare_at_loss", "steps")
 CONFIG += ("seed", "member")
-"""How columns begin that a config sets, not a measurement."""
+"""Prefixes of columns from the config."""
 NOTHING = {"NaN": float("nan"), "inf": float("inf"), "-inf": float("-inf"), "no curve": None, "empty curve": []}
 
 
 def draw_without_values(plots, frames, what):
-    """Whatever is missing, a figure is drawn and every panel without a finite value says so; or nothing is to draw."""
+    """Draw every plot without values; every panel without a finite value must have a note."""
     with style.rc_context():
         for plot in plots:
             rows = pandas.concat([frames[name] for name in plot.experiments], ignore_index=True)
@@ -182,12 +182,12 @@ def draw_without_values(plots, frames, what):
 
 
 def panels_without_a_value(figure):
-    """The panels of a figure that say so."""
+    """Return the panels with the note."""
     return [axes for axes in figure.axes if style.NO_VALUE in [text.get_text() for text in axes.texts]]
 
 
 def without_values(frame: pandas.DataFrame, what: str, only: str = "") -> pandas.DataFrame:
-    """The rows with every measured number, and every number of a measured curve, replaced; or those of one column."""
+    """Return the rows with all measured numbers and curves replaced, or those of one column."""
     value, changed = NOTHING[what], frame.copy()
     for column in frame:
         curves = frame[column].map(lambda entry: isinstance(entry, list))

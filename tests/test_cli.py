@@ -1,4 +1,4 @@
-"""The small commands: a page of help each, one line for a mistake, and no traceback whatever reads their output."""
+"""Commands print help, one line for a mistake, and no traceback for a closed output."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What the status says of a sweep, read from files that runs leave in every state."""
+"""The status of a sweep, from files of cells in every state."""
 
 import errno
 import fcntl
@@ -21,15 +21,15 @@ def ago(seconds):
     return (NOW - timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
 
 
-def leave(cell, **told):
+def leave(cell, **status):
     cell.mkdir(parents=True, exist_ok=True)
-    store.write_json(cell / "status.json", told)
+    store.write_json(cell / "status.json", status)
     return cell
 
 
 @pytest.fixture
 def sweep(tmp_path):
-    """One cell in every state: done in 50 s, half done after 100 s, failed, killed, not begun."""
+    """Return a sweep with a cell in every state: done in 50 s, half done after 100 s, failed, killed, not started."""
     folder = tmp_path / "width"
     store.write_plan({folder / name: 10.0 for name in ("a", "b", "c", "d", "e")})
     leave(folder / "a", state="done", seconds=50.0)
@@ -65,8 +65,8 @@ def test_time_left_is_what_runs_and_what_waits(sweep):
 
 
 def test_a_resumed_cell_is_timed_from_where_it_went_on(sweep):
-    told = {"since": ago(10), "beat": ago(0), "begun_at": 900, "step": 950, "steps": 1000}
-    cell = status.Cell(sweep / "width" / "b", "running", told, None)
+    running = {"since": ago(10), "beat": ago(0), "begun_at": 900, "step": 950, "steps": 1000}
+    cell = status.Cell(sweep / "width" / "b", "running", running, None)
     assert status.cell_seconds_left(cell, {}, NOW) == pytest.approx(10)
 
 
@@ -119,7 +119,7 @@ def refuse_to(monkeypatch, action, closed):
 
 
 def test_it_starts_at_once():
-    """From another shell while all cores are busy: neither torch nor pandas nor Hydra is loaded."""
+    """The status imports neither torch nor pandas nor Hydra, so that it starts fast."""
     heavy = "('torch', 'pandas', 'hydra', 'omegaconf', 'numpy')"
     code = f"import sys, src.status; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout == "[]\n"

@@ -1,4 +1,4 @@
-"""Which columns expressions can use, and the commands ``check`` and ``columns``."""
+"""Columns of expressions, and the commands ``check`` and ``columns``."""
 
 import re
 

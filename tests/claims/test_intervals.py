@@ -12,7 +12,7 @@ def mean(columns):
 
 
 def covered(cells, seeds, alike, *, shared=True, statistic=mean, truth=0.0, values=lambda noise, cell: noise[None]):
-    """How often the interval of ``statistic`` holds the truth; ``alike`` is the correlation of a seed across cells."""
+    """Return the coverage of the interval of ``statistic``; ``alike`` is the correlation of a seed across cells."""
     random, cell = np.random.default_rng(0), np.repeat(np.arange(cells), seeds)
     seed = np.tile(np.arange(seeds), cells) if shared else np.arange(cells * seeds)
     inside = 0
@@ -38,7 +38,7 @@ def test_cells_with_seeds_of_their_own_count_each_for_itself(cells, members):
 
 @pytest.mark.parametrize("alike", [0.0, 0.9])
 def test_a_slope_over_cells_that_share_seeds_is_covered(alike):
-    """A seed whose draws help the more, the larger the cell, tilts the whole sweep."""
+    """Effects of a seed that grow with the size of the cell widen the interval of a slope."""
 
     def values(noise, cell):
         return np.stack([np.exp(0.5 * cell + 0.1 * noise * cell), np.exp(cell)])
@@ -47,7 +47,7 @@ def test_a_slope_over_cells_that_share_seeds_is_covered(alike):
 
 
 def test_a_seed_is_drawn_in_all_cells_at_once():
-    """Deviations that cancel within each seed leave nothing to vary; among strangers they do not cancel."""
+    """Deviations cancel if cells share their seeds, and not otherwise."""
     columns, cell = np.array([[1.0, -2.0, 3.0, -1.0, 2.0, -3.0]]), list("aaabbb")
     assert bootstrap(mean, columns, cell, [0, 1, 2, 0, 1, 2], generator_of(0)) == (0, 0)
     assert bootstrap(mean, columns[:, [0, 1, 2, 4, 5, 3]], cell, [0, 1, 2, 1, 2, 0], generator_of(0)) == (0, 0)

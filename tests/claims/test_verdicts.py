@@ -10,7 +10,7 @@ from tests import fabricated
 
 
 def rows(**columns):
-    """Two cells of three members each; the final row of every member."""
+    """Return the final rows of two cells of three members each."""
     frame = pandas.DataFrame({"cell": list("aaabbb"), "member": [0, 1, 2] * 2, "step": 9, "final": True})
     frame["seed"] = frame["member"]
     return frame.assign(experiment="e", converged=True, k=[2, 2, 2, 8, 8, 8], **columns)
@@ -141,7 +141,7 @@ def test_slope_rate_ratio_and_fraction():
 
 
 def test_a_fraction_is_as_sure_as_its_seeds_are_many():
-    """Five of five could be 55 % of all (0.55⁵ = 5 %); cells that share their seeds make that no surer."""
+    """The bound for five of five is 55 % (0.55⁵ = 5 %), also for several cells with the same seeds."""
     five = pandas.DataFrame({"member": range(5), "seed": range(5), "step": 9, "final": True, "converged": True, "v": 1})
     cells = [five.assign(cell=name, experiment="e") for name in "abcd"]
     share = verdict(cells[0], Range(low=1), fraction="v")
@@ -151,7 +151,7 @@ def test_a_fraction_is_as_sure_as_its_seeds_are_many():
 
 
 def test_a_seed_given_twice_is_no_replicate():
-    """As with a base rate for each member, the only way in which a cell can have one."""
+    """A cell can have duplicate seeds if each member has its own learning rate."""
     record = verdict(rows(v=[0.1, 0.1, 0.1, 0.2, 0.2, 0.2], seed=0))
     assert record.verdict == "inconclusive" and "duplicate seeds" in record.reason
 
@@ -165,7 +165,7 @@ def test_a_cell_of_two_experiments_counts_once():
 
 
 def test_a_ratio_and_its_inverse_say_the_same():
-    """The interval of a ratio of positive numbers is that of its logarithm."""
+    """The interval of a ratio of positive numbers comes from its logarithm."""
     frame = rows(v=[1.0, 1.4, 1.1, 3.0, 2.6, 4.5])
     for statistic in ("ratio", "paired_ratio"):
         one, other = (
@@ -177,7 +177,7 @@ def test_a_ratio_and_its_inverse_say_the_same():
 
 
 def test_cells_that_share_their_seeds_are_no_more_sure_than_one_of_them():
-    """Every cell deviates alike, seed by seed: a second cell says nothing new."""
+    """A second cell with the same deviations per seed does not narrow the interval."""
     one, same = rows(v=[0.8, 0.9, 1.0, 7.0, 7.0, 7.0]), rows(v=[0.8, 0.9, 1.0] * 2)
     alone, swept = verdict(one, rows="k == 2", mean="v"), verdict(same, mean="v")
     assert swept.high - swept.low == pytest.approx(alone.high - alone.low, rel=0.05)
@@ -186,7 +186,7 @@ def test_cells_that_share_their_seeds_are_no_more_sure_than_one_of_them():
 
 
 def test_missing_cells_leave_it_inconclusive():
-    """What is left of a sweep may be what went well."""
+    """The remaining cells of a sweep may be the successful ones."""
     good, bad = rows(v=0.5), rows(v=2.0)
     assert verdict(good, planned={"e": 2}).verdict == "reproduced"
     record = verdict(good, planned={"e": 5})
@@ -332,7 +332,7 @@ def test_every_claim_of_paper1_can_fail(tmp_path, experiment, columns, fails):
 
 
 def test_an_interval_without_an_end_is_a_reason():
-    """Zeros below the line in some resamples: no end, and the report has to stand that."""
+    """Zeros in the denominator of some resamples: the interval has no finite end."""
     frame = rows(v=[1.0, 2.0, 3.0, 0.0, 0.0, 3.0]).assign(v=[3.0, 3.0, 3.0, 0.0, 3.0, 3.0])
     record = verdict(frame, ratio="v", rows="k == 2", baseline="k == 8")
     assert (record.verdict, record.estimate, record.low, record.high) == ("inconclusive", 1.0, None, None)

@@ -1,4 +1,4 @@
-"""Whatever a user gets wrong on the command line ends in one plain line, exit code 2, and nothing written."""
+"""Mistakes on the command line end in one line, with exit code 2 and without any file written."""
 
 import shutil
 import subprocess
@@ -332,7 +332,7 @@ DAMAGED = {
 
 @pytest.fixture(params=DAMAGED)
 def damaged(request, tmp_path, monkeypatch):
-    """A copy of the configuration with a damaged experiment in it."""
+    """Return a copy of the configuration with a damaged experiment."""
     shutil.copytree(CONF, tmp_path / "conf")
     (tmp_path / "conf" / "experiment" / "broken.yaml").write_bytes(DAMAGED[request.param])
     monkeypatch.setattr(components, "CONF", tmp_path / "conf")

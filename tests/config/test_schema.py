@@ -1,4 +1,4 @@
-"""Every YAML is a schema-checked component; every kind of wrong value is refused in one line that helps."""
+"""Every YAML passes its schema; every kind of wrong value is refused in one line."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ EXPERIMENTS = [path.stem for path in sorted((CONF / "experiment").glob("*.yaml")
 
 @pytest.mark.parametrize(("group", "path"), COMPONENTS, ids=lambda value: getattr(value, "stem", value))
 def test_component_yaml_spells_out_its_schema(group, path):
-    """All keys are written out, so that they can be overridden without a plus and stand in the cell's identity."""
+    """All keys are written out, so that overrides need no plus and the identity includes them."""
     node = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert node["name"] == path.stem
     schema.arguments(group, Component(**node))

@@ -1,4 +1,4 @@
-"""Workspaces as data: every section, axis, key and filter is one that a run really has. Offline runs are uploaded."""
+"""Sections, axes, keys and filters of workspaces exist in runs; offline runs are uploaded."""
 
 import json
 
@@ -17,7 +17,7 @@ from tests import fabricated
 
 @pytest.fixture(scope="module")
 def specs(tmp_path_factory):
-    """Specifications of all papers while nothing has been run."""
+    """Return the specifications of all papers without any run."""
     outputs = tmp_path_factory.mktemp("outputs")
     return {paper: workspaces.specification(paper, "smoke", outputs) for paper in schema.papers()}
 
@@ -53,7 +53,7 @@ def test_filters_groups_and_axes_are_keys_of_a_cells_run(specs):
 
 
 def test_panels_show_what_the_runs_log(tmp_path):
-    """Of fabricated cells of paper 1, every curve and every number at the end is in the history of some run."""
+    """Every curve and final number of a panel is in the history of a fabricated cell of paper 1."""
     cells = [cell for of_experiment in fabricated.paper1(tmp_path).values() for cell in of_experiment]
     logged = {name for cell in cells for row in store.rows(cell) for name in wandb_run.history_entry([row])}
     spec = workspaces.specification(1, "default", tmp_path)

@@ -69,8 +69,8 @@ def main() -> int:
     if not part:
         few = [name for name, module in PARTS.items() if counts[name] < module.LEAST]
         failures += [f"{counts[name]} {PARTS[name].COUNTED} are too few" for name in few]
-    told = ", ".join(f"{counts[name]} {PARTS[name].COUNTED}" for name in PARTS if part in ("", name))
-    print(f"faults: {told}: {len(failures)} failures (seed {seed})")
+    totals = ", ".join(f"{counts[name]} {PARTS[name].COUNTED}" for name in PARTS if part in ("", name))
+    print(f"faults: {totals}: {len(failures)} failures (seed {seed})")
     print("processor: " + ", ".join(f"{name} {taken:.0f} s" for name, taken in seconds.items()), file=sys.stderr)
     return 1 if failures else 0
 

@@ -1,4 +1,4 @@
-"""What moved between two results, and an index of all."""
+"""The comparison of two results, and the index of all reports."""
 
 import pytest
 
@@ -26,8 +26,8 @@ def claim(name, verdict, *parts, cells=()):
 def pair(tmp_path):
     a, b = tmp_path / "a", tmp_path / "b"
     here = [claim("C1", "reproduced", part(0.5, 0.4, 0.6)), claim("C2", "reproduced", part(0.5, 0.4, 0.6))]
-    there = [claim("C1", "reproduced", part(0.55, 0.5, 0.7)), claim("C2", "contradicted", part(2.0, 1.5, 2.5))]
-    for outputs, judged in ((a, here), (b, [*there, claim("C3", "inconclusive", part(None))])):
+    other = [claim("C1", "reproduced", part(0.55, 0.5, 0.7)), claim("C2", "contradicted", part(2.0, 1.5, 2.5))]
+    for outputs, judged in ((a, here), (b, [*other, claim("C3", "inconclusive", part(None))])):
         (outputs / "reports" / "paper1").mkdir(parents=True)
         store.write_json(outputs / "reports" / "paper1" / "claims.json", paper_page.plain(judged))
     return a, b

@@ -1,4 +1,4 @@
-"""What a conclusion makes of a sweep of which some cells are not there."""
+"""Reports, verdicts and exit codes of complete and incomplete sweeps."""
 
 import errno
 import json
@@ -13,7 +13,7 @@ from tests import fabricated
 
 @pytest.fixture
 def widths(tmp_path):
-    """Configs of a finished sweep over the width, each with the folder of its cell."""
+    """Return the configs of a finished sweep over the width."""
     cells = fabricated.sweep(tmp_path, "cluster_width", {"model.width": [4, 16, 64, 256, 1024]})
     shared = {"name": "cluster_width", "paper": 1, "profile": "default", "outputs": str(tmp_path), "report": True}
     shared |= {"tracking": SimpleNamespace(mode="disabled", project="none")}

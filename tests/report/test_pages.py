@@ -1,4 +1,4 @@
-"""The pages as a reader has them, in headless Chromium: quiet, self-contained, fit for a phone and a keyboard."""
+"""The pages in headless Chromium: no errors, self-contained, usable on a phone and with a keyboard."""
 
 import shutil
 
@@ -16,7 +16,7 @@ SHOWN = "[...document.querySelectorAll('table.claims > tbody')].filter(b => b.of
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """An index, a report and a comparison, by name."""
+    """Return an index, a report and a comparison, by name."""
     outputs = tmp_path_factory.mktemp("outputs")
     cells = fabricated.paper1(outputs)
     frames = fabricated.frames(cells)
@@ -24,14 +24,14 @@ def pages(tmp_path_factory):
     judged[3] = judged[3].model_copy(update={"verdict": Verdict.CONTRADICTED, "reason": "for the sake of the test"})
     commands = {name: f"python -m src.run +experiment={name} 'seeds=[0,1,2]' data.k={'8,' * 40}16" for name in cells}
     folder = outputs / "reports" / "paper1"
-    made = paper_page.build(1, folder, frames, cells, commands, judged)
+    report = paper_page.build(1, folder, frames, cells, commands, judged)
     shutil.copytree(folder, outputs / "reports" / "paper1-other")
     front = index_page.write(outputs)
     other = outputs / "reports" / "paper1-other"
     again = judged[3].model_copy(update={"verdict": Verdict.REPRODUCED})
     store.write_json(other / "claims.json", paper_page.plain([again, *judged[:3], *judged[4:]]))
     compare.write(f"{folder},{other}", outputs / "reports" / "compared.html")
-    return {"index": front, "report": made.page, "compared": outputs / "reports" / "compared.html"}
+    return {"index": front, "report": report.page, "compared": outputs / "reports" / "compared.html"}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_a_page_fits_its_window_and_asks_for_nothing_outside(pages, page, name, 
 
 @pytest.mark.parametrize("name", ["index", "report"])
 def test_text_stands_out_from_its_ground_in_both_schemes(pages, page, name):
-    """At least 4.5 to 1 (WCAG AA) for every colour text is set in."""
+    """Every text has a contrast of at least 4.5 to 1 (WCAG AA)."""
     script = """(() => {
         const light = c => { const [r, g, b] = c.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255)
             .map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126*r + .7152*g + .0722*b; };
@@ -77,13 +77,13 @@ def test_text_stands_out_from_its_ground_in_both_schemes(pages, page, name):
 
 def test_claims_are_filtered_by_verdict_and_text_and_shown_again(pages, page):
     page.open(pages["report"])
-    every = page.run(SHOWN)
-    assert len(every) == len(verdicts.load(1))
+    texts = page.run(SHOWN)
+    assert len(texts) == len(verdicts.load(1))
     page.run("document.querySelector('[name=verdict][value=reproduced]').click()")
     assert page.run(SHOWN) == ["P1-C4"]
-    assert page.run("document.getElementById('shown').textContent") == f"1 of {len(every)} claims shown"
+    assert page.run("document.getElementById('shown').textContent") == f"1 of {len(texts)} claims shown"
     page.run("document.querySelector('[type=reset]').click(); new Promise(done => setTimeout(done, 50))")
-    assert page.run(SHOWN) == every
+    assert page.run(SHOWN) == texts
     page.run("document.querySelector('[name=words]').focus()")
     page.call("Input.insertText", {"text": "ROOT of the DIMENSION"})
     assert page.run(SHOWN) == ["P1-C3"]

@@ -18,7 +18,7 @@ from tests import fabricated
 
 
 class Page(HTMLParser):
-    """Every start tag of a page with its attributes, and whether tags are closed in order."""
+    """Collect the start tags of a page with their attributes, and whether tags are closed in order."""
 
     VOID = ("meta", "img", "br", "link", "input")
 

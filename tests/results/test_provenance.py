@@ -1,4 +1,4 @@
-"""A cell's origin is told in full, fast, and without naming a machine, a user or a folder."""
+"""Provenance is complete, fast, and without names of machines, users or folders."""
 
 import getpass
 import json
@@ -60,16 +60,16 @@ def test_collecting_is_fast_once_versions_are_known():
 
 def test_nothing_names_the_machine_the_user_or_a_folder():
     command = f"{sys.executable} -m src.run outputs={ROOT}/outputs 'data.path=~/d/mnist' list=[/a/b,/c]"
-    told = json.dumps(provenance.collect(**{**FACTS, "command": command}))
+    text = json.dumps(provenance.collect(**{**FACTS, "command": command}))
     for private in (f"{ROOT}/", f"{Path.home()}/", sys.prefix):
-        assert private not in told
+        assert private not in text
     for private in (os.uname().nodename, getpass.getuser()):
-        assert f'"{private}"' not in told
-    assert not re.search(r'[\s"=\[,]~?/\w', told)
+        assert f'"{private}"' not in text
+    assert not re.search(r'[\s"=\[,]~?/\w', text)
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "text"),
     [
         ("python -m src.run hydra/launcher=ray", "python -m src.run hydra/launcher=ray"),
         ("outputs=../there data.scale=1/2", "outputs=../there data.scale=1/2"),
@@ -79,8 +79,8 @@ def test_nothing_names_the_machine_the_user_or_a_folder():
         ("files=[/a/b.gz,/c.gz] home=~/x/", "'files=[…/b.gz,…/c.gz]' home=…/x/"),
     ],
 )
-def test_commands_keep_what_matters_of_a_path(command, told):
-    assert provenance.without_folders(command) == told
+def test_commands_keep_what_matters_of_a_path(command, text):
+    assert provenance.without_folders(command) == text
 
 
 def test_git_tells_the_commit_and_whether_it_is_what_ran(checkout):

@@ -1,4 +1,4 @@
-"""What W&B shows of a cell and of a report."""
+"""The W&B runs of a cell and of a report."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""W&B gets everything when it works; when it does not, it costs a bounded moment and one warning."""
+"""W&B runs are complete; a failure of W&B causes one warning and a bounded delay."""
 
 import json
 import math
@@ -54,7 +54,7 @@ def run_a_cell(mode, outputs, steps=(1, 2, 4), exit_code=0, **changes):
 
 
 def records(outputs, run_id="cell0"):
-    """What one run's folder holds: its .wandb log, by type, read by W&B's own reader."""
+    """Return the records of a run's .wandb log by type, read with W&B's reader."""
     (path,) = outputs.glob(f"wandb/*run-*-{run_id}/run-{run_id}.wandb")
     lines = subprocess.run([WANDB, "leet", "inspect", "--json", path], capture_output=True, text=True, check=True)
     found = [json.loads(line) for line in lines.stdout.splitlines()]

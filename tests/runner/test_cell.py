@@ -1,4 +1,4 @@
-"""A cell is skipped when finished, resumed bit for bit after a kill at any moment, retried when it failed."""
+"""Finished cells are skipped, killed cells resume bit for bit, failed cells run again."""
 
 import contextlib
 import errno
@@ -43,7 +43,7 @@ def bytes_of(cell):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """An undisturbed run, for comparison."""
+    """Return the cell of an uninterrupted run, for comparison."""
     cell, _ = run(tiny(tmp_path_factory.mktemp("whole")))
     return cell
 
@@ -67,7 +67,7 @@ def test_measured_at_shares_of_the_budget(tmp_path):
 
 
 def test_the_stop_rule_is_not_asked_over_a_shorter_stretch(tmp_path):
-    """At the end of the budget the margin has had less than ``stop.every`` steps to rise."""
+    """The budget ends fewer than ``stop.check_every`` steps after the last check."""
     flat = ["stop.slackness=null", "stop.flatness=0.05", "stop.check_every=100", "seeds=[0]"]
     rows = {steps: store.rows(run(tiny(tmp_path, *flat, f"steps={steps}"))[0])[-1] for steps in (300, 301)}
     assert [row["converged"] for row in rows.values()] == [False, False]
@@ -81,11 +81,11 @@ def test_finished_cell_is_skipped(whole):
 
 
 class Killed(BaseException):
-    """Not an Exception: like a kill, it leaves the cell as it is."""
+    """No Exception, so that the cell records no failure, as after a kill."""
 
 
 def mortal(train, budget):
-    """``train`` that is killed after ``budget`` steps."""
+    """Return a ``train`` that is killed after ``budget`` steps."""
 
     def killed(*args):
         for count, progress in enumerate(train(*args)):
@@ -177,7 +177,7 @@ def test_force_does_not_compare_clocks(tmp_path, whole):
 
 
 def test_force_takes_what_another_process_finished_meanwhile(tmp_path, monkeypatch, whole):
-    """The cell ends, by a clock that is behind, between the look at its status and the lock."""
+    """Another process, whose clock is slow, finishes the cell between the status check and the lock."""
     cell, _ = run(tiny(tmp_path))
     status = store.status(cell)
 
@@ -239,7 +239,7 @@ def test_damaged_files_are_told_in_one_line_and_left_alone(tmp_path, name, monke
 
 
 def fill(monkeypatch, room):
-    """A disk on which ``room`` bytes are free: the write that needs more leaves a part and fails, as all later ones."""
+    """Simulate a disk with ``room`` free bytes: the first write beyond them is partial and fails, as all later ones."""
     left, opened = [room], Path.open
 
     def limited(path, mode="r", *args, **settings):

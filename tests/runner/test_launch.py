@@ -1,4 +1,4 @@
-"""The same cells through every launcher: the same bytes, no cell stopped by another, and kills that lose nothing."""
+"""All launchers give the same bytes, continue after a failed cell, and resume after kills."""
 
 import os
 import re
@@ -22,7 +22,7 @@ TINY = ["+experiment=cluster_width", "profile=smoke", "model.width=6,7,8", "data
 TINY += ["data.n_test=50", "stop.slackness=null", "stop.flatness=null", "seeds=[0,1]", "tracking.mode=disabled"]
 TINY += ["measurements.robustness.points=5", "measurements.robust_network.points=5", "report=false"]
 SHORT, LONG = ["steps=60"], ["steps=400", "checkpoint_every=0"]
-"""LONG leaves time in which to kill: every step is saved."""
+"""LONG runs long enough to be killed, and saves every step."""
 
 INTERRUPTED = "Interrupted. Run the same command again to resume."
 
@@ -37,7 +37,7 @@ def start(outputs, *overrides):
 
 
 def finish(outputs, *overrides):
-    """The command again; it must end well. Returns what it says."""
+    """Run the command again, which must succeed; return its output."""
     done = subprocess.run(command(outputs, *overrides), cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stderr
@@ -47,22 +47,22 @@ def bytes_of(outputs):
     return {path.parent.name: path.read_bytes() for path in outputs.glob("cluster_width/*/metrics.jsonl")}
 
 
-def wait_for(found, seconds=120):
-    """What ``found`` returns once it is something."""
+def wait_for(condition, seconds=120):
+    """Return the first true result of ``condition``."""
     deadline = time.monotonic() + seconds
-    while not (result := found()) and time.monotonic() < deadline:
+    while not (result := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert result, "waited in vain"
     return result
 
 
 def training(outputs):
-    """Cells that have got somewhere."""
+    """Return the cells with a recorded step."""
     return list(outputs.glob("cluster_width/*/checkpoint.pt"))
 
 
 def processes(word, parent=None):
-    """Ids of processes with ``word`` in their command line, children of ``parent`` if given."""
+    """Return ids of processes with ``word`` in their command line, children of ``parent`` if given."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -176,7 +176,7 @@ def test_ctrl_c_is_one_line(launcher, tmp_path):
 
 
 def test_a_job_out_of_time_is_queued_again_and_resumes(tmp_path, long):
-    """One of submitit's jobs is sent the signal that Slurm sends when its time is nearly up."""
+    """A job of submitit receives Slurm's signal before the time limit."""
     process = start(tmp_path, *LONG, "launcher=submitit_local")
     cell = wait_for(lambda: training(tmp_path))[0].parent
     jobs = sorted(int(folder.name) for folder in (tmp_path / ".hydra/submitit").glob("[0-9]*"))
@@ -189,7 +189,7 @@ def test_a_job_out_of_time_is_queued_again_and_resumes(tmp_path, long):
 
 
 def test_two_nodes_of_a_ray_cluster(tmp_path, long, monkeypatch):
-    """A worker is killed, and later a whole node: what is left behind is completed by the same command."""
+    """After the kill of a worker and then of a node, the same command completes the sweep."""
     pytest.importorskip("hydra_plugins.hydra_ray_launcher")
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     for name, value in {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}.items():

@@ -18,7 +18,7 @@ PAGE = README + "![radii](figures/paper1/F1.png)\n<!-- deviations:paper1 -->\n<!
 
 @pytest.fixture
 def root(tmp_path):
-    """A repository with texts and the report of one experiment."""
+    """Return a repository with texts and the report of one experiment."""
     name = "cluster_trainers"
     grid = dict(fabricated.SMALL)[name]
     cells = fabricated.sweep(tmp_path / "outputs", name, grid)
@@ -39,7 +39,7 @@ def texts(root):
 
 
 def rows(text):
-    """The first table of a text: first cell → cells."""
+    """Return the first table of a text: first cell → cells."""
     lines = [line for line in text.splitlines() if line.startswith("| P1-")]
     cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
     return {cell[0].strip(): [c.strip() for c in cell] for cell in reversed(cells)}

@@ -12,7 +12,7 @@ LAYERS = (1, 2, 3)
 
 
 def experiment(name, configs, columns, steps=STEPS, seeds=SEEDS):
-    """Rows as ``store.frame`` gives them, their numbers from ``columns(config, seed, step)``."""
+    """Return rows as ``store.frame`` does, with numbers from ``columns(config, seed, step)``."""
     rows = []
     for index, config in enumerate(configs):
         for member, seed in enumerate(seeds):
@@ -30,7 +30,7 @@ def experiment(name, configs, columns, steps=STEPS, seeds=SEEDS):
 
 
 def layers(draw, far, fall=1.0):
-    """Columns of three t-layers, ``far`` of the way from the start to the end."""
+    """Return columns of three t-layers, at the fraction ``far`` from the start to the end."""
     columns = {"norm_product": 30 + draw}
     for place in LAYERS:
         columns |= {f"fnorm_{place}": 3 + far * place + 0.01 * draw, f"tubal_rank_{place}": 28 - place}
@@ -39,7 +39,7 @@ def layers(draw, far, fall=1.0):
 
 
 def gaps(row, draw, step):
-    """A gap that is exactly proportional to 1/√N, as large as the rank says, and a small one at fixed steps."""
+    """Return a gap proportional to the rank and to 1/√N, and a small one at fixed steps."""
     slope = {4: 4, 28: 6}[row["model_rank"]] * (1 + 0.1 * draw)
     gap = slope / row["data_n"] ** 0.5
     columns = {"gap_fgsm_loss": gap, "gap_fgsm_accuracy": gap / 10, "gap_released_risk": gap / row["batch_size"]}

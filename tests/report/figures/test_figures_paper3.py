@@ -15,7 +15,7 @@ COMPARED = ("ngd", "nmd", "signum", "adam", "muon", "muon_signum", "muon_adam")
 
 
 def member(experiment, cell, seed, step, config, draw):
-    """A row that lies on power laws: log γ and −log loss are linear in each other, whatever the seed."""
+    """Return a row on power laws: log γ is linear in −log loss for every seed."""
     name = config["optimizer_name"]
     far = step / STEPS[-1]
     row = {"experiment": experiment, "cell": cell, "member": seed - SEEDS[0], "seed": seed, "step": step}
@@ -124,7 +124,7 @@ def test_a_figure_says_what_it_shows_and_hands_back_finite_data(plot, drawn, fra
 
 
 def test_margins_are_read_at_equal_losses(drawn):
-    """In the rows log γ is linear in the log-loss, so interpolation must give it back exactly, at every loss."""
+    """Interpolation is exact, since log γ is linear in the log-loss of the rows."""
     data = drawn["F1"][1]
     assert set(data["x"]) <= set(GRID)
     assert set(data["series"]) == {OPTIMIZERS[name] for name in COMPARED}
