@@ -90,7 +90,7 @@ WRONG = {
     "a list of numbers for an option": ("data=[1]", "must be one name, not a list"),
     "a list of numbers for a set of measurements": ("measurements=[1]", "the name of one option"),
     "no key": ("=3", "must be key=value"),
-    "no value": ("cluster_width", "an experiment is chosen with +experiment=cluster_width"),
+    "no value": ("cluster_width", "choose the experiment with +experiment=cluster_width"),
     "a key with other letters": ("séeds=[1]", "did you mean 'seeds'"),
     "an option that matches nothing": ("optimizer=glob(zz*)", "matches no value"),
     "an empty range": ("model.width=range(4,4)", "matches no value"),
@@ -173,7 +173,7 @@ def test_the_mode_of_wandb_comes_from_its_variable(variable, mode, monkeypatch):
 def test_an_unknown_mode_of_wandb_is_one_line(capfd, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offlin")
     assert entry.run(["+experiment=cluster_width", "profile=smoke"]) == 2
-    assert capfd.readouterr().err.startswith("WANDB_MODE=offlin: must be online, offline or disabled")
+    assert capfd.readouterr().err.startswith("WANDB_MODE=offlin: must be online, offline, disabled")
 
 
 def test_a_seed_twice_with_other_rates_needs_no_label(tmp_path):
