@@ -15,7 +15,7 @@ from src.claims.results import ClaimResult
 from src.config import sweep
 from src.config.schema import Config
 from src.errors import ConfigError, unwritable
-from src.report import index_page, paper_page
+from src.report import index_page, paper_page, terminal
 from src.results import provenance, store, wandb_mirror
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _finalize(
         planned = {name: len({config.folder for config in configs}) for name, configs in sweeps.items()}
         others = {name: sweep.other_protocol(configs, overrides) for name, configs in sweeps.items()}
         judged = _judge(claims, frames, planned, others)
-        log(paper_page.terminal_table(judged))  # first, since everything after it can fail
+        log(terminal.verdicts(judged))  # first, since everything after it can fail
 
         def write() -> bool:
             effects, commands = deviations.measure(from_paper, frames), _commands(sweeps, overrides)

@@ -23,7 +23,7 @@ from src.claims.deviations import MeasuredDeviation
 from src.claims.results import ClaimResult
 from src.errors import ConfigError
 from src.report import exhibits
-from src.report.html import PAGES, Entry, measured, percent, write_page
+from src.report.html import PAGES, Entry, percent, write_page
 from src.results import store
 
 if TYPE_CHECKING:
@@ -141,23 +141,6 @@ def read_claims(file: Path) -> list[ClaimResult]:
 def counted(judged: Iterable[ClaimResult]) -> Counter[str]:
     """Return verdict → number of claims, without checks of the code."""
     return Counter(result.verdict for result in judged if not result.check)
-
-
-def terminal_table(judged: Sequence[ClaimResult]) -> str:
-    """Return the verdicts as a text table, with the reason below a verdict if there is one; then the checks."""
-    lines: list[str] = []
-    checks: list[str] = []
-    for result in judged:
-        texts = (measured(result), result.criterion, f"n={result.n}", percent(result.converged))
-        cells = [f"{result.id:<7}", f"{result.verdict:<12}"]
-        cells += [f"{text:<{width}}" for text, width in zip(texts, (30, 15, 6, 6), strict=True)]
-        section = checks if result.check else lines
-        section.append("  ".join([*cells, result.name]).rstrip())
-        if result.reason:
-            section.append(f"{'':9}{result.reason}")
-    header = f"{'claim':<7}  {'verdict':<12}  {'measured [95 %]':<30}  {'criterion':<15}  {'':<6}  {'conv.':<6}  number"
-    counts = " · ".join(f"{count} {verdict}" for verdict, count in counted(judged).items())
-    return "\n".join([header, *lines, counts, *(["checks of the code:", *checks] if checks else [])])
 
 
 def _digest(cells: Mapping[str, Sequence[Path]], *shown: object) -> str:

@@ -13,7 +13,7 @@ from markupsafe import escape as escaped
 
 from src.claims import deviations, verdicts
 from src.claims.results import Verdict
-from src.report import index_page, paper_page
+from src.report import html, index_page, paper_page, terminal
 from tests import fabricated
 
 
@@ -201,7 +201,7 @@ def test_deviations_stand_on_the_page_with_both_switches_and_the_effect(tmp_path
     parsed, text = Page(page.read_text()), page.read_text()
     assert not parsed.crossed
     assert [row["id"] for row in parsed.all("tr") if "id" in row] == ["P1-L1", "P1-L2"]
-    assert paper_page.measured(effects[0].effect) in text
+    assert html.measured(effects[0].effect) in text
     assert all(word in text for word in ("m &lt; ∞", "model.width=4", "model.width=8", "not measured", "Wide."))
     assert json.loads((page.parent / "deviations.json").read_text())[0]["effect"]["n"] == 3
     without = paper_page.build(1, tmp_path / "without", frames, cells, commands, judged).page
@@ -210,13 +210,13 @@ def test_deviations_stand_on_the_page_with_both_switches_and_the_effect(tmp_path
 
 def test_the_terminal_table_has_a_line_per_claim_and_reasons(built):
     judged = built[1][3]
-    lines = paper_page.terminal_table(judged).splitlines()
+    lines = terminal.verdicts(judged).splitlines()
     assert sum(line.startswith("P1-C") for line in lines) == len(judged)
     assert lines[-1] == "16 reproduced"
     failed = judged[0].model_copy(
         update={"verdict": Verdict.INCONCLUSIVE, "reason": "the interval straddles the bound"}
     )
-    text = paper_page.terminal_table([failed, *judged[1:]])
+    text = terminal.verdicts([failed, *judged[1:]])
     assert "the interval straddles the bound" in text
     assert "1 inconclusive" in text
 
@@ -224,7 +224,7 @@ def test_the_terminal_table_has_a_line_per_claim_and_reasons(built):
 def test_a_check_of_the_code_is_shown_apart_and_not_counted(built, tmp_path):
     *_, commands, judged = built[1]
     judged = [judged[0].model_copy(update={"check": True, "verdict": Verdict.PASSED}), *judged[1:3]]
-    text = paper_page.terminal_table(judged)
+    text = terminal.verdicts(judged)
     assert text.index("2 reproduced") < text.index("checks of the code:") < text.index("P1-C1 ")
     page = paper_page.build(1, tmp_path / "reports" / "paper1", {}, {}, commands, judged).page.read_text()
     assert page.index('id="P1-C3"') < page.index('id="checks"') < page.index('id="P1-C1"')

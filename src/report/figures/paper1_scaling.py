@@ -149,8 +149,8 @@ PLOTS = (
         "F1",
         "Radii against the number of clusters",
         "Norm of the universal perturbation z that flips half of the test points, smallest perturbation found per "
-        "point and certified radius (medians over points), for the trained network and that of Theorem 4.1 on the same "
-        f"data, at fixed d. Markers of equal radii overlap, the largest below. {BAND} Grey: closed forms.",
+        "point and certified radius (medians over points), for the trained network and the robust one of Theorem 4.1 "
+        f"on the same data, at fixed d. Markers of equal radii overlap, the largest below. {BAND} Grey: closed forms.",
         "trained: √(d/k) · robust: certified √d/2, flips from √(d/2)",
         "Log–log plot of perturbation norms against the number of clusters k, with three grey lines of closed forms.",
         ("cluster_k_scaling",),
