@@ -5,7 +5,7 @@ import pytest
 from src.claims.schema import STATISTICS, Claim, Number, Part
 from src.claims.verdicts import judge, load
 from src.constraints import Range
-from src.report.paper_page import measured
+from src.report.html import measured
 from tests import fabricated
 
 
