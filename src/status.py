@@ -221,9 +221,11 @@ def _show(arguments: Sequence[str]) -> int:
         while True:
             cells = scan(given.outputs)
             if given.watch:
-                console.clear()
+                print("\033[2J\033[H", end="")
             parts = [counts_table(cells), *cell_lines(cells, datetime.now(UTC))] if cells else ["no cells yet"]
-            console.print(*parts, sep="\n")
+            with console.capture() as picture:  # at a closed pipe, rich would end the command with an error
+                console.print(*parts, sep="\n")
+            print(picture.get(), end="", flush=True)
             if not given.watch or not any(cell.state in ("running", "waiting") for cell in cells):
                 break
             time.sleep(REFRESH)

@@ -1,6 +1,7 @@
 """The W&B runs of a cell and of a report."""
 
 import json
+from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
@@ -19,8 +20,8 @@ JUDGED = [{"id": "P1-C10", "verdict": "reproduced", "experiment": "cluster_width
 def test_a_resumed_cell_goes_on_with_the_rows_there_are(tmp_path, wandb_server, monkeypatch):
     (folder,) = fabricated.sweep(tmp_path, "cluster_width", {}, rate=0.5)
     monkeypatch.setattr(schema, "identity", lambda config: "cell0")
-    tracking = {"mode": "online", "project": "suite"}
-    config = store.config_of(folder) | {"outputs": str(tmp_path), "tracking": tracking}
+    words = ["+experiment=cluster_width", "model.width=6", "tracking.mode=online", f"outputs={tmp_path}"]
+    (config,) = sweep.expand(words)
     wandb_mirror.open_cell(folder, config, ["P1-C10"]).finish()
     assert [row["step"] for row in wandb_server.rows["cell0"] if "step" in row][:5] == [0, 1, 10, 100, 2000]
     assert set(wandb_server.runs["cell0"]["tags"]) == {"paper1", "default", "cluster_width", "P1-C10"}
@@ -34,8 +35,9 @@ def test_a_report_arrives_with_figures_table_and_artifact(mode, tmp_path, wandb_
     matplotlib.image.imsave(folder / "figures" / "F1.png", np.zeros((2, 2)))
     for name in ("report.html", "claims.json", "claims.csv", "deviations.json"):
         (folder / name).write_text(f"this is {name}")
-    config = {"paper": 1, "profile": "default", "outputs": str(tmp_path)}
-    wandb_mirror.log_report(config | {"tracking": {"mode": mode, "project": "suite"}}, folder, "paper1", JUDGED)
+    tracking = schema.Tracking(mode=mode, project="suite")
+    config = SimpleNamespace(paper=1, profile="default", outputs=str(tmp_path), tracking=tracking)
+    wandb_mirror.log_report(config, folder, "paper1", JUDGED)
     if mode == "offline":
         assert not (tmp_path / "home").exists(), "what waits for an upload waits beside the runs"
         sync(tmp_path)
@@ -53,8 +55,8 @@ def test_a_report_arrives_with_figures_table_and_artifact(mode, tmp_path, wandb_
 @pytest.mark.parametrize("lr", [0.1, [0.1, 0.2]])
 def test_gradient_descent_is_shown_in_time_of_gradient_flow(lr):
     expected = lr if isinstance(lr, float) else None
-    assert wandb_mirror._time_per_step({"name": "sgd", "lr": lr}) == expected
-    assert wandb_mirror._time_per_step({"name": "adam", "lr": lr}) is None
+    assert wandb_mirror._time_per_step(schema.Component(name="sgd", lr=lr)) == expected
+    assert wandb_mirror._time_per_step(schema.Component(name="adam", lr=lr)) is None
     entry = wandb_run.history_entry([{"step": 30, "seed": 0}], expected)
     assert entry.get("flow_time") == (pytest.approx(3) if expected else None)
 
@@ -68,7 +70,7 @@ def test_a_cell_is_whole_whatever_the_server_does(fault, tmp_path, monkeypatch, 
     for config in configs:
         cell.run(config, "python", log=lambda line: None)
     assert finalize.experiment(configs, overrides, lambda line: None) == 0
-    assert all(store.finished(schema.folder(config)) for config in configs)
+    assert all(store.finished(config.folder) for config in configs)
     assert (tmp_path / "reports" / "index.html").exists()
     assert len(warnings(caplog)) == 1
     assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 3, "two cells and the report"

@@ -46,7 +46,11 @@ def kinds(name, outputs):
     for config in sweep.expand([f"+experiment={name}", *QUIET, f"outputs={outputs}"]):
         components = tuple(getattr(config, group).name for group in GROUPS)
         measurements = {name: fewer(options) for name, options in config.measurements.items()}
+        if "pgd" in measurements:
+            measurements["pgd"] |= {"curve": [1.0], "restarts": 2}
         short = {"steps": min(config.steps, 6), "measurements": measurements}
+        if config.data.name == "clusters":
+            short["data"] = config.data.model_copy(update={"n": 24, "n_test": 50})
         found.setdefault(components, config.model_copy(update=short))
     return list(found.values())
 
