@@ -35,6 +35,8 @@ MOVED = {
     "training": "variant/tnn_implicit_rank",
 }
 """Former name of a group → where it is now."""
+RENAMED_OPTIONS = {"authors": "released_code", "clean": "theory"}
+"""Former name of an option → its name now."""
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:
@@ -54,7 +56,9 @@ def _explained(error: Exception, overrides: Sequence[str]) -> str:
         if group == "hydra/launcher" and option in ADDED_BY:
             return f"launcher={option}: is not installed; {ADDED_BY[option]}"
         known = re.findall(r"^\t(\S+)$", str(error), re.MULTILINE)  # Hydra's message lists them
-        return f"{group}={option}: unknown option{nearest(option, known)}; known: {', '.join(known)}"
+        new = RENAMED_OPTIONS.get(option)
+        hint = f" (now '{new}')" if new in known else nearest(option, known)
+        return f"{group}={option}: unknown option{hint}; known: {', '.join(known)}"
     if match := re.search(r"An item is already at '([^']+)'", text):
         word = _written(match[1], [o for o in overrides if o.startswith("+")])
         return f"{word}: is already set; write it without the plus"

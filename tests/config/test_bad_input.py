@@ -24,6 +24,7 @@ WRONG = {
     "unknown key with a plus": ("+data.colour=red", "unknown key; known: k, d, n"),
     "a key by its former name": ("snapshots=3", "(now 'log_points')"),
     "a former name in a mapping": ("stop.every=3", "(now 'check_every')"),
+    "a former option": ("+protocol=clean", "(now 'theory')"),
     "misspelt top-level key": ("+seed=3", "did you mean 'seeds'"),
     "option of a measurement": ("+measurements.universal.points_=3", "unknown key (did you mean 'points'?)"),
     "unknown measurement": ("+measurements.kt={}", "did you mean 'kkt'"),
