@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from src import cli
 from src import run as entry
-from src.config import sweep
+from src.config import experiments, sweep
 from src.config.schema import Config
 from src.errors import ConfigError
 from src.report import finalize, index_page
@@ -49,7 +49,7 @@ def reproduce(given: argparse.Namespace) -> int:
     if chosen := next((word for word in overrides if word.lstrip("+~").startswith("experiment")), None):
         raise ConfigError("experiment", chosen.split("=", 1)[-1], "runs alone with python -m src.run +experiment=NAME")
     paper = int(number)
-    planned = {name: sweep.jobs([f"+experiment={name}", *overrides]) for name in sweep.experiments(paper)}
+    planned = {name: sweep.jobs([f"+experiment={name}", *overrides]) for name in experiments.of_paper(paper)}
     configs = {name: [config for _, config in jobs] for name, jobs in planned.items()}
     mistakes = []
     if not given.only_report:

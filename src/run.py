@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from src import cli
-from src.config import sweep
+from src.config import experiments, sweep
 from src.config.messages import explain
 from src.errors import ConfigError, unwritable
 from src.results import provenance, store
@@ -56,7 +56,7 @@ def guarded(action: Callable[[], int], overrides: Sequence[str]) -> int:
             log(explain(error, overrides))
             return 2
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            log(str(sweep.damaged_file() or " ".join(str(error).split())))
+            log(str(experiments.damaged_file() or " ".join(str(error).split())))
             return 2
         except BrokenPipeError:
             raise
@@ -69,7 +69,7 @@ def guarded(action: Callable[[], int], overrides: Sequence[str]) -> int:
 
 def _sweep(overrides: Sequence[str]) -> int:
     if not overrides:
-        raise ConfigError("experiment", "?", f"choose with +experiment=NAME: {', '.join(sweep.all_experiments())}")
+        raise ConfigError("experiment", "?", f"choose with +experiment=NAME: {', '.join(experiments.names())}")
     jobs = sweep.jobs(overrides)
     configs = [config for _, config in jobs]
     unfinished = launch.unfinished(jobs)

@@ -12,7 +12,7 @@ from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from src import cli
-from src.config import components, sweep
+from src.config import components, experiments
 from src.config.overrides import first_of_sweeps
 from src.config.validation import parameters, suggestion
 from src.errors import nearest, shown
@@ -119,7 +119,7 @@ def _unreadable(word: str, text: str) -> str:
     key, equals, value = word.partition("=")
     name = key.lstrip("+~")
     if not equals:
-        hint = f"; choose the experiment with +experiment={word}" if word in sweep.all_experiments() else ""
+        hint = f"; choose the experiment with +experiment={word}" if word in experiments.names() else ""
         return f"{word}: must be key=value{hint}"
     if not re.fullmatch(r"[\w.$/@:-]+", name, re.ASCII):
         known = _known_keys("", []) or []

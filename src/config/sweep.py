@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from src.config import cache, components, overrides, resolvers, schema, yaml_files
+from src.config import cache, components, experiments, overrides, resolvers, schema
 from src.config.schema import Config
 from src.config.validation import Node, Tree, validated
 from src.errors import ConfigError
@@ -26,36 +23,6 @@ OVERHEAD = 1e6
 """Cost of any step, in multiplications: calls of torch dominate a step of a small linear model."""
 IMAGE = 200
 """Approximate number of inputs of an image."""
-
-
-def experiments(paper: int) -> list[str]:
-    """Return the experiments whose files name the paper; warn of each damaged file of another paper.
-
-    Raises:
-        ConfigError: for a paper that has none, or for a damaged file with the number of this paper in it.
-    """
-    papers = {}
-    for path in sorted((components.CONF / "experiment").glob("*.yaml")):
-        try:
-            papers[path.stem] = _experiment(path).get("paper")
-        except ConfigError as error:
-            if path.is_file() and re.search(rf"^paper:\s*{paper}\b", path.read_text("latin-1"), re.MULTILINE):
-                raise
-            logging.getLogger(__name__).warning("left out: %s", error)
-    names = sorted(name for name, its_paper in papers.items() if its_paper == paper)
-    if not names:
-        known = ", ".join(map(str, sorted({number for number in papers.values() if number}, key=str)))
-        raise ConfigError("paper", paper, f"must be one of {known}")
-    return names
-
-
-def _experiment(path: Path) -> Tree:
-    return yaml_files.read(path, "experiment", dict, "a mapping of keys to values")
-
-
-def all_experiments() -> list[str]:
-    """Return the names of all experiments."""
-    return sorted(path.stem for path in (components.CONF / "experiment").glob("*.yaml"))
 
 
 class Layout(Node):
@@ -85,7 +52,7 @@ def jobs(words: Sequence[str]) -> list[tuple[list[str], Config]]:
     """Return, for every cell, the overrides that compose it and its checked config."""
     parsed = overrides.parsed(words)
     overrides.refuse_several_for_one(parsed)
-    _check_file(parsed)
+    experiments.check_file(parsed)
     composed = cache.recall(words, lambda: _composed(parsed))
     return [(job, schema.typed(node)) for job, node in composed]
 
@@ -185,20 +152,3 @@ def cost(config: Config) -> float:
     inputs = data["n"] + data["k"] if data["k"] else IMAGE  # clusters have reduced coordinates
     layers = model["width"] * model["depth"]
     return config.steps * (OVERHEAD + len(config.seeds) * examples * inputs * layers)
-
-
-def _check_file(parsed: Sequence[Override]) -> None:
-    """Raise ConfigError if an experiment's file is not a mapping; Hydra's error would not name the file."""
-    for override in parsed:
-        if override.key_or_group == "experiment" and str(override.value()) in all_experiments():
-            _experiment(components.CONF / "experiment" / f"{override.value()}.yaml")
-
-
-def damaged_file() -> ConfigError | None:
-    """Return the error of the first file of conf/ that is not YAML, for errors of Hydra that name no file."""
-    for path in sorted(components.CONF.rglob("*.yaml")):
-        try:
-            yaml_files.read(path, path.parent.name, object, "anything")
-        except ConfigError as error:
-            return error
-    return None

@@ -11,7 +11,7 @@ from src import cli
 from src import run as entry
 from src.claims import deviations
 from src.claims import schema as claim_schema
-from src.config import components, sweep
+from src.config import components, experiments, sweep
 from src.config.components import CONF
 from src.errors import ConfigError
 from src.results import store
@@ -340,7 +340,7 @@ def damaged(request, tmp_path, monkeypatch):
 
 
 def test_a_damaged_experiment_is_one_line_and_other_papers_go_on(damaged, caplog, capfd):
-    assert "cluster_width" in sweep.experiments(1)
+    assert "cluster_width" in experiments.of_paper(1)
     (record,) = caplog.records
     assert "experiment=broken.yaml: " in record.message and "\n" not in record.message
     capfd.readouterr()
@@ -354,7 +354,7 @@ def test_a_damaged_experiment_of_the_paper_itself_is_refused(tmp_path, monkeypat
     (tmp_path / "experiment" / "broken.yaml").write_bytes(DAMAGED["a tab"])
     monkeypatch.setattr(components, "CONF", tmp_path)
     with pytest.raises(ConfigError, match=r"experiment=broken\.yaml: is not YAML"):
-        sweep.experiments(9)
+        experiments.of_paper(9)
 
 
 @pytest.mark.parametrize("damage", ["a tab", "latin-1", "unclosed"])

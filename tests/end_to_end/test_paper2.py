@@ -9,7 +9,7 @@ import pytest
 from src import run as entry
 from src.claims import columns
 from src.claims import schema as claim_schema
-from src.config import sweep
+from src.config import experiments, sweep
 from src.data import mnist
 from src.results import store
 from src.runner import build
@@ -30,7 +30,7 @@ def run(experiment, outputs, *overrides):
     return entry.run([f"+experiment={experiment}", *OVERRIDES, f"outputs={outputs}", *overrides])
 
 
-@pytest.mark.parametrize("experiment", [name for name in sweep.experiments(2) if name != "tnn_fixed_steps"])
+@pytest.mark.parametrize("experiment", [name for name in experiments.of_paper(2) if name != "tnn_fixed_steps"])
 def test_every_experiment_runs_and_its_claims_are_judged(experiment, tmp_path):
     assert run(experiment, tmp_path) == 0
     (claims,) = (tmp_path / "reports").glob("*/claims.json")

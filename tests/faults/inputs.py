@@ -22,7 +22,7 @@ import hypothesis
 from hypothesis import strategies as st
 
 from src import run as entry
-from src.config import components, schema, sweep
+from src.config import components, experiments, schema, sweep
 from src.config.validation import model_of
 from src.constraints import Range
 from tests.faults import runs
@@ -58,7 +58,7 @@ class AcceptedError(BaseException):
 
 def cases() -> list[tuple[None, str]]:
     """No undisturbed run to compare with, and the experiment."""
-    return [(None, name) for name in sweep.all_experiments()]
+    return [(None, name) for name in experiments.names()]
 
 
 def disturb(rng: random.Random, folder: Path, reference: None, experiment: str) -> tuple[int, list[str]]:
