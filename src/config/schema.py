@@ -134,6 +134,8 @@ def typed(node: Tree) -> Config:
         if isinstance(node.get(group), Mapping) and "name" not in node[group]:
             raise ConfigError(f"{group}.name", "?", f"missing; choose with {group}=OPTION")
     config = validated("", _with_steps(node), Config)
+    if not config.outputs.strip():
+        raise ConfigError("outputs", config.outputs, "must be a folder")
     config = config.model_copy(
         update={
             "label": _one_word(config.label),
@@ -219,8 +221,6 @@ def _check_names(config: Config) -> None:
     for key, value in (("name", config.name), ("label", config.label)):
         if value is not None and not re.fullmatch(r"\w[\w.=+,-]*", value):
             raise ConfigError(key, value, "must be a name of letters, digits and _ . = + -")
-    if not config.outputs.strip():
-        raise ConfigError("outputs", config.outputs, "must be a folder")
 
 
 def _check_seeds(config: Config) -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 
 from src.errors import ANEW, ConfigError, reason
-from src.training.loop import Progress
+from src.training.loop import Progress, tree_clone
 
 
 def content(progress: Progress, record_bytes: int) -> memoryview:
     """Return the bytes of a checkpoint. The caller writes them, as ``torch.save`` hides the reason of an OSError."""
     file = io.BytesIO()
-    torch.save({"progress": progress._asdict(), "record_bytes": record_bytes}, file)
+    own = tree_clone(progress)._asdict()  # tensors that share memory would give other bytes after a resume
+    torch.save({"progress": own, "record_bytes": record_bytes}, file)
     return file.getbuffer()
 
 

@@ -114,6 +114,16 @@ def snapshot(progress: Progress, objective: Objective, rule: UpdateRule, batches
     return Snapshot(progress.step, params, log_risk)
 
 
+def tree_clone(tree: Any) -> Any:
+    """Return a copy of a tree in which no two tensors share memory."""
+    if isinstance(tree, dict):
+        return {key: tree_clone(leaf) for key, leaf in tree.items()}
+    if isinstance(tree, tuple):
+        leaves = [tree_clone(leaf) for leaf in tree]
+        return type(tree)(*leaves) if hasattr(tree, "_fields") else tuple(leaves)
+    return tree.clone() if isinstance(tree, Tensor) else tree
+
+
 def tree_where(mask: Tensor, old: Any, new: Any) -> Any:
     """Return ``old`` for the members in ``mask`` ``[M]`` and ``new`` for the others, for every leaf of a tree.
 

@@ -49,6 +49,7 @@ WRONG = {
     "unclosed bracket": ("seeds=[1,2", "quote"),
     "deleted key that is not there": ("~measurements.nope", "unknown key"),
     "a file where the outputs should be": ("outputs=pyproject.toml", "cannot be written"),
+    "outputs without a name": ("outputs=''", "must be a folder"),
     "a group without an option": ("data=null", "must be a string"),
     "options that are no mapping": ("measurements.kkt=5", "must be a mapping"),
     "a component without a name": ("~data.name", "choose with data=OPTION"),
