@@ -48,7 +48,7 @@ def kinds(name, outputs):
         measurements = {name: fewer(options) for name, options in config.measurements.items()}
         if "pgd" in measurements:
             measurements["pgd"] |= {"curve": [1.0], "restarts": 2}
-        short = {"steps": min(config.steps, 6), "measurements": measurements}
+        short = {"steps": min(config.steps, 3), "measurements": measurements}
         if config.data.name == "clusters":
             short["data"] = config.data.model_copy(update={"n": 24, "n_test": 50})
         found.setdefault(components, config.model_copy(update=short))
