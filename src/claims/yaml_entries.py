@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, KeysView, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, TypeVar
 
@@ -76,11 +76,11 @@ def expression(value: str) -> str:
     return value
 
 
-def names_in(tree: ast.AST) -> set[str]:
-    """Return the names in an expression, without names of functions."""
+def names_in(tree: ast.AST) -> KeysView[str]:
+    """Return the distinct names in an expression, in order and without names of functions."""
     nodes = list(ast.walk(tree))
     called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
-    return {node.id for node in nodes if isinstance(node, ast.Name)} - called
+    return dict.fromkeys(node.id for node in nodes if isinstance(node, ast.Name) and node.id not in called).keys()
 
 
 def _names(value: object) -> tuple[str, ...]:

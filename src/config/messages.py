@@ -56,8 +56,7 @@ def _explained(error: Exception, overrides: Sequence[str]) -> str:
         if group == "hydra/launcher" and option in ADDED_BY:
             return f"launcher={option}: is not installed; {ADDED_BY[option]}"
         known = re.findall(r"^\t(\S+)$", str(error), re.MULTILINE)  # Hydra's message lists them
-        new = RENAMED_OPTIONS.get(option)
-        hint = f" (now '{new}')" if new in known else nearest(option, known)
+        hint = suggestion(option, known, RENAMED_OPTIONS)
         return f"{group}={option}: unknown option{hint}; known: {', '.join(known)}"
     if match := re.search(r"An item is already at '([^']+)'", text):
         word = _written(match[1], [o for o in overrides if o.startswith("+")])

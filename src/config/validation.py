@@ -68,10 +68,10 @@ def model_of(component: Callable) -> type[Node]:
     return create_model(component.__name__, __base__=Node, **fields)
 
 
-def suggestion(key: str, known: Iterable[str]) -> str:
-    """Return `` (now 'log_points')`` for a key that was renamed, or the known key closest to it, or nothing."""
-    new = RENAMED.get(key)
-    return f" (now '{new}')" if new and new in known else nearest(key, known)
+def suggestion(word: str, known: Iterable[str], renamed: Mapping[str, str] = RENAMED) -> str:
+    """Return `` (now 'log_points')`` for a word that was renamed, or the known word closest to it, or nothing."""
+    new = renamed.get(word)
+    return f" (now '{new}')" if new and new in known else nearest(word, known)
 
 
 def validated(path: str, node: object, model: type[AnyNode], also: Iterable[str] = ()) -> AnyNode:

@@ -7,12 +7,13 @@ means over seeds, with their range.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from src.claims import schema
 from src.claims.results import ClaimResult
+from src.claims.yaml_entries import names_in
 from src.config import sweep
 from src.config.schema import Config
 from src.report import html, paper_page
@@ -84,18 +85,11 @@ def _panels(claim: schema.Claim, judged: ClaimResult | None, experiments: Mappin
     for experiment in (experiments[name] for name in claim.experiments):
         numbers = [number for number in claim.numbers if experiment.name in number.experiments]
         expressions = [text for number in numbers for text in (number.quantity, number.trials, number.x) if text]
-        metrics = _columns(expressions)
+        metrics = dict.fromkeys(name for text in expressions for name in names_in(ast.parse(text, mode="eval")))
         measured = [m for m in metrics if m not in BOOKKEEPING | store.flatten(experiment.config.model_dump()).keys()]
         for metric in measured or ["log_risk"]:  # some columns are computed from rows, not logged
             panels += [panel for panel in _of_metric(metric, experiment) if panel not in panels]
     return panels
-
-
-def _columns(expressions: Iterable[str]) -> list[str]:
-    """Return the distinct names in expressions, in order and without names of functions."""
-    nodes = [node for expression in expressions for node in ast.walk(ast.parse(expression, mode="eval"))]
-    functions = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
-    return list(dict.fromkeys(node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in functions))
 
 
 def _of_metric(metric: str, experiment: Experiment) -> Iterator[Panel]:

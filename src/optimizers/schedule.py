@@ -43,7 +43,7 @@ def power_law(lr: Rate, *, exponent: float, t0: float, degree: float | None) -> 
 
 
 def scaled(lr: Rate, factor: float) -> Rate:
-    """Return base step sizes ``factor`` times as large."""
+    """Return η0 multiplied by ``factor``."""
     return [factor * one for one in lr] if isinstance(lr, list) else factor * lr
 
 

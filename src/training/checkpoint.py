@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 
 from src.errors import ANEW, ConfigError, reason
-from src.training.loop import Progress, tree_clone
+from src.training.loop import Progress, tree_map
 
 
 def content(progress: Progress, record_bytes: int) -> memoryview:
     """Return the bytes of a checkpoint. The caller writes them, as ``torch.save`` hides the reason of an OSError."""
     file = io.BytesIO()
-    own = tree_clone(progress)._asdict()  # tensors that share memory would give other bytes after a resume
+    own = tree_map(torch.clone, progress)._asdict()  # tensors that share memory would give other bytes after a resume
     torch.save({"progress": own, "record_bytes": record_bytes}, file)
     return file.getbuffer()
 

@@ -114,14 +114,15 @@ def snapshot(progress: Progress, objective: Objective, rule: UpdateRule, batches
     return Snapshot(progress.step, params, log_risk)
 
 
-def tree_clone(tree: Any) -> Any:
-    """Return a copy of a tree in which no two tensors share memory."""
-    if isinstance(tree, dict):
-        return {key: tree_clone(leaf) for key, leaf in tree.items()}
-    if isinstance(tree, tuple):
-        leaves = [tree_clone(leaf) for leaf in tree]
-        return type(tree)(*leaves) if hasattr(tree, "_fields") else tuple(leaves)
-    return tree.clone() if isinstance(tree, Tensor) else tree
+def tree_map(of: Callable[..., Tensor], *trees: Any) -> Any:
+    """Return ``of`` the tensors at every place of trees of one shape; other leaves are those of the first tree."""
+    first = trees[0]
+    if isinstance(first, dict):
+        return {key: tree_map(of, *(tree[key] for tree in trees)) for key in first}
+    if isinstance(first, tuple):
+        parts = [tree_map(of, *leaves) for leaves in zip(*trees, strict=True)]
+        return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+    return of(*trees) if isinstance(first, Tensor) else first
 
 
 def tree_where(mask: Tensor, old: Any, new: Any) -> Any:
@@ -129,11 +130,8 @@ def tree_where(mask: Tensor, old: Any, new: Any) -> Any:
 
     Leaves lead with the members axis; scalars (a step counter) are shared and taken from ``new``.
     """
-    if isinstance(new, dict):
-        return {key: tree_where(mask, old[key], new[key]) for key in new}
-    if isinstance(new, tuple):
-        parts = [tree_where(mask, *leaves) for leaves in zip(old, new, strict=True)]
-        return type(new)(*parts) if hasattr(new, "_fields") else tuple(parts)
-    if not isinstance(new, Tensor) or new.ndim == 0:
-        return new
-    return torch.where(mask.reshape(-1, *[1] * (new.ndim - 1)), old, new)
+
+    def choose(new: Tensor, old: Tensor) -> Tensor:
+        return torch.where(mask.reshape(-1, *[1] * (new.ndim - 1)), old, new) if new.ndim else new
+
+    return tree_map(choose, new, old)
