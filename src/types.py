@@ -58,11 +58,14 @@ class UpdateRule(NamedTuple):
     ``init(params) -> state``. ``update(params, state, log_risk, grad) -> (params, state)`` makes one step from
     the log-risk ``[M]`` and its gradient, both evaluated at ``params``. A rule never raises for a bad step.
     Rules that may reject a step return the last accepted parameters from ``accepted_params``; measurements use these.
+    ``rate`` maps step numbers ``[..., M]`` to the learning rates η ``[..., M]``, for rules whose steps are η_t u_t; in
+    the rule's own norm where its layers have different ones.
     """
 
     init: Callable[[Params], State]
     update: Callable[[Params, State, Tensor, ScaledGrad], tuple[Params, State]]
     accepted_params: Callable[[Params, State], Params] = lambda params, state: params
+    rate: Callable[[Tensor], Tensor] | None = None
 
 
 class Batch(NamedTuple):
@@ -76,12 +79,25 @@ Objective = Callable[[Params, Batch], tuple[Tensor, ScaledGrad]]
 """``(params, batch) -> (log_risk [M], gradient of the risk)``."""
 
 
+class Move(NamedTuple):
+    """The step that a rule would make next, in float64: θ_t, u_t = (θ_{t+1} − θ_t)/η_t, ∇ log L(θ_t), Σ_{s<t} η_s."""
+
+    params: Params
+    direction: Params
+    gradient: Params
+    length: Tensor
+
+
 class Snapshot(NamedTuple):
-    """Parameters and log-risk ``[M]`` at one step, the argument of measurements."""
+    """Parameters and log-risk ``[M]`` at one step, the argument of measurements.
+
+    ``move()`` returns the next step, or None for a rule without learning rates.
+    """
 
     step: int
     params: Params
     log_risk: Tensor
+    move: Callable[[], Move | None] = lambda: None
 
 
 Measurement = Callable[[Snapshot], Mapping[str, Tensor]]

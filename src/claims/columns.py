@@ -17,7 +17,18 @@ from src.errors import ConfigError, nearest
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF, MEASUREMENTS = ROOT / "conf", ROOT / "src" / "measurements"
-OF_EVERY_ROW = {"cell", "experiment", "step", "member", "seed", "final", "converged", "diverged", "matched"}
+OF_EVERY_ROW = {
+    "cell",
+    "experiment",
+    "step",
+    "own_steps",
+    "member",
+    "seed",
+    "final",
+    "converged",
+    "diverged",
+    "matched",
+}
 OF_EVERY_ROW |= {"steps_taken", "epoch_risk"}
 COMPUTED = {"direction_sketch": "cosine_to_last"}
 """Measured column → the column that is computed from it when rows are read."""

@@ -18,6 +18,11 @@ def times(*factors: float) -> float:
     return product
 
 
+def at_width(rate: float, exponent: float, width: int, reference: int) -> float:
+    """Return η₀·(w/w₀)^e, a learning rate of width w₀ at width w: ``${at_width:3e-3,-0.5,${model.width},1024}``."""
+    return rate * (width / reference) ** exponent
+
+
 def within(folder: str, path: str) -> str:
     """Return ``path`` relative to ``folder``: ``${within:${hydra.runtime.cwd},${outputs}}`` in YAML."""
     return str(Path(folder) / cli.path(path, "outputs"))
@@ -34,5 +39,5 @@ def wandb_mode(variable: str) -> str:
 
 def register() -> None:
     """Register the functions above with OmegaConf, under their names."""
-    for resolver in (wandb_mode, within, times):
+    for resolver in (wandb_mode, within, times, at_width):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)

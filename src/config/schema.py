@@ -84,7 +84,7 @@ class Config(Node):
     time: Positive | None
     log_points: Count | list[Share]
     batch_size: Count | None
-    compare_at_loss: Positive | None
+    compare_at_loss: list[Positive]
     stop: Stop
     data: Component
     model: Component
@@ -139,6 +139,7 @@ def typed(node: Tree) -> Config:
     config = config.model_copy(
         update={
             "label": _one_word(config.label),
+            "compare_at_loss": sorted(config.compare_at_loss, reverse=True),
             "outputs": str(cli.path(config.outputs, "outputs")),
             "device": _present_device() if config.device == "auto" else config.device,
         }

@@ -110,6 +110,6 @@ def _of_metric(metric: str, experiment: Experiment) -> Iterator[Panel]:
 
 def _axis(config: Config) -> str:
     """Return the x axis: the loss if runs are compared at one, gradient-flow time if it sets the steps, or the step."""
-    if config.compare_at_loss is not None:
+    if config.compare_at_loss:
         return "decades"
     return "flow_time" if config.time is not None else "step"

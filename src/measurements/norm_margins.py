@@ -17,6 +17,7 @@ from src.optimizers.norms import Norm, Sigma
 from src.optimizers.predicted import predicted
 from src.types import Measurement, Model, Params, Snapshot, Task
 
+Loss = Literal["logistic", "exponential"]
 Exponent = Annotated[float, Within(1)]
 
 
@@ -30,9 +31,10 @@ def build(
     schatten: list[Exponent] = [],  # noqa: B006
     lp: list[Exponent] = [],  # noqa: B006
     near: NonNegative = 0.05,
+    loss: Loss = "logistic",
     optimizer: dict | None = None,
 ) -> Measurement:
-    """Measure, with q_i = y_i f(x_i) and the weights λ = softmax(−softplus(q)) of the logistic gradient:
+    """Measure, with q_i = y_i f(x_i) and the weights λ_i ∝ −ℓ'(q_i) of the gradient of the loss:
 
         γ = min_i q_i / ‖θ‖^L,    κ = ⟨g, θ⟩ / (‖g‖_* ‖θ‖)  with  g = Σ λ_i y_i ∇f(x_i).
 
@@ -54,6 +56,7 @@ def build(
         schatten: exponents of the curve over Schatten norms; ∞ is ``msp``.
         lp: exponents of the curve over entrywise norms; ∞ is ``linf``.
         near: relative distance above the least margin up to which examples are in ``margin_weight``.
+        loss: ``exponential``, λ = softmax(−q), or ``logistic``, λ = softmax(−softplus(q)).
         optimizer: config node of the optimizer: its name, and ratio or p if its norm has one.
 
     Raises:
@@ -77,7 +80,7 @@ def build(
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
         params = snapshot.params
-        q, weights, gradient = weighted_gradient(task, model, params)
+        q, weights, gradient = weighted_gradient(task, model, params, loss)
         q_min = q.amin(-1)
         inner = sum((gradient[name] * leaf).flatten(1).sum(1) for name, leaf in params.items())
 
@@ -101,12 +104,15 @@ def build(
     return measure
 
 
-def weighted_gradient(task: Task, model: Model, params: Params) -> tuple[Tensor, Tensor, Params]:
-    """Return q ``[M, N]``, λ = softmax(−softplus(q)) ``[M, N]``, and g = Σ λ_i y_i ∇f(x_i; θ)."""
+def weighted_gradient(
+    task: Task, model: Model, params: Params, loss: Loss = "logistic"
+) -> tuple[Tensor, Tensor, Params]:
+    """Return q ``[M, N]``, λ_i ∝ −ℓ'(q_i) ``[M, N]`` with Σ λ_i = 1, and g = Σ λ_i y_i ∇f(x_i; θ)."""
     leaves = {name: leaf.detach().requires_grad_() for name, leaf in params.items()}
     with torch.enable_grad():
         q = task.y * model.apply(leaves, task.x)
-        weights = torch.softmax(-softplus(q.detach()), -1)
+        exponents = q.detach() if loss == "exponential" else softplus(q.detach())  # −ℓ' = e^{−exponent}
+        weights = torch.softmax(-exponents, -1)
         grads = torch.autograd.grad((weights * q).sum(), tuple(leaves.values()))
     return q.detach(), weights, dict(zip(leaves, grads, strict=True))
 

@@ -19,7 +19,7 @@ def build(
     *,
     lr: Rate = 0.07,
     beta1: Fraction = 0.9,
-    beta2: Fraction = 0.95,
+    beta2: Fraction = 0.999,
     epsilon: NonNegative = 0.0,
     bias_correction: bool = True,
     exponent: NonNegative = 0.8,
@@ -84,4 +84,4 @@ def adam(
         params = descend(params, step, rate(state["step"]))
         return params, {"step": state["step"] + 1, "m": m, "root_v": root_v}
 
-    return UpdateRule(init, update)
+    return UpdateRule(init, update, rate=rate)

@@ -8,7 +8,10 @@ from src.types import Params, ScaledGrad, State, UpdateRule
 
 
 def split_last_layer(hidden: UpdateRule, last: UpdateRule) -> UpdateRule:
-    """Build a rule that updates the last leaf of the parameters by ``last`` and all others, if any, by ``hidden``."""
+    """Build a rule that updates the last leaf of the parameters by ``last`` and all others, if any, by ``hidden``.
+
+    Its ``rate`` is that of ``last``: in max{r·msp(W), ‖u‖_∞} a step of both has the length r η_t.
+    """
     rules = {"hidden": hidden, "last": last}
 
     def groups(params: Params) -> dict[str, list[str]]:
@@ -27,7 +30,7 @@ def split_last_layer(hidden: UpdateRule, last: UpdateRule) -> UpdateRule:
             new_params |= updated
         return new_params, new_state
 
-    return UpdateRule(init, update)
+    return UpdateRule(init, update, rate=last.rate)
 
 
 def _select(params: Params, names: list[str]) -> Params:

@@ -30,7 +30,7 @@ def build(
     equal_growth: bool = False,
     momentum: Fraction = 0.9,
     beta1: Fraction = 0.9,
-    beta2: Fraction = 0.95,
+    beta2: Fraction = 0.999,
     epsilon: NonNegative = 0.0,
     polar_factor: Literal["exact", "svd", "gram"] = "exact",
     exponent: NonNegative = 0.8,

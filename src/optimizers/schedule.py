@@ -17,7 +17,7 @@ Rate = Positive | list[Positive]
 """η0: one for all members, or one for each."""
 
 Schedule = Callable[[Tensor], Tensor]
-"""``step [M] -> η [M]`` in float64; the first step is step 0."""
+"""``step [..., M] -> η [..., M]`` in float64; the first step is step 0."""
 
 
 def power_law(lr: Rate, *, exponent: float, t0: float, degree: float | None) -> Schedule:
@@ -34,8 +34,9 @@ def power_law(lr: Rate, *, exponent: float, t0: float, degree: float | None) -> 
         )
 
     def rate(step: Tensor) -> Tensor:
-        if isinstance(lr, list) and len(lr) != len(step):
-            raise ConfigError("optimizer.lr", lr, f"must be one number or {len(step)}, one for each seed")
+        members = step.shape[-1]
+        if isinstance(lr, list) and len(lr) != members:
+            raise ConfigError("optimizer.lr", lr, f"must be one number or {members}, one for each seed")
         base = torch.as_tensor(lr, dtype=torch.float64, device=step.device)
         return base * ((step.double() + t0) / t0) ** -exponent
 

@@ -74,4 +74,4 @@ def steepest_descent(norm: Norm, rate: Schedule, *, momentum: float, nesterov: b
         params = descend(params, norm.steepest(ahead["direction"]), rate(state["step"]))
         return params, {"step": state["step"] + 1, "momentum": m}
 
-    return UpdateRule(init, update)
+    return UpdateRule(init, update, rate=rate)

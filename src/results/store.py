@@ -246,18 +246,23 @@ def frame(cells: Iterable[Path]) -> pandas.DataFrame:
         config = config_of(cell)
         shared = {"cell": cell.name, "experiment": config["name"], **flatten(config)}
         cell_rows = rows(cell)
-        steps_taken = max((row["step"] for row in cell_rows), default=0)
         last = {row["member"]: row for row in cell_rows if row["final"]}
-        records += [shared | {"steps_taken": steps_taken} | row | _cosine(row, last) for row in cell_rows]
+        records += [shared | row | _relative_to(last.get(row["member"]), row) for row in cell_rows]
     return pandas.DataFrame(records)
 
 
-def _cosine(row: Row, last: Mapping[int, Row]) -> dict[str, float]:
-    """Return cos(θ_t, θ_T) = 1 − ‖s_t − s_T‖²/2 from the sketches of ``src/measurements/direction.py``, if any."""
-    if "direction_sketch" not in row or row["member"] not in last:
+def _relative_to(last: Row | None, row: Row) -> Row:
+    """Return what a row and the last row of its member determine: the steps that the member took, and cos(θ_t, θ_T).
+
+    cos(θ_t, θ_T) = 1 − ‖s_t − s_T‖²/2 from the sketches of ``src/measurements/direction.py``, if any.
+    """
+    if last is None:
         return {}
-    sketch, end = row["direction_sketch"], last[row["member"]]["direction_sketch"]
-    return {"cosine_to_last": 1 - sum((a - b) ** 2 for a, b in zip(sketch, end, strict=True)) / 2}
+    relative = {"steps_taken": last["own_steps"]}
+    if "direction_sketch" in row:
+        pairs = zip(row["direction_sketch"], last["direction_sketch"], strict=True)
+        relative["cosine_to_last"] = 1 - sum((a - b) ** 2 for a, b in pairs) / 2
+    return relative
 
 
 def _first_line(error: Exception) -> str:

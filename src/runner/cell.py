@@ -73,16 +73,16 @@ def _train(
     objective = microbatching.within(
         config.memory_gb, parts.objective, begin.params, begin.rule_state, batches_of(begin.step)
     )
-    matched_log_risk = -math.inf if config.compare_at_loss is None else math.log(config.compare_at_loss)
+    levels = [math.log(loss) for loss in config.compare_at_loss]
     epoch = batches.steps_of_epoch(parts.task, config.batch_size)
     steps_to_measure = stopping.measured(config.steps, config.log_points)
-    training = loop.train(begin, objective, parts.rule, batches_of, parts.stop, config.steps, matched_log_risk, epoch)
+    training = loop.train(begin, objective, parts.rule, batches_of, parts.stop, config.steps, levels, epoch)
     with _progress_bar(cell.name, begin.step, config.steps) as bar:
         for progress in training:
             bar.update(progress.step - bar.n)
             over = loop.over(progress, config.steps)
             new = not (saved and progress.step == begin.step)  # a resumed run has already recorded its first step
-            measured = new and not over and (progress.step in steps_to_measure or progress.step in progress.matched_at)
+            measured = new and not over and (progress.step in steps_to_measure or progress.step in progress.passed_at)
             due = over or time.monotonic() - saved_at >= config.checkpoint_every
             began = time.thread_time()
             if measured:
@@ -106,7 +106,9 @@ def rows_of(
 ) -> list[store.Row]:
     """Return one row per member: step, outcome and every measured column; curves become lists.
 
-    ``matched`` is true at the step at which a member first reached ``compare_at_loss``. With batches, ``epoch_risk`` is
+    ``own_steps`` counts the steps of a member, which end before those of its cell once it has converged.
+    ``matched`` is the loss of ``compare_at_loss`` that a member first reached at this step (the lowest, if it passed
+    several), otherwise null. With batches, ``epoch_risk`` is
     the mean of the batches' risks over the epoch that ends at this step.
     """
     in_epochs = config.batch_size is not None
@@ -116,15 +118,21 @@ def rows_of(
             "step": view.step,
             "member": member,
             "seed": seed,
+            "own_steps": int(progress.own_steps[member]),
             "final": final,
             "converged": bool(progress.converged[member]),
             "diverged": bool(progress.diverged[member]),
-            "matched": bool(progress.matched_at[member] == view.step),
+            "matched": _loss_reached(progress, member, view.step, config.compare_at_loss),
             **({"epoch_risk": float(progress.epoch_risk[member])} if in_epochs else {}),
             **{name: values[member] for name, values in columns.items()},
         }
         for member, seed in enumerate(config.seeds)
     ]
+
+
+def _loss_reached(progress: loop.Progress, member: int, step: int, losses: Sequence[float]) -> float | None:
+    """Return the loss that a member first reached at this step, if any."""
+    return losses[int(progress.levels[member]) - 1] if progress.passed_at[member] == step else None
 
 
 def _record(cell: Path, rows: Sequence[store.Row], mirror: wandb_run.Mirror) -> int:

@@ -6,32 +6,36 @@ One ``Progress`` is all that is needed to resume a run.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from src.optimizers.log_scaled import per_member
 from src.training.stopping import StopRule
-from src.types import Batch, Objective, Params, Snapshot, State, UpdateRule
+from src.types import Batch, Move, Objective, Params, Snapshot, State, UpdateRule
 
 
 class Progress(NamedTuple):
     """State of training: all that determines the further steps.
 
-    ``converged`` and ``diverged`` are ``[M]``; ``matched_at`` ``[M]`` is the first step at the loss at which runs are
-    compared, −1 before it. ``epoch_risk`` ``[M]`` is the running mean, over the steps of an epoch, of the risk on the
-    batch before the step; NaN without batches.
+    ``own_steps`` ``[M]`` counts the steps of a member up to its end. ``converged`` and ``diverged`` are ``[M]``.
+    ``levels`` ``[M]`` counts the losses at which runs are compared that a member has passed, and ``passed_at`` ``[M]`` is
+    the step at which it passed the last of them, −1 before the first. ``epoch_risk`` ``[M]`` is the running mean, over
+    the steps of an epoch, of the risk on the batch before the step; NaN without batches.
     """
 
     step: int
     params: Params
     rule_state: State
     stop_state: State
+    own_steps: Tensor
     converged: Tensor
     diverged: Tensor
-    matched_at: Tensor
+    levels: Tensor
+    passed_at: Tensor
     epoch_risk: Tensor
 
     @property
@@ -49,9 +53,9 @@ def start(params: Params, rule: UpdateRule, stop: StopRule) -> Progress:
     members = len(next(iter(params.values())))
     device = next(iter(params.values())).device
     no = torch.zeros(members, dtype=torch.bool, device=device)
-    never = torch.full((members,), -1, device=device)
+    none, never = torch.zeros(members, dtype=torch.int64, device=device), torch.full((members,), -1, device=device)
     nan = torch.full((members,), torch.nan, dtype=torch.float64, device=device)
-    return Progress(0, params, rule.init(params), stop.init(members), no, no, matched_at=never, epoch_risk=nan)
+    return Progress(0, params, rule.init(params), stop.init(members), none, no, no, none, never, epoch_risk=nan)
 
 
 def train(
@@ -61,14 +65,14 @@ def train(
     batches: Batches,
     stop: StopRule,
     steps: int,
-    matched_log_risk: float = -math.inf,
+    log_risk_levels: Sequence[float] = (),
     epoch: int | None = None,
 ) -> Iterator[Progress]:
     """Yield ``progress`` itself, then the progress after every step until ``steps`` or until all members have ended.
 
-    A member that has ended keeps its parameters, so its numbers do not depend on the other members. ``matched_at`` is
-    the first step with a log-risk at or below ``matched_log_risk``. ``epoch`` is the number of steps of an epoch, None
-    without batches.
+    A member that has ended keeps its parameters, so its numbers do not depend on the other members. A member
+    passes a level of ``log_risk_levels``, which descend, at the first step with a log-risk at or below it. ``epoch`` is
+    the number of steps of an epoch, None without batches.
     """
     yield progress
     if over(progress, steps):
@@ -82,11 +86,15 @@ def train(
         if bool(progress.ended.any()):
             moved = tree_where(progress.ended, (progress.params, progress.rule_state), moved)
         progress = progress._replace(
-            step=progress.step + 1, params=moved[0], rule_state=moved[1], epoch_risk=epoch_risk
+            step=progress.step + 1,
+            params=moved[0],
+            rule_state=moved[1],
+            own_steps=progress.own_steps + ~progress.ended,
+            epoch_risk=epoch_risk,
         )
         log_risk, grad = objective(progress.params, batches(progress.step))
-        newly = (progress.matched_at < 0) & (log_risk <= matched_log_risk)
-        progress = progress._replace(matched_at=torch.where(newly, progress.step, progress.matched_at))
+        if log_risk_levels:
+            progress = _passing(progress, log_risk, log_risk_levels)
         if progress.step % stop.check_every == 0 or progress.step == steps:
             view = snapshot(progress, objective, rule, batches)
             progress = progress._replace(diverged=progress.diverged | ~view.log_risk.isfinite())
@@ -95,6 +103,13 @@ def train(
                 converged = progress.converged | converged & ~progress.diverged
                 progress = progress._replace(converged=converged, stop_state=stop_state)
         yield progress
+
+
+def _passing(progress: Progress, log_risk: Tensor, log_risk_levels: Sequence[float]) -> Progress:
+    """Return the progress with the levels that members pass at this step."""
+    levels = (log_risk[:, None] <= log_risk.new_tensor(log_risk_levels)).sum(-1)
+    passed_at = torch.where(levels > progress.levels, progress.step, progress.passed_at)
+    return progress._replace(levels=torch.maximum(levels, progress.levels), passed_at=passed_at)
 
 
 def _averaged(mean: Tensor, new: Tensor, count: int) -> Tensor:
@@ -111,7 +126,23 @@ def snapshot(progress: Progress, objective: Objective, rule: UpdateRule, batches
     """Return the accepted parameters and their log-risk."""
     params = rule.accepted_params(progress.params, progress.rule_state)
     log_risk, _ = objective(params, batches(progress.step))
-    return Snapshot(progress.step, params, log_risk)
+    return Snapshot(progress.step, params, log_risk, lambda: _next_move(progress, objective, rule, batches))
+
+
+def _next_move(progress: Progress, objective: Objective, rule: UpdateRule, batches: Batches) -> Move | None:
+    """Return the next step of the rule in float64, as θ_{t+1} − θ_t has few digits left in float32."""
+    if rule.rate is None:
+        return None
+    double = partial(tree_map, lambda leaf: leaf.double() if leaf.is_floating_point() else leaf)
+    params, state, batch = double((progress.params, progress.rule_state, tuple(batches(progress.step))))
+    log_risk, grad = objective(params, Batch(*batch))
+    ahead, _ = rule.update(params, state, log_risk, grad)
+    steps, past = progress.own_steps, torch.arange(progress.step, device=progress.own_steps.device)[:, None]
+    # Σ_{s<t} η_s with a t of its own for each member
+    length = (rule.rate(past.expand(-1, len(steps))) * (past < steps)).sum(0)
+    eta = rule.rate(steps)
+    direction = {name: (ahead[name] - leaf) / per_member(eta, leaf) for name, leaf in params.items()}
+    return Move(params, direction, grad.direction, length)
 
 
 def tree_map(of: Callable[..., Tensor], *trees: Any) -> Any:

@@ -1,7 +1,7 @@
 """The logarithms of risks: log L and ∇ log L do not underflow at losses where L and ∇L are exactly zero.
 
 An objective maps ``(params, batch)`` to ``(log_risk [M], ScaledGrad)`` with ∇L = e^{log L}·∇ log L. The risk is the
-mean over the batch. q_i = y_i N(x_i; θ) is the margin of example i, ``[M, N]``.
+mean over the batch, or the sum with ``reduction=sum``. q_i = y_i N(x_i; θ) is the margin of example i, ``[M, N]``.
 """
 
 from __future__ import annotations
@@ -56,14 +56,18 @@ def log_saturating_loss(outputs: Tensor, y: Tensor) -> Tensor:
     return loss.clamp(min=torch.finfo(torch.float32).tiny).to(outputs).log()
 
 
-def exponential(task: Task, model: Model) -> Objective:
-    """Build L = (1/N) Σ e^{−q_i}; −∇ log L = Σ p_i y_i ∇N(x_i) with p = softmax(−q)."""
-    return _risk_of_margins(model, lambda q: (-q, -1.0))
+Reduction = Literal["mean", "sum"]
+"""How the losses of the examples are combined. ∇ log L is the same for both."""
 
 
-def logistic(task: Task, model: Model) -> Objective:
-    """Build L = (1/N) Σ log(1 + e^{−q_i})."""
-    return _risk_of_margins(model, log_logistic_and_slope)
+def exponential(task: Task, model: Model, *, reduction: Reduction = "mean") -> Objective:
+    """Build L = (1/N) Σ e^{−q_i}, or Σ e^{−q_i}; −∇ log L = Σ p_i y_i ∇N(x_i) with p = softmax(−q)."""
+    return _risk_of_margins(model, lambda q: (-q, -1.0), reduction)
+
+
+def logistic(task: Task, model: Model, *, reduction: Reduction = "mean") -> Objective:
+    """Build L = (1/N) Σ log(1 + e^{−q_i}), or Σ log(1 + e^{−q_i})."""
+    return _risk_of_margins(model, log_logistic_and_slope, reduction)
 
 
 def adversarial(
@@ -149,7 +153,9 @@ def trades(
     return _mean_risk(model, log_losses)
 
 
-def _risk_of_margins(model: Model, log_loss_and_slope: Callable[[Tensor], tuple[Tensor, Tensor | float]]) -> Objective:
+def _risk_of_margins(
+    model: Model, log_loss_and_slope: Callable[[Tensor], tuple[Tensor, Tensor | float]], reduction: Reduction
+) -> Objective:
     """Build the risk of a loss of margins: ∂ log L/∂q_i = p_i ∂ log ℓ(q_i)/∂q_i, with p_i = ℓ(q_i)/Σ ℓ(q_j).
 
     ``_mean_risk`` gives the same result and is slower on small networks; here autograd differentiates q only.
@@ -164,7 +170,7 @@ def _risk_of_margins(model: Model, log_loss_and_slope: Callable[[Tensor], tuple[
         total = log_losses.logsumexp(-1, keepdim=True)
         shares = (log_losses - total).exp_()
         grads = torch.autograd.grad(q, tuple(leaves.values()), shares.mul_(slopes))
-        log_risk = total.squeeze(-1) - math.log(q.shape[-1])
+        log_risk = total.squeeze(-1) - (math.log(q.shape[-1]) if reduction == "mean" else 0)
         return log_risk, ScaledGrad(dict(zip(leaves, grads, strict=True)), log_scale=log_risk)
 
     return objective

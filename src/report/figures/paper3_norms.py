@@ -6,14 +6,14 @@ import numpy as np
 import pandas
 from matplotlib.figure import Figure
 
-from src.report.figures.paper3_rows import BAND, NORMS, OPTIMIZERS, OWN, heat, named
+from src.report.figures.paper3_rows import BAND, NORMS, OPTIMIZERS, OWN, at_lowest_loss, heat, named
 from src.report.figures.style import COLOURS, WIDTH, Plot, Table, canvas, is_curve, legend, lines, needed, spread
 
 
 def which_margin(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """Draw F3, the main figure: γ over the largest in its column, and κ, of every optimizer in every norm."""
     rows = named(frame)
-    moments = {"at matched loss": rows[rows["matched"]], "at the last step": rows[rows["final"]]}
+    moments = {"at matched loss": at_lowest_loss(rows), "at the last step": rows[rows["final"]]}
     moments = {moment: part for moment, part in moments.items() if len(part)}
     data = pandas.concat([_by_optimizer(part).assign(panel=moment) for moment, part in moments.items()])
     figure = Figure(figsize=(WIDTH, 2.1 * len(moments) + 0.2), layout="constrained")
@@ -47,7 +47,7 @@ def margin_table(frame: pandas.DataFrame) -> pandas.DataFrame:
     columns = {f"{sign} {name}": (f"{what}_{norm}", "median") for what, sign in (("gamma", "γ"), ("kappa", "κ"))
                for norm, name in NORMS.items()}  # fmt: skip
     tables = []
-    for moment, part in (("matched loss", rows[rows["matched"]]), ("last step", rows[rows["final"]])):
+    for moment, part in (("matched loss", at_lowest_loss(rows)), ("last step", rows[rows["final"]])):
         part = part.assign(loss=part["log_risk"] / np.log(10))
         table = part.groupby(["rank", "optimizer"]).agg(
             **columns, loss=("loss", "median"), step=("step", "median"), train=("train_error", "median"),
@@ -118,7 +118,12 @@ def _which(number: str, title: str, experiment: str) -> Plot:
         "γ = min_i y_i f(x_i; θ) / ‖θ‖^L · κ = ⟨g, θ⟩ / (‖g‖_* ‖θ‖), g = Σ λ_i y_i ∇f(x_i; θ)",
         "Four heat maps, optimizers down and norms across: relative margin and alignment, at two moments.",
         (experiment,),
-        ("optimizer_name", "matched", *(f"{what}_{norm}" for what in ("gamma", "kappa") for norm in NORMS)),
+        (
+            "optimizer_name",
+            "matched",
+            "compare_at_loss",
+            *(f"{what}_{norm}" for what in ("gamma", "kappa") for norm in NORMS),
+        ),
         which_margin,
     )
 
@@ -159,7 +164,7 @@ TABLES = (
         "Margins are comparable within a column, alignments also within a row. A run follows the flow if κ in its own "
         "norm is at least 0.6.",
         ("muon_margin",),
-        ("optimizer_name", "matched", "kappa_own", "train_error", "test_error"),
+        ("optimizer_name", "matched", "compare_at_loss", "kappa_own", "train_error", "test_error"),
         margin_table,
     ),
 )

@@ -45,6 +45,12 @@ def named(frame: pandas.DataFrame) -> pandas.DataFrame:
     return rows.sort_values("rank", kind="stable")
 
 
+def at_lowest_loss(rows: pandas.DataFrame) -> pandas.DataFrame:
+    """Return the rows in which a member first reached the lowest loss at which runs are compared."""
+    lowest = rows["compare_at_loss"].map(lambda losses: losses[-1] if losses else np.nan)
+    return rows[rows["matched"] == lowest]
+
+
 def heat(axes: Axes, grid: pandas.DataFrame, marked: Sequence[tuple[int, int]] = (), **options: object) -> None:
     """Draw an annotated heat map, with a frame around the ``marked`` cells (row, column)."""
     text = grid.map(lambda value: "" if np.isnan(value) else "<.01" if 0 < value < 0.005 else f"{value:.2f}")

@@ -6,7 +6,7 @@ import pandas
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from src.report.figures.paper3_rows import BAND, COLOUR, named
+from src.report.figures.paper3_rows import BAND, COLOUR, at_lowest_loss, named
 from src.report.figures.style import COLOURS, FORMULA, MARKERS, Plot, canvas, legend, lines, needed, spread
 
 POLAR = {"svd": "SVD", "gram": "Gram", "exact": "by precision"}
@@ -45,7 +45,7 @@ def epsilon(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     rows = named(frame)
     values = sorted(rows["optimizer_epsilon"].astype(float).unique())
     rows = rows.assign(place=rows["optimizer_epsilon"].astype(float).map(values.index))
-    moments = {"at matched loss": rows[rows["matched"]], "at the last step": rows[rows["final"]]}
+    moments = {"at matched loss": at_lowest_loss(rows), "at the last step": rows[rows["final"]]}
     columns = {"γ in ℓ∞": "gamma_linf", "κ in ℓ∞": "kappa_linf", "κ in ℓ2": "kappa_l2"}
     data = pandas.concat([
         spread(part, "place", column, moment, panel)
@@ -151,7 +151,7 @@ PLOTS = (
         "θ ← θ − η_t m̂/(√v̂ + ε)",
         "Three panels over epsilon: margin in the max norm, alignment in it, alignment in the Euclidean norm.",
         ("epsilon_margin",),
-        ("optimizer_epsilon", "matched", "gamma_linf", "kappa_linf", "kappa_l2"),
+        ("optimizer_epsilon", "matched", "compare_at_loss", "gamma_linf", "kappa_linf", "kappa_l2"),
         epsilon,
     ),
     Plot(
