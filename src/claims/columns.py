@@ -30,7 +30,7 @@ OF_EVERY_ROW = {
     "matched",
 }
 OF_EVERY_ROW |= {"steps_taken", "epoch_risk"}
-COMPUTED = {"direction_sketch": "cosine_to_last"}
+COMPUTED = {"direction_sketch": "cosine_to_last", "subgradient_sketch": "subgradient_cosine_to_last"}
 """Measured column → the column that is computed from it when rows are read."""
 
 

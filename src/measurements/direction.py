@@ -28,15 +28,19 @@ def build(task: Task, model: Model, *, size: Count = 256) -> Measurement:
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
         flat = torch.cat([leaf.flatten(1) for leaf in snapshot.params.values()], 1)
-        direction = (flat / norm(snapshot.params).unsqueeze(1)).cpu().double()
-        bucket, sign = _sketch(direction.shape[1], size)
-        sketch = torch.zeros(len(direction), size, dtype=torch.float64).index_add_(1, bucket, sign * direction)
-        return {"direction_sketch": sketch.round(decimals=6)}
+        return {"direction_sketch": sketch(flat / norm(snapshot.params).unsqueeze(1), size)}
 
     return measure
 
 
-def _sketch(coordinates: int, size: int) -> tuple[Tensor, Tensor]:
+def sketch(vectors: Tensor, size: int) -> Tensor:
+    """Return S v ``[M, size]`` of vectors ``[M, P]``, in float64 rounded to six decimals."""
+    vectors = vectors.cpu().double()
+    bucket, sign = _buckets(vectors.shape[1], size)
+    return torch.zeros(len(vectors), size, dtype=torch.float64).index_add_(1, bucket, sign * vectors).round(decimals=6)
+
+
+def _buckets(coordinates: int, size: int) -> tuple[Tensor, Tensor]:
     """Draw the bucket in 0 … size − 1 and the sign ±1 of every coordinate."""
     stream = generator(0, "direction sketch", coordinates, size)
     bucket = torch.randint(size, (coordinates,), generator=stream)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 """One line of ``metrics.jsonl``: column → value."""
+COSINES = {"direction_sketch": "cosine_to_last", "subgradient_sketch": "subgradient_cosine_to_last"}
+"""Column of a sketch → the cosine with the last row that ``frame`` computes from it."""
 
 
 def write_json(path: Path, value: object) -> None:
@@ -252,16 +254,17 @@ def frame(cells: Iterable[Path]) -> pandas.DataFrame:
 
 
 def _relative_to(last: Row | None, row: Row) -> Row:
-    """Return what a row and the last row of its member determine: the steps that the member took, and cos(θ_t, θ_T).
+    """Return what a row and the last row of its member determine: the steps that the member took, and cosines.
 
-    cos(θ_t, θ_T) = 1 − ‖s_t − s_T‖²/2 from the sketches of ``src/measurements/direction.py``, if any.
+    The cosine of unit vectors is 1 − ‖s_t − s_T‖²/2 from their sketches (``src/measurements/direction.py``), if any.
     """
     if last is None:
         return {}
     relative = {"steps_taken": last["own_steps"]}
-    if "direction_sketch" in row:
-        pairs = zip(row["direction_sketch"], last["direction_sketch"], strict=True)
-        relative["cosine_to_last"] = 1 - sum((a - b) ** 2 for a, b in pairs) / 2
+    for sketch, cosine in COSINES.items():
+        if sketch in row:
+            pairs = zip(row[sketch], last[sketch], strict=True)
+            relative[cosine] = 1 - sum((a - b) ** 2 for a, b in pairs) / 2
     return relative
 
 

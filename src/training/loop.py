@@ -22,9 +22,9 @@ class Progress(NamedTuple):
     """State of training: all that determines the further steps.
 
     ``own_steps`` ``[M]`` counts the steps of a member up to its end. ``converged`` and ``diverged`` are ``[M]``.
-    ``levels`` ``[M]`` counts the losses at which runs are compared that a member has passed, and ``passed_at`` ``[M]`` is
-    the step at which it passed the last of them, −1 before the first. ``epoch_risk`` ``[M]`` is the running mean, over
-    the steps of an epoch, of the risk on the batch before the step; NaN without batches.
+    ``levels`` ``[M]`` counts the losses at which runs are compared that a member has passed, and ``passed_at`` ``[M]``
+    is the step at which it passed the last of them, −1 before the first. ``epoch_risk`` ``[M]`` is the running mean,
+    over the steps of an epoch, of the risk on the batch before the step; NaN without batches.
     """
 
     step: int
