@@ -22,6 +22,7 @@ def build(task: Task, model: Model, *, optimizer: dict) -> Measurement:
     """Measure, in the norm predicted for the optimizer:
 
     ``steepness``: ⟨u_t, g_t⟩/‖g_t‖_*, which is r_t for ν = 1; over ``update_norm``, ‖u_t‖, it is r_t for ν = ‖u_t‖.
+    ``fall``: −⟨θ_{t+1} − θ_t, ∇ log L⟩, the fall of log L in one step to first order.
     ``reach``: ‖θ_t‖/Σ_{s<t} η_s, NaN before the first step; its limit superior must be at most 1 (C.17).
     ``soft_margin``: γ̃ = −log L/‖θ‖^L, a lower bound of γ for a summed loss (Theorem 3.1).
 
@@ -49,6 +50,7 @@ def build(task: Task, model: Model, *, optimizer: dict) -> Measurement:
         columns = {
             "steepness": inner / norm.dual(move.gradient),
             "update_norm": norm.value(move.direction),
+            "fall": move.eta * inner,
             "reach": size / move.length.where(move.length > 0, float("nan")),
             "soft_margin": -snapshot.log_risk.double() / size**degree,
         }

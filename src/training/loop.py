@@ -142,7 +142,7 @@ def _next_move(progress: Progress, objective: Objective, rule: UpdateRule, batch
     length = (rule.rate(past.expand(-1, len(steps))) * (past < steps)).sum(0)
     eta = rule.rate(steps)
     direction = {name: (ahead[name] - leaf) / per_member(eta, leaf) for name, leaf in params.items()}
-    return Move(params, direction, grad.direction, length)
+    return Move(params, direction, grad.direction, eta, length)
 
 
 def tree_map(of: Callable[..., Tensor], *trees: Any) -> Any:

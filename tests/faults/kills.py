@@ -31,8 +31,9 @@ def disturb(rng: random.Random, folder: Path, reference: Reference, way: str) ->
     while len(started) <= MOST:
         run = runs.start(folder, line, way)
         started.append(run)
-        # ever later on average: on a machine that has become busy all moments could lie before the first step
-        if run.wait(rng.uniform(0, reference.seconds[way] * (1 + len(started) / 5))) is not None:
+        # Early at first, as a machine that has become idle would be done before; then ever later on average, as on one
+        # that has become busy all moments could lie before the first step.
+        if run.wait(rng.uniform(0, reference.seconds[way] * (0.1 + len(started) / 5))) is not None:
             break
         kill(run, rng)
     else:
