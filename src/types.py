@@ -80,7 +80,7 @@ Objective = Callable[[Params, Batch], tuple[Tensor, ScaledGrad]]
 
 
 class Move(NamedTuple):
-    """The step that a rule would make next, in float64: θ_t, u_t = (θ_{t+1} − θ_t)/η_t, ∇ log L(θ_t), η_t, Σ_{s<t} η_s."""
+    """The next step of a rule, in float64: θ_t, u_t = (θ_{t+1} − θ_t)/η_t, ∇ log L(θ_t), η_t and Σ_{s<t} η_s."""
 
     params: Params
     direction: Params

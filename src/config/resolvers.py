@@ -18,9 +18,9 @@ def times(*factors: float) -> float:
     return product
 
 
-def at_width(rate: float, exponent: float, width: int, reference: int) -> float:
-    """Return η₀·(w/w₀)^e, a learning rate of width w₀ at width w: ``${at_width:3e-3,-0.5,${model.width},1024}``."""
-    return rate * (width / reference) ** exponent
+def ratio_power(value: float, reference: float, exponent: float) -> float:
+    """Return (value/reference)^exponent: ``${ratio_power:${model.width},1024,-0.5}`` in YAML."""
+    return (value / reference) ** exponent
 
 
 def within(folder: str, path: str) -> str:
@@ -39,5 +39,5 @@ def wandb_mode(variable: str) -> str:
 
 def register() -> None:
     """Register the functions above with OmegaConf, under their names."""
-    for resolver in (wandb_mode, within, times, at_width):
+    for resolver in (wandb_mode, within, times, ratio_power):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
