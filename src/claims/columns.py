@@ -31,6 +31,7 @@ OF_EVERY_ROW = {
 }
 OF_EVERY_ROW |= {"steps_taken", "epoch_risk"}
 COMPUTED = {"direction_sketch": "cosine_to_last", "subgradient_sketch": "subgradient_cosine_to_last"}
+COMPUTED |= {"soft_margin": "soft_margin_peak"}
 """Measured column → the column that is computed from it when rows are read."""
 
 

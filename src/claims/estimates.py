@@ -9,7 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas
 
-from src.claims.intervals import bootstrap, clopper_pearson, generator_of, line_intercept, line_r2, log_log_slope
+from src.claims.intervals import (
+    bootstrap,
+    clopper_pearson,
+    generator_of,
+    line_intercept,
+    line_r2,
+    log_log_slope,
+    x_where_one,
+)
 from src.claims.schema import STATISTICS, WORST, Number
 from src.claims.yaml_entries import names_in
 from src.errors import nearest
@@ -18,11 +26,13 @@ OVER_MEMBERS = {
     "median": lambda columns: np.median(columns[0], -1),
     "mean": lambda columns: columns[0].mean(-1),
     "slope": log_log_slope,
+    "x_where_one": x_where_one,
     "r2": line_r2,
     "intercept": line_intercept,
 }
 
-RATIOS = ("ratio", "paired_ratio")
+LOG_LOG = ("slope", "x_where_one")
+RATIOS = ("ratio", "paired_ratio", "x_where_one")
 """Statistics with an interval from their logarithm if all values are positive."""
 LARGEST = {"r2": 1.0}
 """Upper limit of a statistic, which a widened bootstrap interval could exceed."""
@@ -77,7 +87,7 @@ def estimate(number: Number, rows: pandas.DataFrame, rng_key: tuple) -> Estimate
         cell, seed = ["all"] * len(own), own.index
     if number.x is not None:
         columns = np.stack([value, numbers(rows, number.x)])
-    if number.statistic == "slope" and (nonpositive := int((columns <= 0).sum())):
+    if number.statistic in LOG_LOG and (nonpositive := int((columns <= 0).sum())):
         raise EstimateUnavailable(f"{nonpositive} values are not positive, so have no logarithm")
     if number.statistic == "ratio":
         baseline = rows["is_baseline"].to_numpy()

@@ -121,3 +121,13 @@ def log_log_slope(y_and_x: np.ndarray) -> np.ndarray:
     x = x - x.mean(-1, keepdims=True)
     # slope = Σ (log x − mean)·log y / Σ (log x − mean)²
     return (x * y).sum(-1) / (x * x).sum(-1)
+
+
+def x_where_one(y_and_x: np.ndarray) -> np.ndarray:
+    """Return the x at which the log–log line through the members has y = 1, over the last axis of ``[2, ..., N]``.
+
+    >>> round(float(x_where_one(np.array([[0.1, 0.2], [5.0, 10.0]]))), 6)
+    50.0
+    """
+    y, x = np.log(y_and_x)
+    return np.exp(x.mean(-1) - y.mean(-1) / log_log_slope(y_and_x))

@@ -36,6 +36,7 @@ STATISTICS = {
     "max": "largest member",
     "fraction": "fraction of members for which it holds",
     "slope": "log–log least-squares slope",
+    "x_where_one": "x at which the log–log line is 1",
     "r2": "R² of the least-squares line through the means",
     "intercept": "intercept of that line over its value at the largest x",
     "rate": "pooled rate",
@@ -46,7 +47,7 @@ STATISTICS = {
 }
 WORST = ("min", "max", "best_vs_best", "worst_vs_best")
 """Worst-case statistics, which describe the networks that were run; all others have a confidence interval."""
-COMPANIONS = dict.fromkeys(("slope", "r2", "intercept"), "x") | {"rate": "trials"}
+COMPANIONS = dict.fromkeys(("slope", "x_where_one", "r2", "intercept"), "x") | {"rate": "trials"}
 COMPANIONS |= dict.fromkeys(("ratio", "paired_ratio", "best_vs_best", "worst_vs_best"), "baseline")
 """Statistic → the second key that it needs."""
 RENAMED = {"says": "name", "value": "the statistic", "where": "rows", "versus": "baseline", "of": "trials"}

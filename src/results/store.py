@@ -238,6 +238,8 @@ def config_of(cell: Path) -> dict[str, Any]:
 def frame(cells: Iterable[Path]) -> pandas.DataFrame:
     """Return one row per cell, member and measured step; config keys are columns, ``data.k`` as ``data_k``.
 
+    ``soft_margin_peak`` is the largest ``soft_margin`` of the member so far.
+
     Raises:
         ConfigError: for a damaged cell.
     """
@@ -250,7 +252,10 @@ def frame(cells: Iterable[Path]) -> pandas.DataFrame:
         cell_rows = rows(cell)
         last = {row["member"]: row for row in cell_rows if row["final"]}
         records += [shared | row | _relative_to(last.get(row["member"]), row) for row in cell_rows]
-    return pandas.DataFrame(records)
+    table = pandas.DataFrame(records)
+    if "soft_margin" in table:
+        table["soft_margin_peak"] = table.groupby(["experiment", "cell", "member"])["soft_margin"].cummax()
+    return table
 
 
 def _relative_to(last: Row | None, row: Row) -> Row:
