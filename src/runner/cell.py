@@ -83,7 +83,7 @@ def _train(
             over = loop.over(progress, config.steps)
             new = not (saved and progress.step == begin.step)  # a resumed run has already recorded its first step
             measured = new and not over and (progress.step in steps_to_measure or progress.step in progress.passed_at)
-            due = over or time.monotonic() - saved_at >= config.checkpoint_every
+            due = new and (over or time.monotonic() - saved_at >= config.checkpoint_every)
             began = time.thread_time()
             if measured:
                 view = loop.snapshot(progress, objective, parts.rule, batches_of)

@@ -73,7 +73,7 @@ def _group(group: int) -> Iterator[tuple[int, str]]:
             continue
 
 
-def _ends(group: int, seconds: float = 10) -> bool:
+def _ends(group: int, seconds: float = 60) -> bool:
     """Whether no process of the group is left."""
     deadline = time.monotonic() + seconds
     while left := list(_group(group)):

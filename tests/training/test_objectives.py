@@ -71,3 +71,13 @@ def test_the_risk_of_margins_is_the_mean_risk():
     _, long = plain({"w": W}, Batch(X, Y))
     torch.testing.assert_close(short.direction["w"], long.direction["w"], rtol=1e-13, atol=1e-15)
     torch.testing.assert_close(short.log_scale, long.log_scale, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("build", [objectives.exponential, objectives.logistic])
+def test_a_sum_is_n_times_the_mean_with_the_same_direction(build):
+    both = (build(TASK, LINEAR, reduction=how)({"w": W}, Batch(X, Y)) for how in ("mean", "sum"))
+    (mean, of_mean), (total, of_total) = both
+    torch.testing.assert_close(total, mean + math.log(9))
+    for name, leaf in of_mean.direction.items():
+        torch.testing.assert_close(of_total.direction[name], leaf)
+    torch.testing.assert_close(of_total.log_scale, of_mean.log_scale + math.log(9))

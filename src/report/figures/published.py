@@ -9,6 +9,7 @@ import pandas
 from matplotlib.axes import Axes
 
 from src.report.figures.paper3_rows import COLOUR, OPTIMIZERS
+from src.report.figures.style import PUBLISHED
 
 FOLDER = Path(__file__).resolve().parents[3] / "data" / "gronich_vardi"
 OURS = {
@@ -41,9 +42,9 @@ def cosines() -> pandas.DataFrame:
 def draw(axes: Axes, optimizer_name: str, x: pandas.Series, y: pandas.Series, *band: pandas.Series) -> None:
     """Draw published values below ours: a pale line in the optimizer's colour, and its interval if it has one."""
     colour = COLOUR[OPTIMIZERS[optimizer_name]]
-    axes.plot(x, y, color=colour, lw=3.5, alpha=0.3, solid_capstyle="round", zorder=0.5, gid="published")
+    axes.plot(x, y, color=colour, lw=3.5, alpha=0.3, solid_capstyle="round", zorder=0.5, gid=PUBLISHED)
     if band:
-        axes.fill_between(x, *band, color=colour, alpha=0.15, lw=0, zorder=0.4)
+        axes.fill_between(x, *band, color=colour, alpha=0.15, lw=0, zorder=0.4, gid=PUBLISHED)
 
 
 def _power(activation: pandas.Series) -> pandas.Series:

@@ -38,6 +38,8 @@ BAND = "seed range"
 """Label of bands in the legend: from the lowest to the highest member."""
 CLOSED_FORM = "closed form"
 """The gid of lines of formulas."""
+PUBLISHED = "published"
+"""The gid of what a paper reports."""
 NO_VALUE = "no finite value"
 """Text in a panel without values."""
 LEGEND = {"loc": "outside upper left", "handlelength": 2.2, "columnspacing": 1.0}
@@ -82,10 +84,11 @@ def _noting(draw: Callable) -> Callable:
 
 
 def _has_value(axes: Axes) -> bool:
-    """Return whether a finite measured value is drawn; formulas and lines across the panel do not count."""
+    """Return whether a finite measured value is drawn; formulas, published values and lines across it do not count."""
+    others = (CLOSED_FORM, PUBLISHED)
     drawn = [line.get_xydata() for line in axes.get_lines()
-             if line.get_transform() is axes.transData and line.get_gid() != CLOSED_FORM]  # fmt: skip
-    for collection in axes.collections:
+             if line.get_transform() is axes.transData and line.get_gid() not in others]  # fmt: skip
+    for collection in (one for one in axes.collections if one.get_gid() not in others):
         colours = collection.get_array()
         if colours is None:
             drawn += [path.vertices for path in collection.get_paths()]
