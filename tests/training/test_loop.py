@@ -37,7 +37,7 @@ def test_a_level_is_passed_at_the_first_step_at_or_below_it():
 
 
 def test_a_member_counts_its_own_steps_and_keeps_its_parameters():
-    progress, log_risks = path(log_risk=LEVELS[1])
+    progress, _ = path(log_risk=LEVELS[1])
     last = progress[-1]
     ended = [next(one.step for one in progress if one.ended[member]) for member in range(3)]
     assert last.own_steps.tolist() == ended
