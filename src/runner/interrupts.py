@@ -10,10 +10,18 @@ import time
 from collections.abc import Iterator
 
 
-def setup_worker(parent: int) -> None:
-    """Use one thread, and end at Ctrl-C or when the parent process ends; cells resume from their checkpoints."""
+SWEEP = "IMPLICIT_BIAS_SWEEP"
+"""Environment variable with the id of the process of a sweep, which its workers inherit."""
+
+
+def setup_worker() -> None:
+    """Use one thread, and end at Ctrl-C or when the process of the sweep ends; cells resume from their checkpoints.
+
+    That process may have ended already, when a worker gets here: the parent of this one is then another.
+    """
     os.environ["OMP_NUM_THREADS"] = "1"
     end_at_ctrl_c()
+    parent = int(os.environ[SWEEP])
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -40,6 +48,7 @@ def ctrl_c_blocked(launcher: str) -> Iterator[None]:
         yield
         return
     if launcher == "joblib":
+        os.environ[SWEEP] = str(os.getpid())
         from multiprocessing import resource_tracker
 
         from joblib.externals.loky.backend import resource_tracker as joblib_tracker

@@ -82,7 +82,7 @@ def run_cell(cfg: DictConfig) -> None:
     hydra = HydraConfig.get()
     os.chdir(hydra.runtime.cwd)  # a relative `outputs` is relative to the folder of the command
     if multiprocessing.current_process().name.startswith("LokyProcess"):  # joblib's
-        setup_worker(os.getppid())
+        setup_worker()
         plain_warnings()
     if os.environ.get("SUBMITIT_EXECUTOR") == "local":
         end_at_ctrl_c()
