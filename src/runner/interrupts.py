@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 
-
 SWEEP = "IMPLICIT_BIAS_SWEEP"
 """Environment variable with the id of the process of a sweep, which its workers inherit."""
 
