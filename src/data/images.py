@@ -70,6 +70,7 @@ def two_classes(
     layout: Literal["vector", "matrix"],
     subset_seed: Subset,
     facts: dict[str, Any],
+    more: str = "",
 ) -> Task:
     """Build a task from ``n`` images per member, drawn without replacement: +1 for ``positive``, −1 for ``negative``.
 
@@ -89,17 +90,18 @@ def two_classes(
         layout: an image is a ``vector`` or a ``matrix``; a matrix stacks the channels.
         subset_seed: seed of one training set for all members; ``first``: the first n of the file.
         facts: facts of the task; ``index`` ``[M, n]`` or ``[n]``, positions of the images in the file, is added.
+        more: end of the message about sizes, with where more images can be had.
 
     Raises:
         ConfigError: for unknown or overlapping classes, or more images than the classes have.
     """
-    _check_classes(positive, negative, int(train.labels.max()))
+    check_classes(positive, negative, int(train.labels.max()))
     train_pool = torch.nonzero(torch.isin(train.labels, torch.tensor([*positive, *negative]))).squeeze(1)
     test_pool = torch.nonzero(torch.isin(test.labels, torch.tensor([*positive, *negative]))).squeeze(1)
     n_test = len(test_pool) if n_test is None else n_test
     for key, wanted, available in (("data.n", n, len(train_pool)), ("data.n_test", n_test, len(test_pool))):
         if wanted > available:
-            raise ConfigError(key, wanted, f"must be <= {available}, the images of these classes")
+            raise ConfigError(key, wanted, f"must be <= {available}, the images of these classes{more}")
 
     def draw(seed: int, rng_key: str, count: int, of: Tensor) -> Tensor:
         return of if count == len(of) else of[permutation(seed, rng_key, len(of))[:count]]
@@ -141,7 +143,8 @@ def features(pixels: Tensor, *, axes: int, pool: bool, scale: str, layout: str) 
     return images.flatten(-2) if layout == "vector" else images
 
 
-def _check_classes(positive: list[int], negative: list[int], highest: int) -> None:
+def check_classes(positive: list[int], negative: list[int], highest: int) -> None:
+    """Raise ConfigError unless both classes have labels from 0 to ``highest``, and none in common."""
     for key, classes in (("data.positive", positive), ("data.negative", negative)):
         if not classes or not set(classes) <= set(range(highest + 1)):
             raise ConfigError(key, classes, f"must list at least one of the labels 0 to {highest}")

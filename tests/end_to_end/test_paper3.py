@@ -1,5 +1,6 @@
 """Paper 3 from the command line to verdicts, at its smallest."""
 
+import json
 import sys
 from math import log
 
@@ -65,10 +66,20 @@ def test_linear_models_against_their_exact_optima(tmp_path):
         assert (final[f"ratio_{norm}"] <= 1 + 1e-6).all()
 
 
-def test_data_that_cannot_be_had_is_one_line(tmp_path, capfd, monkeypatch):
+def test_cifar_of_the_repository_needs_no_archive(tmp_path):
+    assert run("cifar_margin", tmp_path, "optimizer=nmd,muon", "steps=40", "report=false") == 0
+    final = rows_of(tmp_path, "cifar_margin").query("final")
+    assert sorted(final["optimizer_name"]) == ["muon", "nmd"]
+    (folder, _) = sorted((tmp_path / "cifar_margin").glob("*/provenance.json"))
+    assert set(json.loads(folder.read_text())["data"]) == {
+        f"airplane_automobile_{part}.bin{end}" for part in ("train", "test") for end in ("", ".gz")
+    }
+
+
+def test_classes_that_are_not_in_the_repository_are_one_line(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("src.data.cifar10.FOLDER", tmp_path / "nowhere")
     monkeypatch.setitem(sys.modules, "pooch", None)
-    assert run("cifar_margin", tmp_path, "report=false") == 2
-    said = [line for line in capfd.readouterr().err.splitlines() if "data.name" in line]
-    assert len(said) == 1
-    assert "cifar-10-binary.tar.gz" in said[0]
+    assert run("cifar_margin", tmp_path, "data.positive=[3]", "data.files=auto", "report=false") == 2
+    lines = [line for line in capfd.readouterr().err.splitlines() if "data.name" in line]
+    assert len(lines) == 1
+    assert "cifar-10-binary.tar.gz" in lines[0]

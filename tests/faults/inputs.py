@@ -44,7 +44,7 @@ MALFORMED = (
 CONTRADICTIONS = {
     "clusters": ["data.negative=0", "data.d=1"],
     "mnist": ["data.n=1000000", "data.positive=[10]", "data.positive=[]"],
-    "cifar10": ["data.positive=[10]"],
+    "cifar10": ["data.positive=[10]", "data.n=1000000", "data.negative=[9]"],
     "separable": ["data.shape=[]", "data.shape=[2,3,4]"],
     "teacher": ["data.rank=1000"],
 }
