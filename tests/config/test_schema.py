@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import yaml
 from omegaconf import OmegaConf
 
 from src.config import schema, sweep
@@ -20,7 +19,7 @@ EXPERIMENTS = [path.stem for path in sorted((CONF / "experiment").glob("*.yaml")
 @pytest.mark.parametrize(("group", "path"), COMPONENTS, ids=lambda value: getattr(value, "stem", value))
 def test_component_yaml_spells_out_its_schema(group, path):
     """All keys are written out, so that overrides need no plus and the identity includes them."""
-    node = yaml.safe_load(path.read_text(encoding="utf-8"))
+    node = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     assert node["name"] == path.stem
     schema.arguments(group, Component(**node))
     assert set(parameters(component(group, node["name"]))) == set(node) - {"name"}
