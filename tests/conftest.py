@@ -18,6 +18,20 @@ def one_thread():
 
 
 @pytest.fixture
+def empty_figures(monkeypatch):
+    """Figures are drawn, but their files are empty: rendering takes most of the time."""
+    from src.report.figures import style
+
+    def save(figure, stem):
+        files = stem.with_suffix(".png"), stem.with_suffix(".pdf")
+        for file in files:
+            file.write_bytes(b"")
+        return files
+
+    monkeypatch.setattr(style, "save", save)
+
+
+@pytest.fixture
 def wandb_server(monkeypatch):
     """A W&B server and a key for it, in a process that has not started W&B."""
     import wandb

@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from src.claims.schema import Number
 from src.claims.yaml_entries import names_in
 from src.config import yaml_files
+from src.config.validation import Tree
 from src.errors import ConfigError, nearest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,7 +95,7 @@ def recorded(cells: Path) -> list[str] | None:
     return None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Tree:
     return yaml_files.read(path, path.parent.name, dict, "a mapping of keys to values") if path.exists() else {}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -109,8 +109,11 @@ def _attacker(name: str, eps: float, eps_l2: float, restarts: int | None, box: l
 
     def attacked(forward: Forward, params: Params, x: Tensor, y: Tensor) -> Tensor:
         # The same random starts for every member, so that results do not depend on the other members.
-        starts: dict[str, Any] = {} if restarts is None else {"seeds": [0] * len(y), "restarts": restarts}
-        attack = pgd(forward, params, x, y, radius, steps=steps, step=TRAVEL / steps, norm=norm, box=box, **starts)
+        seeds = None if restarts is None else [0] * len(y)
+        step, starts = TRAVEL / steps, restarts or 1
+        attack = pgd(
+            forward, params, x, y, radius, steps=steps, step=step, norm=norm, seeds=seeds, restarts=starts, box=box
+        )
         return x + attack.delta
 
     return attacked

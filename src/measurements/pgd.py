@@ -7,8 +7,7 @@ the oracle radius.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -67,9 +66,11 @@ def build(
         z_radius = first_flip(params, x, y, -y[..., None, None] * z[:, None, None]).squeeze(-1)
         params, x, _ = in_span(params, x)  # fewer coordinates, same attack
 
-        def attacked(eps: float, steps: int, **start: Any) -> Attack:
-            size, step = eps * oracle[:, None], travel / steps
-            return pgd(model.apply, params, x, y, size, steps=steps, step=step, ambient=task.facts["d"], **start)
+        def attacked(eps: float, steps: int, seeds: Sequence[int] | None = None, restarts: int = 1) -> Attack:
+            size, step, d = eps * oracle[:, None], travel / steps, task.facts["d"]
+            return pgd(
+                model.apply, params, x, y, size, steps=steps, step=step, seeds=seeds, restarts=restarts, ambient=d
+            )
 
         def fraction(flipped: Tensor) -> Tensor:
             return (flipped & right).sum(-1).double() / right.sum(-1)

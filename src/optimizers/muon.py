@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor
 
@@ -18,7 +18,7 @@ from src.types import Model, Task, UpdateRule
 Scaling = Literal["none", "original", "match_rms"]
 
 
-def commutes_with_rotations(optimizer: Mapping[str, Any], layers: int) -> bool:
+def commutes_with_rotations(optimizer: Mapping[str, object], layers: int) -> bool:
     """Return whether steps do not depend on the number of columns."""
     return optimizer.get("scaling") == "none"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from src.constraints import Fraction, NonNegative, Positive
 from src.errors import ConfigError
@@ -16,7 +16,7 @@ from src.optimizers.steepest import steepest_descent
 from src.types import Model, Task, UpdateRule
 
 
-def commutes_with_rotations(optimizer: Mapping[str, Any], layers: int) -> bool:
+def commutes_with_rotations(optimizer: Mapping[str, object], layers: int) -> bool:
     """Return whether Muon updates the first layer; with one layer, Adam does."""
     return layers > 1
 

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
 
 INVARIANT = frozenset({"l2", "msp", "rows", "schatten", "spectral"})
 """Norms of a layer, by their names in configs, that are invariant under rotations of its rows."""
 
 
-def commutes(optimizer: Mapping[str, Any], layers: int = 2) -> bool:
+def commutes(optimizer: Mapping[str, object], layers: int = 2) -> bool:
     """Return whether the rule of a config node ``optimizer`` commutes with rotations, for a number of layers."""
     module = importlib.import_module(f"src.optimizers.{optimizer['name']}")
     if hasattr(module, "commutes_with_rotations"):

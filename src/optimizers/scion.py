@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from src.constraints import Fraction, NonNegative, Positive
 from src.optimizers.norms import entrywise, over_layers, rows, schatten, weighted
@@ -16,7 +16,7 @@ from src.types import Model, Task, UpdateRule
 LayerNorm = Literal["spectral", "linf", "rows", "l2"]
 
 
-def commutes_with_rotations(optimizer: Mapping[str, Any], layers: int) -> bool:
+def commutes_with_rotations(optimizer: Mapping[str, object], layers: int) -> bool:
     """Return whether the norm of the first layer is invariant."""
     return optimizer.get("hidden" if layers > 1 else "last") in INVARIANT
 

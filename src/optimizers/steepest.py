@@ -9,7 +9,7 @@ Signum and Muon are this rule in a fixed norm, each in the file of its name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from torch import Tensor
 
@@ -22,7 +22,7 @@ from src.optimizers.schedule import Rate, Schedule, descend, first_step, power_l
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
 
 
-def commutes_with_rotations(optimizer: Mapping[str, Any], layers: int) -> bool:
+def commutes_with_rotations(optimizer: Mapping[str, object], layers: int) -> bool:
     """Return whether the norm is invariant."""
     return optimizer.get("norm") in INVARIANT or (optimizer.get("norm"), optimizer.get("p")) == ("lp", 2)
 

@@ -22,7 +22,7 @@ from src.optimizers.schedule import Rate, first_step, power_law
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
 
 
-def commutes_with_rotations(optimizer: Mapping[str, Any], layers: int) -> bool:
+def commutes_with_rotations(optimizer: Mapping[str, object], layers: int) -> bool:
     """Return whether the class is SGD, the only one of ``torch.optim`` that commutes for all arguments."""
     return optimizer.get("path") == "torch.optim.SGD"
 

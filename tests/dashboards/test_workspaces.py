@@ -1,6 +1,8 @@
 """Sections, axes, keys and filters of workspaces exist in runs; offline runs are uploaded."""
 
 import json
+from functools import cache
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +15,15 @@ from src.errors import ConfigError
 from src.report import paper_page
 from src.results import store, wandb_mirror, wandb_run
 from tests import fabricated
+
+
+@pytest.fixture(scope="module", autouse=True)
+def composed_once():
+    """Compose the first cell of every experiment once for all tests, which takes most of their time."""
+    first = cache(lambda words: sweep.first(words))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(workspaces, "sweep", SimpleNamespace(first=lambda words: first(tuple(words))))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +67,7 @@ def test_panels_show_what_the_runs_log(tmp_path):
     """Every curve and final number of a panel is in the history of a fabricated cell of paper 1."""
     cells = [cell for of_experiment in fabricated.paper1(tmp_path).values() for cell in of_experiment]
     logged = {name for cell in cells for row in store.rows(cell) for name in wandb_run.history_entry([row])}
-    spec = workspaces.specification(1, "default", tmp_path)
+    spec = workspaces.specification(1, "smoke", tmp_path)
     curves = {name for panel in panels(spec, "LinePlot") for name in panel["y"]}
     ends = {panel["y"] for panel in panels(spec, "ScatterPlot")}
     ends |= {panel["metrics"][0] for panel in panels(spec, "BarPlot")}
@@ -65,12 +76,12 @@ def test_panels_show_what_the_runs_log(tmp_path):
 
 
 def test_a_verdict_stands_in_its_section(tmp_path):
-    folder = tmp_path / "reports" / "paper1"
+    folder = tmp_path / "reports" / "paper1-smoke"
     folder.mkdir(parents=True)
     result = verdicts.judge(verdicts.load(1), {})[1]
     numbers = {"verdict": Verdict.CONTRADICTED, "name": "exponent", "estimate": 0.7, "low": 0.6, "high": 0.8}
     store.write_json(folder / "claims.json", paper_page.plain([result.model_copy(update=numbers)]))
-    spec = workspaces.specification(1, "default", tmp_path)
+    spec = workspaces.specification(1, "smoke", tmp_path)
     (section,) = [section for section in spec["sections"] if section["name"].startswith("P1-C2 ")]
     assert "**contradicted**: exponent: 0.7 [0.6, 0.8]" in section["panels"][0]["markdown"]
 

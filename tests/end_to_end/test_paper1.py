@@ -10,18 +10,22 @@ from pathlib import Path
 
 import pytest
 
+from scripts import reproduce
 from src.claims import schema
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def command(outputs, *more):
-    return [sys.executable, "scripts/reproduce.py", "1", "profile=smoke", f"outputs={outputs}", *more]
+def command(outputs):
+    return [sys.executable, "scripts/reproduce.py", "1", "profile=smoke", f"outputs={outputs}"]
 
 
-def reproduce(outputs, *more):
-    environment = os.environ | {"WANDB_MODE": "disabled"}
-    return subprocess.run(command(outputs, *more), cwd=ROOT, env=environment, capture_output=True, text=True)
+def again(outputs):
+    """Give the same command in this process, which has imported torch already; return the exit code."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sys.argv", ["reproduce"])
+        patched.setenv("WANDB_MODE", "disabled")
+        return reproduce.main(command(outputs)[2:])
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +42,7 @@ def outputs(tmp_path_factory):
     process.wait()
     done = [path for path in folder.glob("*/*/status.json") if '"done"' in path.read_text()]
     finished = {path: path.stat().st_mtime_ns for path in done}
-    again = reproduce(folder)
-    assert again.returncode == 0, again.stderr
+    assert again(folder) == 0
     assert finished, "the kill came too early to test anything"
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in finished.items()), "a finished cell was run again"
     return folder
@@ -70,8 +73,7 @@ def test_figures_page_and_origin_of_every_figure(outputs):
 
 def test_second_call_runs_and_draws_nothing(outputs):
     before = {path: path.stat().st_mtime_ns for path in outputs.rglob("*") if path.is_file()}
-    again = reproduce(outputs)
-    assert again.returncode == 0
+    assert again(outputs) == 0
     assert {path: path.stat().st_mtime_ns for path in outputs.rglob("*") if path.is_file()} == before
 
 

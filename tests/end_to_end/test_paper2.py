@@ -30,6 +30,7 @@ def run(experiment, outputs, *overrides):
     return entry.run([f"+experiment={experiment}", *OVERRIDES, f"outputs={outputs}", *overrides])
 
 
+@pytest.mark.usefixtures("empty_figures")
 @pytest.mark.parametrize("experiment", [name for name in experiments.of_paper(2) if name != "tnn_fixed_steps"])
 def test_every_experiment_runs_and_its_claims_are_judged(experiment, tmp_path):
     assert run(experiment, tmp_path) == 0

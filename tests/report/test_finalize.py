@@ -13,8 +13,9 @@ from tests import fabricated
 
 
 @pytest.fixture
-def widths(tmp_path):
-    """Return the configs of a finished sweep over the width."""
+def widths(tmp_path, monkeypatch):
+    """Return the configs of a finished sweep over the width; figures are not drawn, which takes most of the time."""
+    monkeypatch.setattr(finalize.paper_page.exhibits, "draw", lambda plot, *_: {"plot": plot, "note": "not drawn"})
     cells = fabricated.sweep(tmp_path, "cluster_width", {"model.width": [4, 16, 64, 256, 1024]})
     shared = {"name": "cluster_width", "paper": 1, "profile": "default", "outputs": str(tmp_path), "report": True}
     shared |= {"tracking": SimpleNamespace(mode="disabled", project="none")}

@@ -7,8 +7,11 @@ import pytest
 import torch
 from torch.utils._pytree import tree_map
 
+from src.attacks.pgd import pgd as attack
 from src.config import sweep
-from src.config.components import GROUPS
+from src.config.components import GROUPS, component
+from src.config.validation import parameters
+from src.measurements import pgd
 from src.runner import build
 from src.runner import cell as cells
 from src.training import checkpoint
@@ -16,10 +19,21 @@ from tests.elsewhere import elsewhere
 from tests.runner.test_cell import Killed, mortal
 
 QUIET = ["profile=smoke", "tracking.mode=disabled", "report=false"]
-BETWEEN_THEM = (  # every component, measurement and attack
-    "choice_margin", "cluster_attacks", "cluster_balance", "cluster_trainers", "linear_margin", "muon_margin",
-    "polar_margin", "schatten_margin", "tnn_bounds", "tnn_departures", "tnn_teacher", "tnn_truncation",
-)  # fmt: skip
+BETWEEN_THEM = (  # every component, measurement and attack; a cell is composed only if it adds one
+    "choice_margin variant/choice_margin=muon,torch_muon",
+    "cluster_attacks",
+    "cluster_trainers variant/cluster_trainers=gd",
+    "linear_margin optimizer=signgd,muon",
+    "muon_margin",
+    "polar_margin variant/polar_margin=jordan5_bfloat16",
+    "schatten_margin optimizer.p=4",
+    "tnn_bounds data.n=100",
+    "tnn_departures variant/tnn_departures=none",
+    "tnn_teacher model.depth=2",
+    "tnn_truncation",
+)
+FEWER = {"points": 4, "random_starts": 2, "opposite_means": 4, "train_points": 20, "iterations": 50, "restarts": 2}
+"""Upper limits of options of measurements; their lists, except of names, are cut to two entries."""
 
 
 @pytest.fixture
@@ -40,25 +54,30 @@ def second_device(monkeypatch):
         yield
 
 
-def kinds(name, outputs):
-    """Return, of an experiment, one cell for each set of components, with few steps and few attacked points."""
+def kinds(words, outputs):
+    """Return, of an experiment, one cell for each set of components, with few steps, examples and attacked points."""
     found = {}
-    for config in sweep.expand([f"+experiment={name}", *QUIET, f"outputs={outputs}"]):
+    for config in sweep.expand([f"+experiment={words[0]}", *words[1:], *QUIET]):
         components = tuple(getattr(config, group).name for group in GROUPS)
-        measurements = {name: fewer(options) for name, options in config.measurements.items()}
-        if "pgd" in measurements:
-            measurements["pgd"] |= {"curve": [1.0], "restarts": 2}
-        short = {"steps": min(config.steps, 3), "measurements": measurements}
-        if config.data.name == "clusters":
-            short["data"] = config.data.model_copy(update={"n": 24, "n_test": 50})
+        sizes = {"n_test": 50} | ({"n": 24} if config.data.name == "clusters" else {})
+        short = {
+            "outputs": str(outputs),
+            "steps": min(config.steps, 3),
+            "data": config.data.model_copy(update=sizes),
+            "measurements": {name: fewer(name, options) for name, options in config.measurements.items()},
+        }
         found.setdefault(components, config.model_copy(update=short))
     return list(found.values())
 
 
-def fewer(options):
-    most = {"points": 4, "random_starts": 2, "opposite_means": 4, "train_points": 20, "test_points": 20}
-    return options and {key: min(value, most.get(key, value)) if key in most and value else value
-                        for key, value in options.items()}  # fmt: skip
+def fewer(name, options):
+    """Return the options of a measurement with at most ``FEWER`` of each."""
+    if options is None:
+        return None
+    known = {key: given.default for key, given in parameters(component("measurements", name)).items()} | options
+    cut = {key: min(most, known[key]) for key, most in FEWER.items() if known.get(key)}
+    cut |= {key: [1, 2] for key in ("curve", "ranks", "values") if key in known}
+    return options | cut
 
 
 def rows_of(config):
@@ -66,9 +85,10 @@ def rows_of(config):
     return (config.folder / "metrics.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize("name", BETWEEN_THEM)
-def test_every_experiment_measures_elsewhere_what_it_measures_here(name, tmp_path, second_device):
-    for config in kinds(name, tmp_path):
+@pytest.mark.parametrize("words", BETWEEN_THEM)
+def test_every_experiment_measures_elsewhere_what_it_measures_here(words, tmp_path, second_device, monkeypatch):
+    monkeypatch.setattr(pgd, "pgd", lambda *args, steps, **given: attack(*args, steps=min(steps, 5), **given))
+    for config in kinds(words.split(), tmp_path):
         assert rows_of(config.model_copy(update={"device": "cuda"})) == rows_of(config)
 
 
