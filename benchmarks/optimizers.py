@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import yaml
 
 from benchmarks.timing import Ratio, ratios
 from src.config.components import CONF, component
-from src.config.schema import Component, arguments
+from src.config.schema import arguments, option
 from src.data import mnist
 from src.models import mlp
 from src.training.objectives import logistic
@@ -55,8 +54,7 @@ def images(n: int, d: int) -> Task:
 
 def steps(task: Task, model: Model, name: str, at_once: int) -> Callable[[], None]:
     """Return the first steps of all members, ``at_once`` together, with the optimizer's own YAML."""
-    text = (CONF / "optimizer" / f"{name}.yaml").read_text(encoding="utf-8")
-    options: dict[str, Any] = arguments("optimizer", Component(**yaml.safe_load(text)))
+    options: dict[str, Any] = arguments("optimizer", option("optimizer", name))
     start = model.init(range(MEMBERS))
     groups = []
     for group in torch.arange(MEMBERS).split(at_once):

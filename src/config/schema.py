@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict
 
 from src import cli
-from src.config.components import GROUPS, component
+from src.config.components import CONF, GROUPS, component
 from src.config.validation import Node, Tree, model_of, validated, whole
 from src.constraints import Count, NonNegative, Positive, Seed, Share
 from src.errors import ConfigError
@@ -105,6 +105,12 @@ class Config(Node):
     def folder(self) -> Path:
         """The cell's folder: ``<outputs>/<experiment>/<label>-<identity>``."""
         return Path(self.outputs) / self.name / "-".join(filter(None, [self.label, identity(self.model_dump())]))
+
+
+def option(group: str, name: str) -> Component:
+    """Return the component of ``conf/<group>/<name>.yaml`` by itself, as without an experiment."""
+    node = OmegaConf.load(CONF / group / f"{name}.yaml")
+    return Component(**OmegaConf.to_container(node, resolve=True))  # type: ignore[arg-type]
 
 
 def resolved(cfg: DictConfig) -> Tree:

@@ -14,7 +14,7 @@ def build(
     *,
     lr: Rate = 0.07,
     beta1: Fraction = 0.9,
-    beta2: Fraction = 0.95,
+    beta2: Fraction = 0.999,
     epsilon: NonNegative = 0.0,
     weight_decay: NonNegative = 0.01,
     exponent: NonNegative = 0.8,

@@ -265,7 +265,7 @@ def _relative_to(last: Row | None, row: Row) -> Row:
     """
     if last is None:
         return {}
-    relative = {"steps_taken": last["own_steps"]}
+    relative = {"steps_taken": last.get("own_steps", last["step"])}
     for sketch, cosine in COSINES.items():
         if sketch in row:
             pairs = zip(row[sketch], last[sketch], strict=True)

@@ -107,7 +107,7 @@ def train(
 
 def _passing(progress: Progress, log_risk: Tensor, log_risk_levels: Sequence[float]) -> Progress:
     """Return the progress with the levels that members pass at this step."""
-    levels = (log_risk[:, None] <= log_risk.new_tensor(log_risk_levels)).sum(-1)
+    levels = sum(((log_risk <= level).long() for level in log_risk_levels), torch.zeros_like(progress.levels))
     passed_at = torch.where(levels > progress.levels, progress.step, progress.passed_at)
     return progress._replace(levels=torch.maximum(levels, progress.levels), passed_at=passed_at)
 

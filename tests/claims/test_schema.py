@@ -4,10 +4,8 @@ import pytest
 import yaml
 
 from src.claims import schema, verdicts
-from src.config import sweep
 from src.constraints import Range
 from src.errors import ConfigError
-from src.training.stopping import measured
 
 GOOD = {
     "id": "P9-C1",
@@ -147,17 +145,3 @@ def test_the_suites_own_claims_are_read(file):
     assert found
     places = [re.fullmatch(rf"P{paper}-C(\d+)([a-z]?)", claim.id).groups() for claim in found]
     assert places == sorted(places, key=lambda place: (int(place[0]), place[1]))
-
-
-@pytest.mark.parametrize("profile", ["default", "paper"])
-def test_shares_of_the_budget_that_claims_name_are_measured(profile):
-    named = {}
-    for claim in verdicts.load(3):
-        for number in claim.numbers:
-            shares = re.findall(r"step / steps (?:==|in) (0\.\d+|\[.*?\])", f"{number.rows} {number.baseline}")
-            named.setdefault(number.experiments[0], set()).update(map(float, re.findall(r"0\.\d+", " ".join(shares))))
-    assert len(named["muon_margin"]) == 8
-    for experiment, shares in named.items():
-        config = sweep.expand([f"+experiment={experiment}", f"profile={profile}"])[0]
-        steps = config.steps
-        assert shares <= {step / steps for step in measured(steps, config.log_points)}

@@ -20,7 +20,7 @@ EXPERIMENTS = [path.stem for path in sorted((CONF / "experiment").glob("*.yaml")
 @pytest.mark.parametrize(("group", "path"), COMPONENTS, ids=lambda value: getattr(value, "stem", value))
 def test_component_yaml_spells_out_its_schema(group, path):
     """All keys are written out, so that overrides need no plus and the identity includes them."""
-    node = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    node = schema.option(group, path.stem).model_dump()
     assert node["name"] == path.stem
     schema.arguments(group, Component(**node))
     assert set(parameters(component(group, node["name"]))) == set(node) - {"name"}

@@ -43,15 +43,15 @@ def test_seven_optimizers_and_the_claims_on_them(tmp_path):
 
 
 def test_a_row_where_the_loss_is_first_reached(tmp_path):
-    assert run("muon_margin", tmp_path, "optimizer=adam", "seeds=[7,8]", "optimizer.lr=0.2", "compare_at_loss=0.1",
+    assert run("muon_margin", tmp_path, "optimizer=nmd", "seeds=[7,8]", "optimizer.lr=0.5", "compare_at_loss=[0.1,10]",
                "report=false") == 0  # fmt: skip
     rows = rows_of(tmp_path, "muon_margin")
-    matched = rows[rows["matched"]]
-    assert sorted(matched["seed"]) == [7, 8]
-    assert set(rows["optimizer_lr"]) == {0.2}
+    matched = rows[rows["matched"].notna()]
+    assert sorted(zip(matched["seed"], matched["matched"], strict=True)) == [(7, 0.1), (7, 10), (8, 0.1), (8, 10)]
+    assert set(rows["optimizer_lr"]) == {0.5}
     for _, row in matched.iterrows():
         mine = rows[rows["member"] == row["member"]]
-        assert row["log_risk"] <= log(0.1) < mine[mine["step"] < row["step"]]["log_risk"].min()
+        assert row["log_risk"] <= log(row["matched"]) < mine[mine["step"] < row["step"]]["log_risk"].min()
     assert (rows.groupby(["member", "step"]).size() == 1).all()
 
 

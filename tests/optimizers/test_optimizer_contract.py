@@ -6,10 +6,9 @@ import warnings
 
 import pytest
 import torch
-import yaml
 
 from src.config.components import CONF, component
-from src.config.schema import Component, arguments
+from src.config.schema import Component, arguments, option
 from src.types import Batch
 from tests.problems import distance, network_problem, train
 
@@ -17,7 +16,7 @@ NAMES = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))
 
 
 def from_yaml(name, task, model, **changes):
-    node = yaml.safe_load((CONF / "optimizer" / f"{name}.yaml").read_text()) | changes
+    node = option("optimizer", name).model_dump() | changes
     assert node["name"] == name
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

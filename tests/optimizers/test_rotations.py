@@ -4,10 +4,9 @@ from functools import partial
 
 import pytest
 import torch
-import yaml
 
 from src.config.components import CONF, component
-from src.config.schema import Component, arguments
+from src.config.schema import Component, arguments, option
 from src.models import linear, mlp
 from src.optimizers.rotations import commutes
 from src.training.objectives import logistic
@@ -46,7 +45,7 @@ def largest_change(node, task, build_model):
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize(("name", "changes"), VARIANTS, ids=lambda value: str(value))
 def test_commutes_is_correct(name, changes, layers):
-    node = yaml.safe_load((CONF / "optimizer" / f"{name}.yaml").read_text()) | changes
+    node = option("optimizer", name).model_dump() | changes
     if name == "muon_newton_schulz":
         node["precision"] = "float64"  # in bfloat16 it commutes up to 1e-2
     if layers == 2:
@@ -59,6 +58,6 @@ def test_commutes_is_correct(name, changes, layers):
 
 @pytest.mark.parametrize("name", ["muon", "muon_newton_schulz"])
 def test_a_step_scaled_by_the_number_of_columns_does_not_commute(name):
-    node = yaml.safe_load((CONF / "optimizer" / f"{name}.yaml").read_text())
+    node = option("optimizer", name).model_dump()
     assert commutes(node)
     assert not any(commutes(node | {"scaling": scaling}) for scaling in ("original", "match_rms"))

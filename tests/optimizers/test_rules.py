@@ -233,11 +233,11 @@ RATES = 0.05 * (torch.arange(60, dtype=torch.float64) + 1) ** -0.8
 @pytest.mark.parametrize(
     ("rule", "make"),
     [
-        ((adam, {"epsilon": 0.0}), lambda leaves: torch.optim.Adam(leaves, betas=(0.9, 0.95), eps=1e-20)),
-        ((adam, {"epsilon": 1e-3}), lambda leaves: torch.optim.Adam(leaves, betas=(0.9, 0.95), eps=1e-3)),
+        ((adam, {"epsilon": 0.0}), lambda leaves: torch.optim.Adam(leaves, betas=(0.9, 0.999), eps=1e-20)),
+        ((adam, {"epsilon": 1e-3}), lambda leaves: torch.optim.Adam(leaves, betas=(0.9, 0.999), eps=1e-3)),
         (
             (adamw, {"epsilon": 1e-8, "weight_decay": 0.1}),
-            lambda leaves: torch.optim.AdamW(leaves, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1),
+            lambda leaves: torch.optim.AdamW(leaves, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.1),
         ),
     ],
     ids=["adam", "adam with epsilon", "adamw"],
