@@ -14,16 +14,16 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmarks import clusters, optimizers, summary, tensors, workers
+from benchmarks import clusters, optimizers, paper3, summary, tensors, workers
 from src import cli
 from src.errors import ConfigError, nearest
 from src.report.figures import style
 from src.results import provenance, store
 
-PARTS = {"optimizers": optimizers, "clusters": clusters, "tensors": tensors, "workers": workers}
+PARTS = {"optimizers": optimizers, "clusters": clusters, "tensors": tensors, "paper3": paper3, "workers": workers}
 COMMAND = cli.Command(
     "python -m benchmarks",
-    "Measure ratios of times on this machine: batching, reduced coordinates, the tensor network, workers.",
+    "Measure ratios of times on this machine: batching, reduced coordinates, the tensor network, steps of paper 3, workers.",
     keys={"outputs": cli.OUTPUTS},
     flags={"--smoke": "the smallest size, in seconds; the ratios mean nothing"},
     words=("[PART …]", f"{', '.join(PARTS)}; all unless given"),

@@ -77,7 +77,7 @@ def warnings(caplog):
     return [r.message for r in caplog.records if r.levelname == "WARNING" and r.name == "src.results.wandb_run"]
 
 
-def eventually(condition, within=8.0):
+def eventually(condition, within=30.0):
     deadline = time.monotonic() + within
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
