@@ -1,1 +1,1 @@
-"""Ratios of times: batching, reduced coordinates, the tensor network, steps of paper 3, workers (``python -m benchmarks --help``)."""
+"""Ratios of times: batching, coordinates, the tensor network, paper 3, workers (``python -m benchmarks --help``)."""

@@ -23,7 +23,7 @@ from src.results import provenance, store
 PARTS = {"optimizers": optimizers, "clusters": clusters, "tensors": tensors, "paper3": paper3, "workers": workers}
 COMMAND = cli.Command(
     "python -m benchmarks",
-    "Measure ratios of times on this machine: batching, reduced coordinates, the tensor network, steps of paper 3, workers.",
+    "Measure ratios of times on this machine: batching, reduced coordinates, the tensor network, paper 3, workers.",
     keys={"outputs": cli.OUTPUTS},
     flags={"--smoke": "the smallest size, in seconds; the ratios mean nothing"},
     words=("[PART …]", f"{', '.join(PARTS)}; all unless given"),
