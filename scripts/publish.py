@@ -16,23 +16,18 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from src import cli
-from src.claims.results import OF_CLAIMS, ClaimResult, NumberResult, Result
+from src.claims.results import OF_CLAIMS
 from src.errors import ConfigError
 from src.report import paper_page
-from src.report.html import measured, percent
+from src.report.markdown import deviation_table, number_table, provenance, table_of, verdict_table
 from src.results import store
-
-Record = Mapping[str, Any]
 
 COMMAND = cli.Command(
     "python scripts/publish.py",
@@ -148,100 +143,7 @@ def overviewed(text: str) -> str:
         anchor = re.sub(r"[^\w -]", "", f"{number}. {title}".lower()).replace(" ", "-")
         own = [str(counts[word] or "–") for word in OF_CLAIMS]
         rows.append((f"[{number}. {title}](#{anchor})", str(sum(counts[word] for word in OF_CLAIMS)), *own))
-    return f"{before}{opening}\n{_table(('paper', 'claims', *OF_CLAIMS), rows)}\n{closing}{after}"
-
-
-def provenance(outputs: Path, judged: Iterable[ClaimResult]) -> str:
-    """Return one line: the day, commit and profile of the cells that the verdicts rest on."""
-    cells = sorted({outputs / cell for result in judged for cell in result.cells})
-    if not cells:
-        return "No cell has been run."
-    if gone := [cell for cell in cells if not store.finished(cell)]:
-        raise ConfigError("outputs", gone[0], "is missing, though the report rests on it; run `make report`")
-    found = [store.read_json(cell / "provenance.json") for cell in cells]
-    profiles = {yaml.safe_load((cell / "config.yaml").read_text(encoding="utf-8"))["profile"] for cell in cells}
-    days = sorted({facts["date"][:10] for facts in found})
-    commits = Counter(_commit(facts["git"]) for facts in found)
-    return (
-        f"Measured {' to '.join(dict.fromkeys((days[0], days[-1])))} at "
-        f"{', '.join(commit for commit, _ in commits.most_common())}; profile {', '.join(sorted(profiles))}, "
-        f"{len(cells)} cells."
-    )
-
-
-def verdict_table(judged: Iterable[ClaimResult]) -> str:
-    """Return one row per claim: the number that decides it, and the reason for a verdict that is not reproduced."""
-    rows = [
-        (
-            result.id,
-            _plain(result.statement) + (f" ({_plain(result.reason)})" if result.reason else ""),
-            f"{_plain(result.name)}: {measured(result)}",
-            _plain(result.criterion),
-            _networks(result),
-            result.verdict if result.check else f"**{result.verdict}**",  # the overview counts what is bold
-        )
-        for result in judged
-    ]
-    return _table(("claim", "statement", "measured [95 %]", "criterion", "networks, converged", "verdict"), rows)
-
-
-def number_table(judged: Iterable[ClaimResult]) -> str:
-    """Return one row per number of a claim; its worst group if it is taken in groups."""
-    rows = [
-        (
-            result.id,
-            _plain(number.name + (f"; worst: {number.group}" if number.group else "")),
-            measured(number),
-            _plain(number.criterion),
-            _networks(number),
-            number.verdict,
-        )
-        for result in judged
-        for number in result.numbers
-    ]
-    return _table(("claim", "number", "measured [95 %]", "criterion", "networks, converged", "verdict"), rows)
-
-
-def deviation_table(deviations: Iterable[Record]) -> str:
-    """Return one row per deviation: both sides with the overrides that select them, and the measured effect."""
-    rows = [
-        (
-            f"{entry['id']}: {_plain(entry['subject'])}",
-            *(f"{_plain(entry[side])}<br>`{entry['switch'][side]}`" for side in ("paper", "code")),
-            _effect(entry),
-            _plain(entry["note"]),
-        )
-        for entry in deviations
-    ]
-    return _table(("deviation", "paper", "otherwise", "effect [95 %]", "note"), rows)
-
-
-def _effect(entry: Record) -> str:
-    if entry["effect"] is None:
-        return "not measured"
-    effect = NumberResult(**entry["effect"])
-    reason = f" ({_plain(effect.reason)})" if effect.reason else ""
-    return f"{_plain(effect.name)}: {measured(effect)}{reason}"
-
-
-def _networks(result: Result) -> str:
-    return f"{result.n}, {percent(result.converged)}"
-
-
-def _commit(git: Record | None) -> str:
-    if not git or not git["sha"]:
-        return "no commit"
-    return f"`{git['sha'][:7]}`" + (" with uncommitted changes" if git["dirty"] else "")
-
-
-def _plain(text: str) -> str:
-    """Escape what Markdown would interpret in a cell of a table."""
-    return re.sub(r"([|*<])", r"\\\1", text)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{before}{opening}\n{table_of(('paper', 'claims', *OF_CLAIMS), rows)}\n{closing}{after}"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import publish
+from scripts import publish, results_page
 from src.claims import deviations, verdicts
 from src.report import paper_page
 from src.results import store
@@ -190,3 +190,27 @@ def test_benchmarks_are_published_without_a_report(root):
     (root / "docs/scaling.md").write_text("<!-- benchmarks --><!-- /benchmarks -->\n")
     assert publish.main([], root) == 0
     assert "| new |" in (root / "docs/scaling.md").read_text()
+
+
+def test_a_page_of_results_is_generated_whole(root):
+    """Claims that were not run are left out; figures and tables are those that are named."""
+    report = root / "outputs" / "reports" / "paper1"
+    (report / "tables").mkdir()
+    (report / "tables" / "T4.csv").write_text("norm,ours / published,reading\nmsp,0.98765,agrees\n")
+    words = ["small", "paper=1", "figures=F1", "tables=T4"]
+    assert results_page.main(words, root) == 0
+    text = (root / "docs/results/small.md").read_text()
+    assert "2026-01-01 to 2026-01-03 at `0123abc`; profile default, 3 cells." in text
+    assert "| msp | 0.988 | agrees |" in text
+    assert set(rows(text)) == {"P1-C16"}
+    assert (root / "docs/results/small/F1.png").read_bytes() == b"picture"
+    before = text
+    assert results_page.main(words, root) == 0
+    assert (root / "docs/results/small.md").read_text() == before
+
+
+@pytest.mark.parametrize("wrong", ["figures=F9", "tables=T9", "paper=2", "outputs=elsewhere"])
+def test_a_page_without_its_parts_is_not_written(root, wrong, capsys):
+    assert results_page.main(["small", "paper=1", wrong], root) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (root / "docs/results").exists()

@@ -1,0 +1,112 @@
+"""Tables of verdicts, numbers and deviations in Markdown, for README.md and docs/. No torch here."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from src.claims.results import ClaimResult, NumberResult, Result
+from src.errors import ConfigError
+from src.report.html import measured, percent
+from src.results import store
+
+Record = Mapping[str, Any]
+
+
+def provenance(outputs: Path, judged: Iterable[ClaimResult]) -> str:
+    """Return one line: the day, commit and profile of the cells that the verdicts rest on."""
+    cells = sorted({outputs / cell for result in judged for cell in result.cells})
+    if not cells:
+        return "No cell has been run."
+    if gone := [cell for cell in cells if not store.finished(cell)]:
+        raise ConfigError("outputs", gone[0], "is missing, though the report rests on it; run `make report`")
+    found = [store.read_json(cell / "provenance.json") for cell in cells]
+    profiles = {yaml.safe_load((cell / "config.yaml").read_text(encoding="utf-8"))["profile"] for cell in cells}
+    days = sorted({facts["date"][:10] for facts in found})
+    commits = Counter(_commit(facts["git"]) for facts in found)
+    return (
+        f"Measured {' to '.join(dict.fromkeys((days[0], days[-1])))} at "
+        f"{', '.join(commit for commit, _ in commits.most_common())}; profile {', '.join(sorted(profiles))}, "
+        f"{len(cells)} cells."
+    )
+
+
+def verdict_table(judged: Iterable[ClaimResult]) -> str:
+    """Return one row per claim: the number that decides it, and the reason for a verdict that is not reproduced."""
+    rows = [
+        (
+            result.id,
+            _plain(result.statement) + (f" ({_plain(result.reason)})" if result.reason else ""),
+            f"{_plain(result.name)}: {measured(result)}",
+            _plain(result.criterion),
+            _networks(result),
+            result.verdict if result.check else f"**{result.verdict}**",  # the overview counts what is bold
+        )
+        for result in judged
+    ]
+    return table_of(("claim", "statement", "measured [95 %]", "criterion", "networks, converged", "verdict"), rows)
+
+
+def number_table(judged: Iterable[ClaimResult]) -> str:
+    """Return one row per number of a claim; its worst group if it is taken in groups."""
+    rows = [
+        (
+            result.id,
+            _plain(number.name + (f"; worst: {number.group}" if number.group else "")),
+            measured(number),
+            _plain(number.criterion),
+            _networks(number),
+            number.verdict,
+        )
+        for result in judged
+        for number in result.numbers
+    ]
+    return table_of(("claim", "number", "measured [95 %]", "criterion", "networks, converged", "verdict"), rows)
+
+
+def deviation_table(deviations: Iterable[Record]) -> str:
+    """Return one row per deviation: both sides with the overrides that select them, and the measured effect."""
+    rows = [
+        (
+            f"{entry['id']}: {_plain(entry['subject'])}",
+            *(f"{_plain(entry[side])}<br>`{entry['switch'][side]}`" for side in ("paper", "code")),
+            _effect(entry),
+            _plain(entry["note"]),
+        )
+        for entry in deviations
+    ]
+    return table_of(("deviation", "paper", "otherwise", "effect [95 %]", "note"), rows)
+
+
+def _effect(entry: Record) -> str:
+    if entry["effect"] is None:
+        return "not measured"
+    effect = NumberResult(**entry["effect"])
+    reason = f" ({_plain(effect.reason)})" if effect.reason else ""
+    return f"{_plain(effect.name)}: {measured(effect)}{reason}"
+
+
+def _networks(result: Result) -> str:
+    return f"{result.n}, {percent(result.converged)}"
+
+
+def _commit(git: Record | None) -> str:
+    if not git or not git["sha"]:
+        return "no commit"
+    return f"`{git['sha'][:7]}`" + (" with uncommitted changes" if git["dirty"] else "")
+
+
+def _plain(text: str) -> str:
+    """Escape what Markdown would interpret in a cell of a table."""
+    return re.sub(r"([|*<])", r"\\\1", text)
+
+
+def table_of(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
