@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from src.constraints import Count
-from src.data.images import FOLDER, Images, Subset, check_classes, checked_bytes, two_classes
+from src.data.images import FOLDER, Images, Scale, Subset, check_classes, checked_bytes, two_classes
 from src.errors import ConfigError
 from src.types import Task
 
@@ -59,7 +59,7 @@ def build(
     n: Count = 256,
     n_test: Count | None = 192,
     pool: bool = True,
-    scale: Literal["unit", "pixels"] = "unit",
+    scale: Scale = "unit",
     layout: Literal["vector", "matrix"] = "vector",
     subset_seed: Subset = None,
     files: Literal["auto", "repository"] = "auto",

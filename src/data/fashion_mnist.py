@@ -19,7 +19,7 @@ import torch
 
 from src import cli
 from src.constraints import Count
-from src.data.images import FOLDER, Images, Subset, idx_array, two_classes
+from src.data.images import FOLDER, Images, Scale, Subset, idx_array, two_classes
 from src.errors import ConfigError, reason
 from src.types import Task
 
@@ -41,7 +41,7 @@ def build(
     n: Count = 256,
     n_test: Count | None = 2000,
     pool: bool = False,
-    scale: Literal["unit", "pixels"] = "pixels",
+    scale: Scale = "pixels",
     layout: Literal["vector", "matrix"] = "matrix",
     subset_seed: Subset = None,
     folder: str | None = None,

@@ -18,6 +18,7 @@ from src.types import Task
 FOLDER = Path(__file__).resolve().parents[2] / "data"
 
 
+Scale = Literal["unit", "pixels", "symmetric"]
 Subset = int | Literal["first"] | None
 """The training set: drawn from this seed for all members, the first images of the file, or one for each member."""
 
@@ -66,7 +67,7 @@ def two_classes(
     n: int,
     n_test: int | None,
     pool: bool,
-    scale: Literal["unit", "pixels"],
+    scale: Scale,
     layout: Literal["vector", "matrix"],
     subset_seed: Subset,
     facts: dict[str, Any],
@@ -86,7 +87,7 @@ def two_classes(
         n: training images of a member.
         n_test: test images; None takes all.
         pool: average over 2×2 pixels.
-        scale: ``pixels`` in [0, 1], or every image divided by its ℓ2 norm (``unit``).
+        scale: ``pixels`` in [0, 1], ``symmetric`` in [−1, 1], or every image divided by its ℓ2 norm (``unit``).
         layout: an image is a ``vector`` or a ``matrix``; a matrix stacks the channels.
         subset_seed: seed of one training set for all members; ``first``: the first n of the file.
         facts: facts of the task; ``index`` ``[M, n]`` or ``[n]``, positions of the images in the file, is added.
@@ -129,7 +130,7 @@ def two_classes(
     )
 
 
-def features(pixels: Tensor, *, axes: int, pool: bool, scale: str, layout: str) -> Tensor:
+def features(pixels: Tensor, *, axes: int, pool: bool, scale: Scale, layout: str) -> Tensor:
     """Return uint8 images ``[..., *axes]`` as float64 ``[..., d]`` or ``[..., rows, columns]``, channels stacked."""
     images = pixels.double() / 255
     if pool:
@@ -137,6 +138,8 @@ def features(pixels: Tensor, *, axes: int, pool: bool, scale: str, layout: str) 
         images = images.unflatten(-1, (columns, 2)).unflatten(-3, (rows, 2)).mean((-1, -3))
     if axes == 3:
         images = images.flatten(-3, -2)
+    if scale == "symmetric":
+        images = 2 * images - 1
     if scale == "unit":
         norm = torch.linalg.vector_norm(images, dim=(-2, -1), keepdim=True)
         images = images / torch.where(norm > 0, norm, 1)

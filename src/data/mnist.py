@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from src.constraints import Count
-from src.data.images import FOLDER, Images, Subset, checked_bytes, idx_array, two_classes
+from src.data.images import FOLDER, Images, Scale, Subset, checked_bytes, idx_array, two_classes
 from src.types import Task
 
 SHA256 = {
@@ -31,7 +31,7 @@ def build(
     n: Count = 256,
     n_test: Count | None = 2000,
     pool: bool = True,
-    scale: Literal["unit", "pixels"] = "unit",
+    scale: Scale = "unit",
     layout: Literal["vector", "matrix"] = "vector",
     subset_seed: Subset = None,
 ) -> Task:
@@ -44,7 +44,7 @@ def build(
         n: training images, up to 60000 for all ten digits.
         n_test: test images, the same for all seeds; null takes all.
         pool: average over 2×2 pixels.
-        scale: pixels in [0, 1], or every image divided by its ℓ2 norm (unit).
+        scale: pixels in [0, 1], in [−1, 1] (symmetric), or every image divided by its ℓ2 norm (unit).
         layout: an image as a vector or as a matrix.
         subset_seed: seed of one training set for all members; ``first``: the first n of the file.
 

@@ -114,3 +114,11 @@ def test_a_damaged_file_is_rejected(folder):
     (folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\0\0"))
     with pytest.raises(ConfigError, match=r"train-images-idx3-ubyte\.gz is damaged: sha256"):
         mnist.build([0])
+
+
+def test_symmetric_pixels_lie_between_minus_one_and_one():
+    pixels, symmetric = (
+        mnist.build([3], n=5, n_test=5, pool=False, scale=scale).x for scale in ("pixels", "symmetric")
+    )
+    torch.testing.assert_close(symmetric, 2 * pixels - 1)
+    assert (symmetric.min(), symmetric.max()) == (-1, 1)
