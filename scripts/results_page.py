@@ -1,8 +1,8 @@
 """Write one page of results from the report of a folder of outputs: docs/results/NAME.md with its figures.
 
-    python scripts/results_page.py NAME paper=3 outputs=FOLDER [figures=F1,F2] [tables=T4]
+    python scripts/results_page.py NAME paper=3 profile=paper outputs=FOLDER [figures=F1,F2] [tables=T4]
 
-The page has the day, commit, profile and sizes of the cells, every number of the report's claims, and the figures and
+The page has the day, commit, profile and number of the cells, every number of the report's claims, and the figures and
 tables that are named. It is generated whole: the same report gives the same page. Exit code 2: the report, or a figure
 or table of it, is missing; then nothing is written.
 """
@@ -28,12 +28,13 @@ COMMAND = cli.Command(
     "Write one page of results, docs/results/NAME.md, from the report of a folder of outputs.",
     keys={
         "paper": cli.Key("3", "N", "the paper whose report is shown"),
+        "profile": cli.Key("default", "NAME", "the profile of the report"),
         "outputs": cli.OUTPUTS,
         "figures": cli.Key("", "F1,F2", "figures to show"),
         "tables": cli.Key("", "T4", "tables to show"),
     },
     words=("NAME", "name of the page"),
-    examples=["python scripts/results_page.py paper3_n2048 outputs=elsewhere figures=F1 tables=T4"],
+    examples=["python scripts/results_page.py paper3_n2048 profile=paper outputs=elsewhere figures=F1 tables=T4"],
 )
 
 
@@ -48,7 +49,7 @@ def _write(arguments: Sequence[str], root: Path) -> int:
         raise ConfigError("NAME", " ".join(given.words) or "?", "must be one name of letters, digits and _")
     (name,) = given.words
     outputs = root / given.outputs
-    report = outputs / "reports" / f"paper{given.paper}"
+    report = paper_page.folder_of(outputs, f"paper{given.paper}", given.profile)
     if not (report / "claims.json").exists():
         raise ConfigError("report", report, "is missing; `python -m src.report` builds it")
     figures, tables = (list(filter(None, entry.split(","))) for entry in (given.figures, given.tables))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from src.claims import schema
+from src.claims.columns import COMPUTED
 from src.claims.results import ClaimResult
 from src.claims.yaml_entries import names_in
 from src.config import sweep
@@ -19,7 +20,18 @@ from src.config.schema import Config
 from src.report import html, paper_page
 from src.results import store
 
-BOOKKEEPING = {"step", "final", "matched", "seed", "member", "cell", "experiment", "steps_taken", "cosine_to_last"}
+BOOKKEEPING = {
+    "step",
+    "final",
+    "matched",
+    "seed",
+    "member",
+    "cell",
+    "experiment",
+    "steps_taken",
+    "own_steps",
+    *COMPUTED.values(),
+}
 AXES = {"decades": "−log₁₀ loss", "flow_time": "gradient-flow time Σ lr", "step": "step"}
 GROUPED = {"groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
 

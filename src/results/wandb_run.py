@@ -125,7 +125,7 @@ def history_entry(rows: Sequence[Row], time_per_step: float | None = None) -> di
         prefix = f"seed{row['seed']}" + (f".{row['member']}" if sharing[row["seed"]] > 1 else "")
         decades = {"decades": -row["log_risk"] / math.log(10)} if "log_risk" in row else {}
         for name, value in (dict(row) | decades).items():
-            is_measured = name not in ("step", "member", "seed", "final") and isinstance(value, numbers.Real)
+            is_measured = name not in ("step", "member", "seed", "final", "matched") and isinstance(value, numbers.Real)
             if is_measured and math.isfinite(value):
                 by_member[f"{prefix}/{name}"] = float(value)
                 values[name].append(float(value))
