@@ -2,8 +2,8 @@
 
 Criteria, set before any run at the paper's size: a margin agrees if ours is 0.8 to 1.25 times the published one, as the
 published intervals of ten seeds reach 7 % in ℓ2 and msp, so those of one seed about 22 %; a ratio agrees up to a factor
-of 1.5. Neither is compared unless the images are the paper's. What depends on the width, which the paper does not state,
-is not compared either: margins in ℓ∞, or in the norm of another rule, and so ratios between rules of different norms.
+of 1.5. Neither is compared unless the images are the paper's. What depends on the width, which the paper does not
+state, is not compared either: margins in ℓ∞ or in the norm of another rule, and ratios between rules of two norms.
 """
 
 from __future__ import annotations
