@@ -35,7 +35,7 @@ test-fast: setup  ## run the fast tests, about a minute on two cores
 test-dispatch: setup  ## run the numerical tests with the kernels of other CPUs
 	$(OTHER_KERNELS) $(RUN) -m pytest -n 2 --dist loadfile $(NUMERICAL)
 
-test-faults: setup  ## inject faults into small runs, 10 minutes on two cores; SEED=7 repeats its faults
+test-faults: setup  ## inject faults into small runs, 15 minutes on two cores; SEED=7 repeats its faults
 	unshare --map-root-user --mount $(RUN) -m tests.faults $(if $(SEED),seed=$(SEED)) $(ARGS)
 
 lint: setup  ## check style and types, and the files of claims and deviations
