@@ -18,19 +18,8 @@ from src.errors import ConfigError, nearest
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF, MEASUREMENTS = ROOT / "conf", ROOT / "src" / "measurements"
-OF_EVERY_ROW = {
-    "cell",
-    "experiment",
-    "step",
-    "own_steps",
-    "member",
-    "seed",
-    "final",
-    "converged",
-    "diverged",
-    "matched",
-}
-OF_EVERY_ROW |= {"steps_taken", "epoch_risk"}
+OF_EVERY_ROW = {"cell", "experiment", "step", "member", "seed", "final", "converged", "diverged", "matched"}
+OF_EVERY_ROW |= {"own_steps", "steps_taken", "epoch_risk"}
 COMPUTED = {"direction_sketch": "cosine_to_last", "subgradient_sketch": "subgradient_cosine_to_last"}
 COMPUTED |= {"soft_margin": "soft_margin_peak"}
 """Measured column → the column that is computed from it when rows are read."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from src.constraints import Count, NonNegative
-from src.errors import ConfigError
+from src.measurements.members import degree_of, one_member
 from src.optimizers.norms import Norm
 from src.optimizers.predicted import predicted
 from src.types import Measurement, Model, Params, Snapshot, Task
@@ -45,31 +45,33 @@ def build(
     Raises:
         ConfigError: for a network without a degree of homogeneity.
     """
-    degree = model.degree
-    if degree is None:
-        raise ConfigError("model.name", "not homogeneous", "KKT points of a margin need a homogeneous network")
+    degree = degree_of(model, "KKT points of a margin need a homogeneous network")
     norm = predicted(optimizer)
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
         if norm is None:
             return {}
-        members = range(len(snapshot.log_risk))
-        rows = [_member(task, model, _of(snapshot.params, i), i, norm, near, most, iterations) for i in members]
+        rows = []
+        for member in range(len(snapshot.log_risk)):
+            x, y, params = one_member(task, snapshot.params, member)
+            params = {name: leaf.double() for name, leaf in params.items()}
+            rows.append(_member(model, degree, params, x.double(), y.double(), norm, near, most, iterations))
         return {name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in rows[0]}
 
     return measure
 
 
-def _of(params: Params, member: int) -> Params:
-    """Return the parameters of one member ``[1, ...]`` in float64."""
-    return {name: leaf[member : member + 1].detach().double() for name, leaf in params.items()}
-
-
 def _member(
-    task: Task, model: Model, params: Params, member: int, norm: Norm, near: float, most: int, iterations: int
+    model: Model,
+    degree: float,
+    params: Params,
+    x: Tensor,
+    y: Tensor,
+    norm: Norm,
+    near: float,
+    most: int,
+    iterations: int,
 ) -> dict[str, float]:
-    x, y = (task.x[member], task.y[member]) if task.y.ndim == 2 else (task.x, task.y)
-    x, y = x.to(params[next(iter(params))]), y.to(params[next(iter(params))])
     with torch.no_grad():
         q = (y * model.apply(params, x)).squeeze(0)
     q_min = float(q.min())
@@ -82,7 +84,7 @@ def _member(
     mu, smallest = least_dual_norm(scaled, norm, iterations)
     lam = mu * shrink
     return {
-        "kkt_alignment": (model.degree or 0) * q_min / (smallest * float(norm.value(params))),
+        "kkt_alignment": degree * q_min / (smallest * float(norm.value(params))),
         "kkt_slackness": float((lam * (1 / shrink - 1)).sum() / lam.sum()),
         "kkt_examples": float(len(chosen)),
     }

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from src.constraints import NonNegative, Positive, Within
-from src.errors import ConfigError
+from src.measurements.members import degree_of
 from src.optimizers import norms as geometry
 from src.optimizers.norms import Norm, Sigma
 from src.optimizers.predicted import predicted
@@ -62,9 +62,7 @@ def build(
     Raises:
         ConfigError: for a network without a degree of homogeneity.
     """
-    degree = model.degree
-    if degree is None:
-        raise ConfigError("model.name", "not homogeneous", "a normalised margin needs a homogeneous network")
+    degree = degree_of(model, "a normalised margin needs a homogeneous network")
 
     def scalars(sigma: Sigma) -> dict[str, Norm]:
         by_name = {name: geometry.norm_from_name(name, ratio=ratio, sigma=sigma) for name in norms}

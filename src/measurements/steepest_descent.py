@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from src.errors import ConfigError
+from src.measurements.members import degree_of
 from src.optimizers.predicted import predicted
 from src.types import Measurement, Model, Snapshot, Task
 
@@ -36,13 +36,11 @@ def build(task: Task, model: Model, *, optimizer: dict) -> Measurement:
     Raises:
         ConfigError: for a network without a degree of homogeneity.
     """
-    degree = model.degree
-    if degree is None:
-        raise ConfigError("model.name", "not homogeneous", "a soft margin needs a homogeneous network")
+    degree = degree_of(model, "a soft margin needs a homogeneous network")
     norm = predicted(optimizer)
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
-        move = snapshot.move()
+        move = snapshot.move() if norm else None
         if norm is None or move is None:
             return {}
         size = norm.value(move.params)

@@ -15,6 +15,7 @@ from torch import Tensor
 from src.constraints import Count
 from src.measurements.direction import sketch
 from src.measurements.kkt_multipliers import example_gradients
+from src.measurements.members import one_member
 from src.types import Measurement, Model, Snapshot, Task
 
 
@@ -24,8 +25,7 @@ def build(task: Task, model: Model, *, examples: Count = 16, size: Count = 256) 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
         rows = []
         for member in range(len(snapshot.log_risk)):
-            params = {name: leaf[member : member + 1].detach() for name, leaf in snapshot.params.items()}
-            x, y = (task.x[member], task.y[member]) if task.y.ndim == 2 else (task.x, task.y)
+            x, y, params = one_member(task, snapshot.params, member)
             h = example_gradients(model, params, x[:examples], torch.ones_like(y[:examples]))
             rows.append(torch.cat([leaf.flatten() for leaf in h.values()]))
         flat = torch.stack(rows)
