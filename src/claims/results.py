@@ -71,6 +71,8 @@ class ClaimResult(Result):
     source: str
     experiment: str
     published: str | None
+    fails_if: str | None = None
+    control: str | None = None
     check: bool
     name: str
     criterion: str

@@ -151,6 +151,7 @@ class Part(Number):
 class Claim(Model):
     """A statement of a paper; ``source`` has its place, and whether wording and constants are verified.
 
+    ``fails_if`` says which result would contradict it, and ``control`` which run shows that such a result is possible.
     ``parts`` are judged, the numbers of ``reports`` are not. A ``check`` tests the code instead of the theory: it is
     listed apart and never counts as reproduced.
     """
@@ -162,6 +163,8 @@ class Claim(Model):
     source: Text
     experiments: Names = Field(alias="experiment")
     published: Text | None = None
+    fails_if: Text | None = None
+    control: Text | None = None
     check: bool = False
     parts: tuple[Part, ...]
     reports: tuple[Number, ...] = Field((), alias="report")

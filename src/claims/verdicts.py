@@ -25,6 +25,7 @@ from src.constraints import Range
 __all__ = ["informational", "judge", "load", "unjudged", "verdict_of"]
 
 WORST_FIRST = (Verdict.CONTRADICTED, Verdict.INCONCLUSIVE, Verdict.NOT_RUN, Verdict.REPRODUCED, Verdict.INFORMATIONAL)
+DESCRIBED = ("id", "paper", "statement", "formula", "source", "published", "fails_if", "control", "check")
 UNCONVERGED_ALLOWED = 0.1
 """Fraction of unconverged members a part may rest on; they are kept in the estimate to avoid selection bias."""
 Outcome = dict[str, Any]
@@ -75,7 +76,7 @@ def _judge_claim(claim: Claim, frames: Mapping[str, pandas.DataFrame], planned: 
     if verdict == Verdict.NOT_RUN and any(part.verdict == Verdict.REPRODUCED for part in parts):
         verdict = Verdict.INCONCLUSIVE
     return ClaimResult(
-        **{key: getattr(claim, key) for key in ("id", "paper", "statement", "formula", "source", "published", "check")},
+        **{key: getattr(claim, key) for key in DESCRIBED},
         **{key: getattr(deciding, key) for key in ClaimResult.DECIDING},
         experiment=", ".join(claim.experiments),
         verdict=OF_CHECKS.get(verdict, verdict) if claim.check else verdict,

@@ -34,7 +34,7 @@ REMOVE = "remove the folder of this report and run its command again"
 """How to repair a damaged file of a report."""
 OUTCOME = ["criterion", "estimate", "low", "high", "n", "converged", "verdict", "reason"]
 CLAIM_COLUMNS = ["id", "name", "statistic", *OUTCOME, "paper", "statement", "formula", "source", "experiment"]
-CLAIM_COLUMNS += ["published", "check"]
+CLAIM_COLUMNS += ["published", "fails_if", "control", "check"]
 NUMBER_COLUMNS = ["id", "name", "group", *OUTCOME, "experiment", "statistic", "quantity", "companion", "rows"]
 
 
