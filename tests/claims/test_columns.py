@@ -56,7 +56,7 @@ def test_a_measured_column_is_known_without_a_run(tmp_path):
 
 
 def test_columns_are_listed_with_those_that_a_cell_has(tmp_path, capsys):
-    code, printed = run(capsys, "columns", "cluster_width")
+    code, printed = run(capsys, "columns", "cluster_width", f"outputs={tmp_path}")
     assert code == 0
     assert "\n  data_k\n" in printed and "\n  z_r{percent}{name}\n" in printed
     fabricated.sweep(tmp_path, "cluster_width", {"model.width": [4, 8]})
