@@ -10,6 +10,7 @@ import numpy as np
 import pandas
 
 from src.claims.intervals import (
+    LEVEL,
     bootstrap,
     clopper_pearson,
     generator_of,
@@ -39,11 +40,15 @@ LARGEST = {"r2": 1.0}
 
 
 class Estimate(NamedTuple):
-    """An estimate with its 95 % interval, or its range over seeds for ``WORST``; unknown ends are NaN."""
+    """An estimate with its interval, or its range over seeds for ``WORST``; unknown ends are NaN.
+
+    ``by_seed`` has the worst value of every seed for ``WORST``, +∞ where no value of the baseline is positive.
+    """
 
     value: float
     low: float
     high: float
+    by_seed: tuple[float, ...] = ()
 
 
 class EstimateUnavailable(Exception):  # noqa: N818
@@ -54,7 +59,7 @@ class EstimateUnavailable(Exception):  # noqa: N818
         self.run = run
 
 
-def estimate(number: Number, rows: pandas.DataFrame, rng_key: tuple) -> Estimate:
+def estimate(number: Number, rows: pandas.DataFrame, rng_key: tuple, level: float = LEVEL) -> Estimate:
     """Return the number's statistic of ``rows`` (one row per member); ``rng_key`` seeds the bootstrap.
 
     A rate and a fraction have exact bounds. The members of one seed count as one trial of a fraction, as they are
@@ -73,10 +78,10 @@ def estimate(number: Number, rows: pandas.DataFrame, rng_key: tuple) -> Estimate
         errors, points = value.sum(), numbers(rows, number.trials or "").sum()
         if not points:
             raise EstimateUnavailable(f"{number.trials} is 0")
-        return Estimate(float(errors / points), *clopper_pearson(errors, points))
+        return Estimate(float(errors / points), *clopper_pearson(errors, points, level))
     if number.statistic == "fraction":
         fraction, seeds = value.mean(), rows["seed"].nunique()
-        return Estimate(float(fraction), *clopper_pearson(fraction * seeds, seeds))
+        return Estimate(float(fraction), *clopper_pearson(fraction * seeds, seeds, level))
 
     columns, statistic = value[None], OVER_MEMBERS.get(number.statistic, OVER_MEMBERS["median"])
     cell: list[Any] = list(zip(rows["cell"], rows["is_baseline"], strict=True))
@@ -101,9 +106,9 @@ def estimate(number: Number, rows: pandas.DataFrame, rng_key: tuple) -> Estimate
         if not np.isfinite(centre):
             raise EstimateUnavailable(f"the {STATISTICS[number.statistic]} is not finite")
         if number.statistic in RATIOS and (columns > 0).all():  # so that a ratio and its inverse agree
-            low, high = np.exp(bootstrap(lambda drawn: np.log(statistic(drawn)), columns, cell, seed, generator))
+            low, high = np.exp(bootstrap(lambda drawn: np.log(statistic(drawn)), columns, cell, seed, generator, level))
         else:
-            low, high = bootstrap(statistic, columns, cell, seed, generator)
+            low, high = bootstrap(statistic, columns, cell, seed, generator, level)
     return Estimate(centre, float(low), min(float(high), LARGEST.get(number.statistic, np.inf)))
 
 
@@ -113,11 +118,11 @@ def _worst(statistic: str, rows: pandas.DataFrame, value: np.ndarray) -> Estimat
     else:  # best or worst of the rows over the best of the baseline
         own, others = _by_seed(rows, value, "max" if statistic == "best_vs_best" else "min", "max")
         of_seeds = (own / others).where(others > 0, np.inf).where(own > 0, 0)
-        of_seeds = of_seeds[np.isfinite(of_seeds)]
-        if of_seeds.empty:
-            raise EstimateUnavailable("no value of the baseline is positive")
-    low, high = float(of_seeds.min()), float(of_seeds.max())
-    return Estimate(high if statistic == "max" else low, low, high)
+    finite = of_seeds[np.isfinite(of_seeds)]
+    if finite.empty:
+        raise EstimateUnavailable("no value of the baseline is positive")
+    low, high = float(finite.min()), float(finite.max())
+    return Estimate(high if statistic == "max" else low, low, high, tuple(map(float, of_seeds)))
 
 
 def _by_seed(rows: pandas.DataFrame, value: np.ndarray, of: str, of_others: str) -> tuple[pandas.Series, pandas.Series]:

@@ -1,4 +1,7 @@
-"""Confidence intervals: bootstrap over seeds, Clopper–Pearson for rates and fractions. No torch here."""
+"""Confidence intervals: bootstrap over seeds, Clopper–Pearson for rates and fractions. No torch here.
+
+All are two-sided with a coverage of 95 %, except the one-sided ``least_share``.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,9 @@ def bootstrap(
     cell: Sequence[object],
     seed: Sequence[int],
     generator: np.random.Generator,
+    level: float = LEVEL,
 ) -> tuple[float, float]:
-    """Return the 95 % interval of a statistic of all members by a cluster bootstrap over seeds.
+    """Return the interval of a statistic of all members by a cluster bootstrap over seeds.
 
     The members of one seed are correlated across the cells of a sweep, as they start from the same draws. So a seed
     that is drawn is drawn in every cell. If the cells have different seeds, each cell is resampled by itself.
@@ -43,6 +47,7 @@ def bootstrap(
         cell: cell of each member, length N.
         seed: seed of each member, length N, distinct within a cell.
         generator: source of the resamples.
+        level: coverage of the interval.
 
     Returns:
         ``(low, high)``; ``(nan, nan)`` for one seed or one member in every cell.
@@ -63,25 +68,33 @@ def bootstrap(
         for index in range(len(names)):
             members = np.flatnonzero(cell_of == index)
             drawn[:, members] = generator.choice(members, (RESAMPLES, len(members)))
-    tail = (1 - LEVEL) / 2
+    tail = (1 - level) / 2
     estimate = statistic(columns)
     low, high = np.quantile(statistic(columns[:, drawn]), [tail, 1 - tail])
-    # s = √(n/ν) · t_ν(97.5 %) / z(97.5 %)
+    # s = √(n/ν) · t_ν/z, both at 97.5 % for a coverage of 95 %
     stretch = np.sqrt(n / freedom) * stdtrit(freedom, 1 - tail) / stdtrit(np.inf, 1 - tail)
     return float(estimate + stretch * (low - estimate)), float(estimate + stretch * (high - estimate))
 
 
-def clopper_pearson(errors: float, points: float) -> tuple[float, float]:
-    """Return exact bounds of a rate, each with 95 % coverage: (0, 0.003) for 0 errors of 1000, (0.55, 1) for 5 of 5.
-
-    Counts need not be integers, e.g. if a fraction is a mean over several draws for each point.
+def clopper_pearson(errors: float, points: float, level: float = LEVEL) -> tuple[float, float]:
+    """Return the exact interval of a rate; counts need not be integers, as the members of a seed count as one trial.
 
     >>> [round(end, 5) for end in clopper_pearson(0, 1000)]
-    [0.0, 0.00299]
+    [0.0, 0.00368]
     """
-    low = betaincinv(errors, points - errors + 1, 1 - LEVEL) if errors > 0 else 0.0
-    high = betaincinv(errors + 1, points - errors, LEVEL) if errors < points else 1.0
+    tail = (1 - level) / 2
+    low = betaincinv(errors, points - errors + 1, tail) if errors > 0 else 0.0
+    high = betaincinv(errors + 1, points - errors, 1 - tail) if errors < points else 1.0
     return float(low), float(high)
+
+
+def least_share(successes: int, seeds: int) -> float:
+    """Return the lower end of the one-sided 95 % interval of the share of all seeds, 0.05^{1/n} for n of n.
+
+    >>> round(least_share(5, 5), 2), round(least_share(4, 5), 2)
+    (0.55, 0.34)
+    """
+    return float(betaincinv(successes, seeds - successes + 1, 1 - LEVEL)) if successes else 0.0
 
 
 def line_r2(y_and_x: np.ndarray) -> np.ndarray:

@@ -25,7 +25,10 @@ OF_CHECKS = {Verdict.REPRODUCED: Verdict.PASSED, Verdict.CONTRADICTED: Verdict.F
 
 
 class Result(BaseModel):
-    """An estimate with its interval and verdict."""
+    """An estimate with its interval and verdict.
+
+    For worst-case statistics, ``seeds_held`` of ``seeds`` seeds meet the criterion.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,6 +36,8 @@ class Result(BaseModel):
     low: float | None = None
     high: float | None = None
     n: int = 0
+    seeds: int | None = None
+    seeds_held: int | None = None
     converged: float | None = None
     statistic: str
     verdict: Verdict

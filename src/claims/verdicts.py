@@ -1,11 +1,12 @@
 """From the rows of the experiments to the verdict on every claim. No torch here.
 
 The verdict on a part follows from its interval alone: ``reproduced`` if all of it meets the criterion,
-``contradicted`` if none of it does, ``inconclusive`` if it straddles the bound. A part is ``not run`` if no finished
-cell has its rows. It is inconclusive if a column is missing, a swept key has too few values, a cell has too few seeds,
-a value is not finite, or too many members are unconverged. If cells of an experiment are missing, or members have no
-row where the others have one, nothing counts as reproduced: what is left may be biased. A claim takes the verdict of
-its worst part.
+``contradicted`` if none of it does, ``inconclusive`` if it straddles the bound. Where the worst of G groups decides,
+``contradicted`` needs an interval of the level 1 − 0.05/G, as one of many groups may lie outside by chance. A part is
+``not run`` if no finished cell has its rows. It is inconclusive if a column is missing, a swept key has too few values,
+a cell has too few seeds, a value is not finite, or too many members are unconverged. If cells of an experiment are
+missing, or members have no row where the others have one, nothing counts as reproduced: what is left may be biased. A
+claim takes the verdict of its worst part.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import pandas
 
 from src.claims.estimates import EstimateUnavailable, estimate, evaluate, require, rows_missing, select
+from src.claims.intervals import LEVEL
 from src.claims.results import OF_CHECKS, ClaimResult, GroupResult, NumberResult, Verdict
 from src.claims.schema import WORST, Claim, Number, Part, load, shown
 from src.constraints import Range
@@ -116,7 +118,8 @@ def _judge_number(
             missing += rows_missing(all_rows, condition, at_each_step="step" in number.group_by)
         cells = tuple(sorted(rows["cell"].unique()))
         grouped = list(rows.groupby(list(number.group_by), dropna=False)) if number.group_by else [((), rows)]
-        groups = [_judge_group(number, values, group, rng_key) for values, group in grouped]
+        level = 1 - (1 - LEVEL) / len(grouped)
+        groups = [_judge_group(number, values, group, rng_key, level) for values, group in grouped]
         result = min(groups, key=lambda group: (WORST_FIRST.index(group.verdict), _slack(group, criterion)))
     except EstimateUnavailable as error:
         result = GroupResult(statistic=number.statistic, **_unavailable(error, number))
@@ -167,14 +170,14 @@ def _rows(number: Number, all_rows: pandas.DataFrame) -> pandas.DataFrame:
     return rows
 
 
-def _judge_group(number: Number, values: tuple, rows: pandas.DataFrame, rng_key: tuple) -> GroupResult:
-    """Return the estimate, interval and verdict of one group."""
+def _judge_group(number: Number, values: tuple, rows: pandas.DataFrame, rng_key: tuple, level: float) -> GroupResult:
+    """Return the estimate, interval and verdict of one group; ``level`` is that of the interval that contradicts."""
     group = ", ".join(f"{column} = {value}" for column, value in zip(number.group_by, values, strict=True))
     known: Outcome = {"group": group, "statistic": number.statistic, "n": len(rows)}
     try:
         converged = evaluate(rows, number.converged).astype(bool)
         known["converged"] = float(converged.mean())
-        value, low, high = estimate(number, rows, (*rng_key, group))
+        value, low, high, by_seed = estimate(number, rows, (*rng_key, group))
     except EstimateUnavailable as error:
         return GroupResult(**known, **_unavailable(error, number))
     known["estimate"] = value
@@ -182,6 +185,8 @@ def _judge_group(number: Number, values: tuple, rows: pandas.DataFrame, rng_key:
         known |= {"low": low, "high": high}
     if not isinstance(number, Part):
         return GroupResult(**known, verdict=Verdict.INFORMATIONAL)
+    if by_seed:
+        known |= {"seeds": len(by_seed), "seeds_held": sum(worst in number.criterion for worst in by_seed)}
     seeds = int(rows.groupby("cell")["seed"].nunique().min())
     if seeds < number.min_seeds:
         reason = f"a cell has {seeds} seed{'s' * (seeds != 1)}, {number.min_seeds} needed"
@@ -191,7 +196,13 @@ def _judge_group(number: Number, values: tuple, rows: pandas.DataFrame, rng_key:
         reason = f"{(~converged).sum()} of {len(rows)} members have not converged"
     else:
         ends = (value, value) if number.statistic in WORST else (low, high)
-        return GroupResult(**known, **_compared(*ends, number.criterion, f" for {group}" if group else ""))
+        compared = _compared(*ends, number.criterion, f" for {group}" if group else "")
+        if compared["verdict"] == Verdict.CONTRADICTED and number.statistic not in WORST and level > LEVEL:
+            simultaneous = estimate(number, rows, (*rng_key, group), level)
+            if verdict_of(simultaneous.low, simultaneous.high, number.criterion) != Verdict.CONTRADICTED:
+                reason = f"{compared['reason']}, which may be chance in the worst of several groups"
+                compared = {"verdict": Verdict.INCONCLUSIVE, "reason": reason}
+        return GroupResult(**known, **compared)
     return GroupResult(**known, verdict=Verdict.INCONCLUSIVE, reason=reason)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from src.claims.intervals import least_share
 from src.claims.results import Result, Verdict
 from src.claims.schema import WORST
 from src.results import store
@@ -33,7 +34,8 @@ def write_page(path: Path, template: str, context: Mapping[str, object]) -> None
 def measured(result: Result) -> str:
     """Return estimate and interval as text, with the decimals that the interval determines.
 
-    A worst-case value has a range over seeds in parentheses instead of an interval.
+    A worst-case value has a range over seeds in parentheses instead of an interval, and the number of seeds in which
+    the criterion holds, with the share of all seeds that this implies at a one-sided level of 95 %.
 
     >>> known = {"statistic": "median", "verdict": "informational"}
     >>> measured(Result(estimate=0.500213, low=0.49814, high=0.50233, **known))
@@ -42,6 +44,8 @@ def measured(result: Result) -> str:
     '0 [0, 0.003]'
     >>> measured(Result(estimate=0.0047, low=0.0032, high=0.0047, **known | {"statistic": "max"}))
     '0.0047 (0.0032 to 0.0047)'
+    >>> measured(Result(estimate=1.3, low=1.3, high=2.0, seeds=5, seeds_held=5, **known | {"statistic": "min"}))
+    '1.3 (1.3 to 2), in 5 of 5 seeds (≥ 55 %)'
     """
     if result.estimate is None:
         return "–"
@@ -49,7 +53,11 @@ def measured(result: Result) -> str:
     values = [result.estimate, *ends]
     if result.statistic in WORST:
         texts = [number(value) for value in values]
-        return texts[0] if texts[1] == texts[2] else f"{texts[0]} ({texts[1]} to {texts[2]})"
+        text = texts[0] if texts[1] == texts[2] else f"{texts[0]} ({texts[1]} to {texts[2]})"
+        if result.seeds is None or result.seeds_held is None:
+            return text
+        share = 100 * least_share(result.seeds_held, result.seeds)
+        return f"{text}, in {result.seeds_held} of {result.seeds} seeds (≥ {share:.0f} %)"
     if values[1] == values[2]:
         return number(values[0])
     decimals = 1 - math.floor(math.log10(values[2] - values[1]))

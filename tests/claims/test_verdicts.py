@@ -141,13 +141,29 @@ def test_slope_rate_ratio_and_fraction():
 
 
 def test_a_fraction_is_as_sure_as_its_seeds_are_many():
-    """The bound for five of five is 55 % (0.55⁵ = 5 %), also for several cells with the same seeds."""
+    """The end for five of five is 48 % (0.48⁵ = 2.5 %), also for several cells with the same seeds."""
     five = pandas.DataFrame({"member": range(5), "seed": range(5), "step": 9, "final": True, "converged": True, "v": 1})
     cells = [five.assign(cell=name, experiment="e") for name in "abcd"]
     share = verdict(cells[0], Range(low=1), fraction="v")
-    assert (share.estimate, share.low, share.high) == (1, pytest.approx(0.05 ** (1 / 5)), 1)
+    assert (share.estimate, share.low, share.high) == (1, pytest.approx(0.025 ** (1 / 5)), 1)
     assert share.verdict == "inconclusive"
     assert verdict(pandas.concat(cells), fraction="v").low == share.low
+
+
+def test_worst_cases_count_the_seeds_in_which_they_hold():
+    frame = rows(v=[3.0, 0.5, 2.0, 1.0, 1.0, 0.0])
+    worst = verdict(frame, Range(low=1), worst_vs_best="v", rows="k == 2", baseline="k == 8")
+    assert (worst.verdict, worst.estimate, worst.seeds_held, worst.seeds) == ("contradicted", 0.5, 2, 3)
+    assert (worst.low, worst.high) == (0.5, 3.0)  # the last seed, whose ratio is infinite, meets the criterion
+
+
+def test_one_of_many_groups_outside_the_criterion_may_be_chance():
+    frame = rows(v=[1.06, 1.07, 1.08, 0.9, 0.91, 0.92])
+    bound = Range(high=verdict(frame.query("k == 2")).low - 0.001)
+    assert verdict(frame.query("k == 2"), bound).verdict == "contradicted"
+    among_two = verdict(frame, bound, group_by=("k",))
+    assert among_two.verdict == "inconclusive" and "chance" in among_two.reason
+    assert verdict(frame, Range(high=0.95), group_by=("k",)).verdict == "contradicted"
 
 
 def test_a_seed_given_twice_is_no_replicate():
