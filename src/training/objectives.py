@@ -70,6 +70,17 @@ def logistic(task: Task, model: Model, *, reduction: Reduction = "mean") -> Obje
     return _risk_of_margins(model, log_logistic_and_slope, reduction)
 
 
+def squared(task: Task, model: Model, *, reduction: Reduction = "mean") -> Objective:
+    """Build L = (1/N) Σ (1 − q_i)², or Σ (1 − q_i)²: a loss without a tail, whose minimum has every q_i = 1."""
+
+    def log_loss_and_slope(q: Tensor) -> tuple[Tensor, Tensor]:
+        residual = 1 - q
+        residual = residual.where(residual != 0, torch.finfo(q.dtype).tiny)  # log 0 times 0 is NaN
+        return 2 * residual.abs().log(), -2 / residual
+
+    return _risk_of_margins(model, log_loss_and_slope, reduction)
+
+
 def adversarial(
     task: Task,
     model: Model,

@@ -15,22 +15,23 @@ LINEAR = Model(init=None, apply=lambda params, x: (x @ params["w"].mT).mT, degre
 W = torch.randn(3, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 PLAIN = {"exponential": lambda q: torch.exp(-q), "logistic": lambda q: torch.log1p(torch.exp(-q))}
+ALL = PLAIN | {"squared": lambda q: (1 - q) ** 2}
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("scale", [0.1, 1.0, 5.0])
 def test_equals_the_plain_formula(name, scale):
     log_risk, grad = getattr(objectives, name)(TASK, LINEAR)({"w": scale * W}, Batch(X, Y))
     for member in range(3):
         w = (scale * W[member]).clone().requires_grad_()
-        risk = PLAIN[name](Y * (X @ w)).mean()
+        risk = ALL[name](Y * (X @ w)).mean()
         (plain,) = torch.autograd.grad(risk, w)
         torch.testing.assert_close(log_risk[member].exp(), risk.detach(), rtol=1e-12, atol=0)
         gradient = grad.log_scale[member].exp() * grad.direction["w"][member]
         torch.testing.assert_close(gradient, plain, rtol=1e-10, atol=1e-300)
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", ALL)
 def test_gradient_equals_finite_differences(name):
     objective, step = getattr(objectives, name)(TASK, LINEAR), 1e-6
     _, grad = objective({"w": W}, Batch(X, Y))
@@ -52,6 +53,12 @@ def test_exact_where_the_risk_itself_is_zero_in_floating_point(name):
     assert float(log_risk) == pytest.approx(float((-q).logsumexp(0)) - math.log(9), rel=1e-14)
     assert float(log_risk.exp()) == 0
     torch.testing.assert_close(grad.direction["w"][0], -(torch.softmax(-q, 0) * y) @ X, rtol=1e-12, atol=1e-300)
+
+
+def test_squared_error_is_finite_where_it_is_zero():
+    zero = LINEAR._replace(apply=lambda params, x: Y + 0 * (x @ params["w"].mT).mT)
+    log_risk, grad = objectives.squared(TASK, zero)({"w": W}, Batch(X, Y))
+    assert (log_risk < -100).all() and grad.direction["w"].isfinite().all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
