@@ -44,8 +44,8 @@ def build(
     Columns: ``gamma_<norm>`` and ``kappa_<norm>`` for each of ``norms``, and ``_own`` in the norm predicted for the
     ``optimizer``, if known; ``margin_weight``, the weight λ of the examples with q_i ≤ (1 + ``near``) q_min (NaN unless
     q_min > 0). For each list that is not empty, curves ``[M, K]``: ``hyb_ratio``, ``gamma_hyb_curve``,
-    ``kappa_hyb_curve`` over ``ratios``, and ``hyb_peak``, the ratio at which κ is largest; likewise ``schatten_p``,
-    ``gamma_schatten_curve``, … and ``lp_p``, ….
+    ``kappa_hyb_curve`` over ``ratios``, ``hyb_peak``, the ratio at which κ is largest, and ``hyb_peak_kappa``, that κ;
+    likewise ``schatten_p``, ``gamma_schatten_curve``, … and ``lp_p``, ….
 
     Args:
         task: its training set.
@@ -97,6 +97,7 @@ def build(
                 columns[f"gamma_{family}_curve"] = torch.stack(gammas, -1)
                 columns[f"kappa_{family}_curve"] = alignments = torch.stack(kappas, -1)
                 columns[f"{family}_peak"] = torch.tensor(values, dtype=torch.float64)[_first_peak(alignments).cpu()]
+                columns[f"{family}_peak_kappa"] = alignments.amax(-1)
         return {name: column.cpu().double() for name, column in columns.items()}
 
     return measure
