@@ -26,7 +26,15 @@ from src import cli
 from src.claims.results import OF_CLAIMS
 from src.errors import ConfigError
 from src.report import paper_page
-from src.report.markdown import deviation_table, number_table, provenance, table_of, verdict_table
+from src.report.markdown import (
+    chance,
+    control_table,
+    deviation_table,
+    number_table,
+    provenance,
+    table_of,
+    verdict_table,
+)
 from src.results import store
 
 COMMAND = cli.Command(
@@ -91,13 +99,14 @@ def published(root: Path, paper: int, outputs: Path, texts: Mapping[Path, bytes]
     deviations = store.read_json(report / "deviations.json")
     origin = provenance(outputs, judged)
     checks = [result for result in judged if result.check]
-    verdicts = f"{origin}\n\n{verdict_table([result for result in judged if not result.check])}"
+    verdicts = f"{origin} {chance(judged)}\n\n{verdict_table([result for result in judged if not result.check])}"
     if checks:
         verdicts += f"\n\nChecks of the code, not counted:\n\n{verdict_table(checks)}"
     blocks = {
         root / "README.md": {"results": verdicts},
         root / "docs" / f"paper{paper}.md": {
-            "results": f"{verdicts}\n\nEvery number of every claim:\n\n{number_table(judged)}",
+            "results": f"{verdicts}\n\nWhat would contradict each claim:\n\n{control_table(judged)}\n\n"
+            f"Every number of every claim:\n\n{number_table(judged)}",
             "deviations": deviation_table(deviations or []),
         },
     }

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from src.claims.results import ClaimResult, NumberResult, Result
+from src.claims.schema import WORST
 from src.errors import ConfigError
 from src.report.html import measured, percent
 from src.results import store
@@ -67,6 +68,19 @@ def number_table(judged: Iterable[ClaimResult]) -> str:
         for number in result.numbers
     ]
     return table_of(("claim", "number", "measured [95 %]", "criterion", "networks, converged", "verdict"), rows)
+
+
+def control_table(judged: Iterable[ClaimResult]) -> str:
+    """Return one row per claim: which result would contradict it, and its control."""
+    rows = [(result.id, _plain(result.fails_if or "–"), _plain(result.control or "–")) for result in judged]
+    return table_of(("claim", "fails if", "control"), rows)
+
+
+def chance(judged: Iterable[ClaimResult]) -> str:
+    """Return one sentence: how many judged intervals there are, and how many of them miss the truth by chance."""
+    groups = [group for result in judged for part in result.parts for group in part.groups or [part]]
+    intervals = sum(group.statistic not in WORST and group.low != group.high for group in groups)
+    return f"{intervals} judged numbers have a 95 % interval; about {0.05 * intervals:.0f} of them miss the truth by chance."
 
 
 def deviation_table(deviations: Iterable[Record]) -> str:

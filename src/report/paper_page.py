@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 REMOVE = "remove the folder of this report and run its command again"
 """How to repair a damaged file of a report."""
-OUTCOME = ["criterion", "estimate", "low", "high", "n", "converged", "verdict", "reason"]
+OUTCOME = ["criterion", "estimate", "low", "high", "n", "seeds", "seeds_held", "converged", "verdict", "reason"]
 CLAIM_COLUMNS = ["id", "name", "statistic", *OUTCOME, "paper", "statement", "formula", "source", "experiment"]
 CLAIM_COLUMNS += ["published", "fails_if", "control", "check"]
 NUMBER_COLUMNS = ["id", "name", "group", *OUTCOME, "experiment", "statistic", "quantity", "companion", "rows"]
@@ -184,10 +184,10 @@ def _claims_table(judged: Sequence[ClaimResult], folder: Path) -> Entry:
         for group in (number.groups or [number])
     ]
     caption = (
-        "All numbers of the claims, one row per group. Intervals: 95 %, cluster bootstrap over seeds, widened for "
-        "few seeds; exact bounds (95 % each) for rates, and for fractions of "
-        "networks, where a seed counts once. Worst-case values describe the networks that were run; parentheses give "
-        "the range over seeds. A new seed is at least as good with probability n/(n + 1) for n seeds."
+        "All numbers of the claims, one row per group. Intervals are two-sided, 95 %: cluster bootstrap over seeds, "
+        "widened for few seeds; exact intervals for rates, and for fractions of networks, where a seed counts once. "
+        "Worst-case values describe the networks that were run; parentheses give the range over seeds. They meet the "
+        "criterion in seeds_held of so many seeds."
     )
     return exhibits.save("T1", "All numbers", caption, pandas.DataFrame(rows, columns=NUMBER_COLUMNS), folder)
 
