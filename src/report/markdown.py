@@ -80,7 +80,8 @@ def chance(judged: Iterable[ClaimResult]) -> str:
     """Return one sentence: how many judged intervals there are, and how many of them miss the truth by chance."""
     groups = [group for result in judged for part in result.parts for group in part.groups or [part]]
     intervals = sum(group.statistic not in WORST and group.low != group.high for group in groups)
-    return f"{intervals} judged numbers have a 95 % interval; about {0.05 * intervals:.0f} of them miss the truth by chance."
+    missed = round(0.05 * intervals)
+    return f"{intervals} judged numbers have a 95 % interval; about {missed} of them miss the truth by chance."
 
 
 def deviation_table(deviations: Iterable[Record]) -> str:
