@@ -19,10 +19,8 @@ sys.path.insert(0, str(ROOT))
 from src import cli
 from src import run as entry
 from src.config import experiments, sweep
-from src.config.schema import Config
 from src.errors import ConfigError
 from src.report import finalize, index_page
-from src.results import store
 from src.runner import launch
 
 COMMAND = cli.Command(
@@ -56,16 +54,10 @@ def reproduce(given: argparse.Namespace) -> int:
         every = [job for jobs in planned.values() for job in jobs]
         words = [f"+experiment={next(iter(planned))}", *overrides]
         mistakes = entry.checked_and_run(every, launch.unfinished(every), words)
-    there = {name: cells for name, cells in configs.items() if not left_out(cells)}
-    code = finalize.paper(paper, there, overrides, launch.log)
+    code = finalize.paper(paper, configs, overrides, launch.log)
     if given.only_report:
         index_page.write(Path(next(iter(configs.values()))[0].outputs))
-    return 2 if mistakes and code else code  # missing data of an optional experiment are no mistake
-
-
-def left_out(configs: Sequence[Config]) -> bool:
-    """Return whether an experiment is optional and has no finished cell, so that claims on it are *not run*."""
-    return configs[0].optional and not store.count_finished(config.folder for config in configs)
+    return 2 if mistakes and code else code
 
 
 if __name__ == "__main__":

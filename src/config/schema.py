@@ -21,7 +21,7 @@ from src.constraints import Count, NonNegative, Positive, Seed, Share
 from src.errors import ConfigError
 
 DESCRIPTION_KEYS = frozenset(
-    {"name", "paper", "label", "optional", "profile", "profiles", "sweep", "vars", "force", "report", "outputs"}
+    {"name", "paper", "label", "profile", "profiles", "sweep", "vars", "force", "report", "outputs"}
     | {"tracking", "checkpoint_every", "memory_gb", "epochs", "time"}
 )
 """Keys that do not affect a cell's numbers, and so are left out of its identity."""
@@ -73,7 +73,6 @@ class Config(Node):
     name: str
     paper: int | None
     label: str | None
-    optional: bool
     profile: Profile
     profiles: Profiles
     sweep: dict

@@ -4,7 +4,7 @@ import numpy as np
 import pandas
 import pytest
 
-from src.report.figures import paper3, paper3_norms, style
+from src.report.figures import paper3, paper3_norms, paper3_published, style
 from src.report.figures.paper3_rows import NORMS, OPTIMIZERS, OWN
 from src.report.figures.paper3_training import FRACTIONS, LOSSES, margin_vs_loss
 from src.report.figures.paper3_variants import momentum
@@ -74,7 +74,8 @@ RATIOS, EXPONENTS = (0.1, 0.3, 1.0, 3.0), (2.0, 4.0, 8.0)
 
 @pytest.fixture(scope="module")
 def frames():
-    size = {"model_power": 2.0, "data_n": 2048, "data_pool": False}
+    size = paper3_published.PROTOCOL | {"model_power": 2.0}
+    size |= dict(zip(("data_negative", "data_positive"), paper3_published.DIGITS, strict=True))
     compared = [{"optimizer_name": name} | size for name in COMPARED]
     deep = {"model_depth": [4], "model_power": [1.0], "optimizer_exponent": [0.5, 0.8, 1.0]}
     made = {name: experiment(name, compared) for name in ("muon_margin", "relu_margin", "cifar_margin")}
@@ -319,5 +320,8 @@ def test_published_margins_stand_beside_ours_with_a_reading(frames):
     assert ratio["ours / published"] == pytest.approx(
         ours["muon"] / ours.drop("muon")[["ngd", "nmd", "signum", "adam"]].max() / (1.148 / 0.2156), rel=1e-3
     )
-    small = frames["muon_margin"].assign(data_n=128)
-    assert set(paper3.TABLES[1].make(small)["reading"]) == {"not comparable: 128 images"}
+    for key, value, reading in (("data_n", 128, "data.n=128"), ("model_depth", 3, "model.depth=3")):
+        departed = frames["muon_margin"].assign(**{key: value})
+        assert set(paper3.TABLES[1].make(departed)["reading"]) == {f"not comparable: {reading}"}
+    others = frames["muon_margin"].assign(data_positive=frames["muon_margin"]["data_negative"])
+    assert set(paper3.TABLES[1].make(others)["reading"]) == {"not comparable: other digits"}
