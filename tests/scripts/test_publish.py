@@ -70,6 +70,18 @@ def test_the_texts_hold_the_numbers_of_the_report_and_nothing_else_changes(root)
     assert (root / "docs/figures/paper1/F1.png").read_bytes() == b"picture"
 
 
+def test_the_page_says_what_would_contradict_each_claim_and_how_many_intervals_miss_by_chance(root):
+    change(root, "P1-C16", fails_if="two trainers differ", control="a fixed step")
+    assert publish.main([], root) == 0
+    page = (root / "docs/paper1.md").read_text()
+    assert "| P1-C16 | two trainers differ | a fixed step |" in page
+    judged = paper_page.read_claims(root / "outputs/reports/paper1/claims.json")
+    (trainers,) = [result for result in judged if result.id == "P1-C16"]
+    groups = [group for part in trainers.parts for group in part.groups or [part]]
+    count = sum(group.low is not None and group.low < group.high for group in groups)
+    assert count > 0 and f"{count} judged numbers have a 95 % interval; about {count / 20:.0f} of them" in page
+
+
 def test_every_row_has_as_many_cells_as_its_header(root):
     publish.main([], root)
     for table in re.findall(r"(?:^\|.*\n)+", (root / "docs/paper1.md").read_text(), re.MULTILINE):
