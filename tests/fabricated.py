@@ -16,7 +16,7 @@ from src.results import store
 
 DATA = {"name": "clusters", "k": 8, "d": 4096, "n": 128, "sigma": 0.3, "means": "orthogonal", "rho": 0.0}
 DATA |= {"negative": None, "coordinates": "reduced"}
-MODEL = {"name": "two_layer_relu", "width": 64, "init": "gaussian", "init_scale": 1e-6}
+MODEL = {"name": "two_layer_relu", "width": 64, "init": "gaussian", "group": 1, "init_scale": 1e-6}
 SMALL = [  # a few points of every experiment of paper 1
     ("cluster_trajectory", {"model.init_scale": [1e-6, 1e-3]}),
     ("cluster_k_scaling", {"data.k": [2, 4, 8, 16, 32], "data.d": [65536], "data.sigma": [0.1], "data.n": [512]}),
@@ -27,18 +27,19 @@ SMALL = [  # a few points of every experiment of paper 1
     ("cluster_correlation", {"data.means": ["equicorrelated"], "data.rho": [0.0, 0.05, 0.2, 0.5]}),
     ("cluster_attacks", {}),
     ("cluster_robust_start", {"model.init": ["robust"], "data.k": [8, 16]}),
+    ("cluster_groups", {"model.init": ["groups"], "model.group": [1, 2, 4]}),
     ("cluster_literal", {"data.k": [4], "data.d": [40000], "data.sigma": [0.02, 0.05, 0.1], "data.n": [450]}),
     ("cluster_full_space", {"data.d": [2048], "data.coordinates": ["full", "reduced"]}),
     ("cluster_trainers", {"optimizer.name": ["margin_flow", "ngd", "gd"]}),
 ]
 
 
-def paper1(outputs: Path, seeds=(0, 1, 2)) -> dict[str, list[Path]]:
+def paper1(outputs: Path, seeds=(0, 1, 2, 3, 4)) -> dict[str, list[Path]]:
     """Write cells of all experiments of paper 1; return ``{experiment: [cell, …]}``."""
     return {name: sweep(outputs, name, grid, seeds) for name, grid in SMALL}
 
 
-def sweep(outputs: Path, experiment: str, grid: dict, seeds=(0, 1, 2), **columns) -> list[Path]:
+def sweep(outputs: Path, experiment: str, grid: dict, seeds=(0, 1, 2, 3, 4), **columns) -> list[Path]:
     """Write one cell for every point of the grid, with ``columns`` in every row; return their folders."""
     cells = []
     for index, point in enumerate(product(*grid.values())):
@@ -123,6 +124,10 @@ def closed_forms(config: dict, step: int, random: np.random.Generator) -> dict:
         "robust_certificate_median": 0.497 * sqrt(d),
         "robust_attack_median": sqrt(d / 2) * (1 + 0.001 * random.standard_normal()),
         "robust_z_r50": sqrt(d * k) / 2,
+        "harmful_margin": sqrt(d) / 4 / (1 + data["n"] * sqrt(2 * d / k) * sqrt(1 + 4 / (sigma**2 * d))),
+        "harmful_train_errors": 0,
+        "harmful_test_errors": 1000,
+        "harmful_test_points": 1000,
         "robust_test_errors": 0,
         "robust_test_points": 1000,
         "pgd_z_flip": 1.0,

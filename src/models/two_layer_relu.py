@@ -15,32 +15,44 @@ from src.types import Model, Params, Task
 
 
 def build(
-    task: Task, *, width: Count = 64, init: Literal["balanced", "robust"] = "balanced", init_scale: Positive = 1e-6
+    task: Task,
+    *,
+    width: Count = 64,
+    init: Literal["balanced", "robust", "groups"] = "balanced",
+    group: Count = 1,
+    init_scale: Positive = 1e-6,
 ) -> Model:
     """Build the network with parameters ``w [M, width, r]``, ``b [M, width]``, ``v [M, width]``.
 
     Args:
-        task: inputs ``[N, r]`` or ``[M, N, r]``; ``init="robust"`` uses the facts ``means``, ``labels`` and ``d``.
+        task: inputs ``[N, r]`` or ``[M, N, r]``; explicit starts use the facts ``means``, ``labels`` and ``d``.
         width: number of neurons.
         init: ``balanced``: uniform directions within the span of the data, signs of v alternate;
-            ``robust``: the network of Theorem 4.1 on the first k neurons, balanced, and ``balanced`` on the others.
+            ``robust``: the network of Theorem 4.1 on the first k neurons, balanced, and ``balanced`` on the others;
+            ``groups``: the same with a neuron for every ``group`` clusters of one label.
+        group: s, the number of clusters of a neuron.
         init_scale: |vⱼ| = ‖(wⱼ, bⱼ)‖ of every randomly drawn neuron.
 
     Raises:
-        ConfigError: for ``init="robust"`` with fewer than k neurons or on a task without clusters.
+        ConfigError: for an explicit start with fewer neurons than it needs or on a task without clusters, and for a
+            group size that does not divide the number of clusters of each label.
     """
-    if init == "robust":
+    if init != "balanced":
         if "means" not in task.facts:
             raise ConfigError("model.init", init, "needs cluster means: data=clusters")
-        if width < (k := task.facts["k"]):
-            raise ConfigError("model.width", width, f"must be >= data.k = {k} with model.init=robust")
+        size = group if init == "groups" else 1
+        if task.facts["k"] % size or ((task.facts["labels"] > 0).sum(-1) % size).any():
+            raise ConfigError("model.group", group, "must divide the number of clusters of each label")
+        if width < (needed := task.facts["k"] // size):
+            raise ConfigError("model.width", width, f"must be >= {needed} with model.init={init}")
     basis = _span(task)
 
     def draw(seeds: Sequence[int]) -> Params:
         params = {name: leaf.to(task.x) for name, leaf in _small(seeds, width, basis, init_scale).items()}
-        if init == "robust":
-            robust = balanced(robust_network(task.facts["means"], task.facts["labels"], task.facts["d"]))
-            for name, leaf in robust.items():
+        if init != "balanced":
+            facts = task.facts["means"], task.facts["labels"], task.facts["d"]
+            explicit = balanced(robust_network(*facts) if init == "robust" else grouped_network(*facts, group))
+            for name, leaf in explicit.items():
                 params[name][:, : leaf.shape[1]] = leaf.to(task.x)
         return params
 
@@ -83,6 +95,36 @@ def robust_network(means: Tensor, labels: Tensor, d: int) -> Params:
     """Return the robust network of Theorem 4.1, one neuron per cluster, for ``means [M, k, r]``, ``labels [M, k]``."""
     # wⱼ = 4μ⁽ʲ⁾/d,  bⱼ = −2,  vⱼ = y⁽ʲ⁾
     return {"w": 4 * means / d, "b": torch.full_like(labels, -2), "v": labels.clone()}
+
+
+def grouped_network(means: Tensor, labels: Tensor, d: int, group: int) -> Params:
+    """Return the network with one neuron for every ``group`` clusters of one label (O8, docs/paper1.md).
+
+    A group of all clusters of a label is feature averaging. ``means [M, k, r]`` are orthogonal with norm √d, and
+    ``labels [M, k]`` are sorted.
+    """
+    # wⱼ = Σ_{q in group j} μ⁽q⁾/d,  bⱼ = 0,  vⱼ = y
+    w = means.unflatten(1, (-1, group)).sum(2) / d
+    return {"w": w, "b": torch.zeros_like(w[..., 0]), "v": labels[:, ::group].clone()}
+
+
+def harmful_network(task: Task) -> Params:
+    """Return a network that fits the training points and errs on others: minus feature averaging, a spike per point.
+
+    ``task`` has clusters with orthogonal means. The network has n + 2 neurons (O10, docs/paper1.md).
+    """
+    means, labels, d = task.facts["means"], task.facts["labels"], task.facts["d"]
+    averaging = (torch.stack([labels > 0, labels < 0], 1).to(means) @ means) / d
+    # ξᵢ, the part of xᵢ that is orthogonal to the means
+    noise = task.x - task.x @ means.mT @ means / d
+    # wᵢ = 4ξᵢ/‖ξᵢ‖²,  bᵢ = −2,  vᵢ = yᵢ:  2 at its own point, 0 at others
+    spikes = 4 * noise / noise.square().sum(-1, keepdim=True).clamp(min=torch.finfo(noise.dtype).tiny)
+    zero, signs = torch.zeros_like(labels[:, :2]), torch.tensor([-1.0, 1.0]).to(labels).expand(len(labels), -1)
+    return {
+        "w": torch.cat([averaging, spikes], 1),
+        "b": torch.cat([zero, torch.full_like(task.y, -2)], 1),
+        "v": torch.cat([signs, task.y], 1),
+    }
 
 
 def _span(task: Task) -> Tensor:

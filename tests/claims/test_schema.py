@@ -143,5 +143,8 @@ def test_the_suites_own_claims_are_read(file):
     paper = int(file.removeprefix("paper"))
     found = verdicts.load(paper)
     assert found
-    places = [re.fullmatch(rf"P{paper}-C(\d+)([a-z]?)", claim.id).groups() for claim in found]
-    assert places == sorted(places, key=lambda place: (int(place[0]), place[1]))
+    places = [re.fullmatch(rf"P{paper}-([CK])(\d+)([a-z]?)", claim.id).groups() for claim in found]
+    assert places == sorted(places, key=lambda place: (int(place[1]), place[0], place[2]))
+    for claim in found:
+        assert claim.check or (claim.fails_if and claim.control), f"{claim.id} does not say what would make it fail"
+        assert claim.check or not claim.id.startswith(f"P{paper}-K")

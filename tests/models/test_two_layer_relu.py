@@ -141,7 +141,41 @@ def test_robust_start_is_the_network_of_the_theorem():
 
 def test_the_robust_network_needs_k_neurons():
     task = clusters.build([0], k=4, d=256, n=32, n_test=20)
-    with pytest.raises(ConfigError, match=r"model\.width=3: must be >= data\.k = 4"):
+    with pytest.raises(ConfigError, match=r"model\.width=3: must be >= 4 with model\.init=robust"):
         two_layer_relu.build(task, width=3, init="robust")
     with pytest.raises(ConfigError, match="data=clusters"):
         two_layer_relu.build(task._replace(facts={}), width=8, init="robust")
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.3])
+def test_harmful_network_fits_and_errs_with_the_margin_of_o10(sigma):
+    task = clusters.build([0, 1], k=4, d=4096, n=64, n_test=500, sigma=sigma)
+    params = two_layer_relu.balanced(two_layer_relu.harmful_network(task))
+    q, q_test = (y * two_layer_relu.forward(params, x) for x, y in ((task.x, task.y), (task.x_test, task.y_test)))
+    assert (q > 0).all() and not (q_test > 0).any()
+    size = sum(leaf.flatten(1).square().sum(1) for leaf in params.values())
+    ratio = task.facts["margin_oracle"] * size / q.amin(-1)
+    closed_form = 1 + 64 * (2 * 4096 / 4) ** 0.5 * (1 + 4 / (sigma**2 * 4096)) ** 0.5
+    assert (ratio / closed_form).tolist() == pytest.approx([1, 1], rel=0.1)
+
+
+@pytest.mark.parametrize("group", [1, 2, 4])
+def test_grouped_networks_have_the_margin_of_o8_and_contain_known_ones(group):
+    task = clusters.build([0, 1], k=8, d=1024, n=8, n_test=10, sigma=0.0)
+    means, labels = task.facts["means"], task.facts["labels"]
+    params = two_layer_relu.balanced(two_layer_relu.grouped_network(means, labels, 1024, group))
+    size = sum(leaf.flatten(1).square().sum(1) for leaf in params.values())
+    margin = (labels * two_layer_relu.forward(params, means)).amin(-1) / size
+    assert margin.tolist() == pytest.approx([(1024 * group) ** 0.5 / 16] * 2)
+    if group == 4:
+        assert margin.tolist() == pytest.approx(task.facts["margin_oracle"].tolist())
+    started = two_layer_relu.build(task, width=8, init="groups", group=group).init([0, 1])
+    outputs = two_layer_relu.forward(started, means)
+    torch.testing.assert_close(outputs, two_layer_relu.forward(params, means), atol=1e-8, rtol=1e-6)
+
+
+@pytest.mark.parametrize("group", [3, 8])
+def test_a_group_that_does_not_divide_the_clusters_of_a_label_is_refused(group):
+    task = clusters.build([0], k=8, d=64, n=8, n_test=10, sigma=0.0)
+    with pytest.raises(ConfigError, match=r"model\.group"):
+        two_layer_relu.build(task, init="groups", group=group)

@@ -56,7 +56,7 @@ def test_radii_are_those_of_the_rows(name, swept, drawn, frames):
         pandas.testing.assert_series_equal(part["y"], radius.median(), check_names=False)
         pandas.testing.assert_series_equal(part["low"], radius.min(), check_names=False)
         pandas.testing.assert_series_equal(part["high"], radius.max(), check_names=False)
-        assert (part["n"] == 3).all()
+        assert (part["n"] == 5).all()
     closed = data[data["series"] == "√(d/k)"]
     assert (closed["n"] == 0).all()
     measured = data[data["series"] == "universal z, half flipped"]
@@ -73,7 +73,13 @@ def test_the_lines_on_the_canvas_are_the_data(drawn):
 def test_flip_curves_are_one_per_configuration(drawn, frames):
     data = drawn["F3"][1]
     configurations = {cell for name in frames for cell in frames[name]["experiment"] + frames[name]["cell"]}
-    left_out = ("cluster_trajectory", "cluster_robust_start", "cluster_full_space", "cluster_trainers")
+    left_out = (
+        "cluster_trajectory",
+        "cluster_robust_start",
+        "cluster_groups",
+        "cluster_full_space",
+        "cluster_trainers",
+    )
     wanted = {name for name in configurations if not name.startswith(left_out)}
     assert set(data["panel"] + data["series"]) == wanted
     row = frames["cluster_attacks"].query("final").iloc[0]
@@ -200,7 +206,7 @@ def test_attack_table(frames):
     table = paper1.attack_table(frames["cluster_attacks"]).set_index("quantity")
     assert table.loc["PGD-40, one start, 1.06·√(d/k)", "median"] == 0.7
     assert table.loc["certificate / √(d/k)", "median"] == pytest.approx(0.98, abs=0.01)
-    assert (table["networks"] == 3).all()
+    assert (table["networks"] == 5).all()
 
 
 def test_assumption_table_has_every_configuration_and_says_whether_it_is_met(frames):
