@@ -78,7 +78,7 @@ def warnings(caplog):
     return [r.message for r in caplog.records if r.levelname == "WARNING" and r.name == "src.results.wandb_run"]
 
 
-def eventually(condition, within=30.0):
+def eventually(condition, within=120.0):
     deadline = time.monotonic() + within
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -136,10 +136,11 @@ def test_successive_runs_do_not_merge(tmp_path):
 
 
 def test_config_and_rows_are_on_disk_though_the_process_is_killed(tmp_path):
-    code = textwrap.dedent(SCRIPT).format(mode="offline", folder=str(tmp_path), about=ABOUT, end="time.sleep(60)")
+    code = textwrap.dedent(SCRIPT).format(mode="offline", folder=str(tmp_path), about=ABOUT, end="time.sleep(300)")
     doomed = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
     try:
         assert eventually(lambda: any(path.stat().st_size > 100 for path in tmp_path.glob("wandb/*/*.wandb")))
+        time.sleep(5)  # wandb writes the config and the rows one after the other
     finally:
         os.kill(doomed.pid, signal.SIGKILL)
         doomed.wait()
