@@ -106,6 +106,10 @@ def closed_forms(config: dict, step: int, random: np.random.Generator) -> dict:
     if step < 2000:
         return row
     log_term = 4 * sigma * sqrt(d) * log(d)
+    if config["name"] == "cluster_literal":
+        margin_of_o10 = row["margin"] / (1 + data["n"] * sqrt(2 * d / k) * sqrt(1 + 4 / (sigma**2 * d)))
+        row |= {"harmful_margin": margin_of_o10, "harmful_train_errors": 0}
+        row |= {"harmful_test_errors": 1000, "harmful_test_points": 1000}
     return row | {
         "z_r99": 1.03 * r,
         "z_flip": 1.0,
@@ -124,10 +128,6 @@ def closed_forms(config: dict, step: int, random: np.random.Generator) -> dict:
         "robust_certificate_median": 0.497 * sqrt(d),
         "robust_attack_median": sqrt(d / 2) * (1 + 0.001 * random.standard_normal()),
         "robust_z_r50": sqrt(d * k) / 2,
-        "harmful_margin": sqrt(d) / 4 / (1 + data["n"] * sqrt(2 * d / k) * sqrt(1 + 4 / (sigma**2 * d))),
-        "harmful_train_errors": 0,
-        "harmful_test_errors": 1000,
-        "harmful_test_points": 1000,
         "robust_test_errors": 0,
         "robust_test_points": 1000,
         "pgd_z_flip": 1.0,

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from src.errors import ConfigError
 from src.measurements.risk import norm
-from src.models.two_layer_relu import balanced, harmful_network
+from src.models.two_layer_relu import balanced
+from src.oracles.clusters import harmful_network
 from src.types import Measurement, Model, Snapshot, Task
 
 

@@ -50,9 +50,9 @@ def build(
     def draw(seeds: Sequence[int]) -> Params:
         params = {name: leaf.to(task.x) for name, leaf in _small(seeds, width, basis, init_scale).items()}
         if init != "balanced":
-            facts = task.facts["means"], task.facts["labels"], task.facts["d"]
-            explicit = balanced(robust_network(*facts) if init == "robust" else grouped_network(*facts, group))
-            for name, leaf in explicit.items():
+            means, labels, d = task.facts["means"], task.facts["labels"], task.facts["d"]
+            explicit = robust_network(means, labels, d) if init == "robust" else grouped_network(means, labels, group)
+            for name, leaf in balanced(explicit).items():
                 params[name][:, : leaf.shape[1]] = leaf.to(task.x)
         return params
 
@@ -97,34 +97,15 @@ def robust_network(means: Tensor, labels: Tensor, d: int) -> Params:
     return {"w": 4 * means / d, "b": torch.full_like(labels, -2), "v": labels.clone()}
 
 
-def grouped_network(means: Tensor, labels: Tensor, d: int, group: int) -> Params:
-    """Return the network with one neuron for every ``group`` clusters of one label (O8, docs/paper1.md).
+def grouped_network(means: Tensor, labels: Tensor, group: int = 1) -> Params:
+    """Return the network with one neuron, without bias, per ``group`` clusters of one label (O8, docs/paper1.md).
 
     A group of all clusters of a label is feature averaging. ``means [M, k, r]`` are orthogonal with norm √d, and
     ``labels [M, k]`` are sorted.
     """
     # wⱼ = Σ_{q in group j} μ⁽q⁾/d,  bⱼ = 0,  vⱼ = y
-    w = means.unflatten(1, (-1, group)).sum(2) / d
+    w = (means / means.square().sum(-1, keepdim=True)).unflatten(1, (-1, group)).sum(2)
     return {"w": w, "b": torch.zeros_like(w[..., 0]), "v": labels[:, ::group].clone()}
-
-
-def harmful_network(task: Task) -> Params:
-    """Return a network that fits the training points and errs on others: minus feature averaging, a spike per point.
-
-    ``task`` has clusters with orthogonal means. The network has n + 2 neurons (O10, docs/paper1.md).
-    """
-    means, labels, d = task.facts["means"], task.facts["labels"], task.facts["d"]
-    averaging = (torch.stack([labels > 0, labels < 0], 1).to(means) @ means) / d
-    # ξᵢ, the part of xᵢ that is orthogonal to the means
-    noise = task.x - task.x @ means.mT @ means / d
-    # wᵢ = 4ξᵢ/‖ξᵢ‖²,  bᵢ = −2,  vᵢ = yᵢ:  2 at its own point, 0 at others
-    spikes = 4 * noise / noise.square().sum(-1, keepdim=True).clamp(min=torch.finfo(noise.dtype).tiny)
-    zero, signs = torch.zeros_like(labels[:, :2]), torch.tensor([-1.0, 1.0]).to(labels).expand(len(labels), -1)
-    return {
-        "w": torch.cat([averaging, spikes], 1),
-        "b": torch.cat([zero, torch.full_like(task.y, -2)], 1),
-        "v": torch.cat([signs, task.y], 1),
-    }
 
 
 def _span(task: Task) -> Tensor:

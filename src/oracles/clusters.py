@@ -12,7 +12,7 @@ from math import erfc, sqrt
 import torch
 from torch import Tensor
 
-from src.types import Params
+from src.types import Params, Task
 
 
 def feature_averaging(means: Tensor, labels: Tensor, *, biases: bool = False) -> Params:
@@ -32,13 +32,22 @@ def feature_averaging(means: Tensor, labels: Tensor, *, biases: bool = False) ->
     return {"w": neurons[..., :-1], "b": neurons[..., -1], "v": size * means.new_tensor([1.0, -1.0])}
 
 
-def localised(means: Tensor, labels: Tensor) -> Params:
-    """Return one neuron per cluster without bias, wⱼ = μ⁽ʲ⁾/d and vⱼ = y⁽ʲ⁾.
+def harmful_network(task: Task) -> Params:
+    """Return a network that fits the training points and errs on others: minus feature averaging, a spike per point.
 
-    Training that starts at the robust network passes near it.
+    ``task`` has clusters with orthogonal means. The network has n + 2 neurons (O10).
     """
-    d = means.square().sum(-1, keepdim=True)
-    return {"w": means / d, "b": torch.zeros_like(labels), "v": labels.clone()}
+    means = task.facts["means"]
+    averaging = feature_averaging(means, task.facts["labels"])
+    # ξᵢ, the part of xᵢ that is orthogonal to the means
+    noise = task.x - task.x @ means.mT @ means / task.facts["d"]
+    # wᵢ = 4ξᵢ/‖ξᵢ‖²,  bᵢ = −2,  vᵢ = yᵢ:  2 at its own point, 0 at others
+    spikes = 4 * noise / noise.square().sum(-1, keepdim=True).clamp(min=torch.finfo(noise.dtype).tiny)
+    return {
+        "w": torch.cat([averaging["w"], spikes], 1),
+        "b": torch.cat([averaging["b"], torch.full_like(task.y, -2)], 1),
+        "v": torch.cat([-averaging["v"].expand(len(means), -1), task.y], 1),
+    }
 
 
 def robust_margin(k: int) -> float:
@@ -84,7 +93,7 @@ def averaging_test_error(d: int, k: int, sigma: float, n: int) -> float:
 
 
 def localised_attack_radius(d: int, k: int) -> float:
-    """Return the smallest perturbation of a mean for which :func:`localised` is 0.
+    """Return the smallest perturbation of a mean for which the network with one neuron per cluster is 0.
 
     It subtracts from the own mean and adds to all opposite means.
     """
@@ -92,5 +101,5 @@ def localised_attack_radius(d: int, k: int) -> float:
 
 
 def localised_z_radius(d: int, k: int) -> float:
-    """Return the norm along z at which :func:`localised` is 0."""
+    """Return the norm along z at which the network with one neuron per cluster is 0."""
     return sqrt(d * k) / (1 + k / 2)

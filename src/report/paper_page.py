@@ -186,8 +186,8 @@ def _claims_table(judged: Sequence[ClaimResult], folder: Path) -> Entry:
     caption = (
         "All numbers of the claims, one row per group. Intervals are two-sided, 95 %: cluster bootstrap over seeds, "
         "widened for few seeds; exact intervals for rates, and for fractions of networks, where a seed counts once. "
-        "Worst-case values describe the networks that were run; parentheses give the range over seeds. They meet the "
-        "criterion in seeds_held of so many seeds."
+        "Worst-case values describe the networks that were run; parentheses give the range over seeds. In "
+        "the number seeds_held of the seeds they meet the criterion."
     )
     return exhibits.save("T1", "All numbers", caption, pandas.DataFrame(rows, columns=NUMBER_COLUMNS), folder)
 

@@ -5,6 +5,7 @@ from src.data import clusters
 from src.errors import ConfigError
 from src.models import two_layer_relu
 from src.optimizers import margin_flow
+from src.oracles.clusters import harmful_network
 from src.randomness import normal
 from src.training.objectives import exponential
 from src.types import Batch, Model, Params, Task
@@ -150,7 +151,7 @@ def test_the_robust_network_needs_k_neurons():
 @pytest.mark.parametrize("sigma", [0.05, 0.3])
 def test_harmful_network_fits_and_errs_with_the_margin_of_o10(sigma):
     task = clusters.build([0, 1], k=4, d=4096, n=64, n_test=500, sigma=sigma)
-    params = two_layer_relu.balanced(two_layer_relu.harmful_network(task))
+    params = two_layer_relu.balanced(harmful_network(task))
     q, q_test = (y * two_layer_relu.forward(params, x) for x, y in ((task.x, task.y), (task.x_test, task.y_test)))
     assert (q > 0).all() and not (q_test > 0).any()
     size = sum(leaf.flatten(1).square().sum(1) for leaf in params.values())
@@ -163,7 +164,7 @@ def test_harmful_network_fits_and_errs_with_the_margin_of_o10(sigma):
 def test_grouped_networks_have_the_margin_of_o8_and_contain_known_ones(group):
     task = clusters.build([0, 1], k=8, d=1024, n=8, n_test=10, sigma=0.0)
     means, labels = task.facts["means"], task.facts["labels"]
-    params = two_layer_relu.balanced(two_layer_relu.grouped_network(means, labels, 1024, group))
+    params = two_layer_relu.balanced(two_layer_relu.grouped_network(means, labels, group))
     size = sum(leaf.flatten(1).square().sum(1) for leaf in params.values())
     margin = (labels * two_layer_relu.forward(params, means)).amin(-1) / size
     assert margin.tolist() == pytest.approx([(1024 * group) ** 0.5 / 16] * 2)

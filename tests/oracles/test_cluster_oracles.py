@@ -7,7 +7,7 @@ import torch
 
 from src.data import clusters
 from src.measurements.risk import norm
-from src.models.two_layer_relu import balanced, forward, neurons, robust_network
+from src.models.two_layer_relu import balanced, forward, grouped_network, neurons, robust_network
 from src.oracles import clusters as oracles
 
 D = 4096
@@ -88,7 +88,7 @@ def least_output(net, point, radius) -> float:
 
 @pytest.mark.parametrize(
     ("network", "radius"),
-    [(oracles.feature_averaging, math.sqrt(D / 8)), (oracles.localised, oracles.localised_attack_radius(D, 8))],
+    [(oracles.feature_averaging, math.sqrt(D / 8)), (grouped_network, oracles.localised_attack_radius(D, 8))],
 )
 def test_no_direction_flips_earlier_than_the_closed_form(network, radius):
     means, labels = means_and_labels(8)
@@ -131,7 +131,7 @@ def test_the_own_class_direction_has_a_larger_radius():
 def test_localised_network():
     k = 8
     means, labels = means_and_labels(k)
-    net = oracles.localised(means, labels)
+    net = grouped_network(means, labels)
     x, z = means[0, 0], universal(means, labels)
     assert first_radius(net, x, 1, -z, lambda f: f < 0) == pytest.approx(oracles.localised_z_radius(D, k), rel=1e-9)
     least = -means[0, 0] + means[0, labels[0] < 0].sum(0)
