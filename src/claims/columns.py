@@ -21,7 +21,7 @@ CONF, MEASUREMENTS = ROOT / "conf", ROOT / "src" / "measurements"
 OF_EVERY_ROW = {"cell", "experiment", "step", "member", "seed", "final", "converged", "diverged", "matched"}
 OF_EVERY_ROW |= {"own_steps", "steps_taken", "epoch_risk"}
 COMPUTED = {"direction_sketch": "cosine_to_last", "subgradient_sketch": "subgradient_cosine_to_last"}
-COMPUTED |= {"soft_margin": "soft_margin_peak"}
+COMPUTED |= {"soft_margin": "soft_margin_peak", "fnorm": r"growth_\w"}
 """Measured column → the column that is computed from it when rows are read."""
 
 

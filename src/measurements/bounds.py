@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from src.constraints import Share
 from src.tensors import spectra
@@ -27,7 +28,9 @@ def build(
     ``bound_standard`` = B_x B_w ∏_l B_l (√(2 log 2·(L + 1)) + 1)/√N for the standard risk;
     ``bound_adversarial`` = (B_x + Cξ) B_w ∏_l B_l √(c Σ_l d_{l−1}d_l)/√N for the adversarial one;
     ``bound_low_rank``, the same with c Σ_l r_l(d_{l−1} + d_l) for layers of tubal rank r_l, smaller only at low rank;
-    ``parameters_full`` and ``parameters_low_rank``, these two sums.
+    ``bound_approximate`` = min_r [bound(r) + 2δ_r], for layers near to tubal rank r: bound(r) has r_l = r, at most the
+    sum of whole layers, and δ_r = (B_x + Cξ) B_w ∏_l s‖W^l‖_sp · Σ_l σ_{r+1}(W^l)/‖W^l‖_sp is the largest change of an
+    output by truncation; ``rank_approximate``, its r; ``parameters_full`` and ``parameters_low_rank``, the two sums.
     B_x = max ‖x‖_F, B_w = ‖w‖ and B_l = s·‖W^l‖_F (M = s·O), as measured; Cξ is the largest F-norm of a perturbation.
 
     Args:
@@ -51,19 +54,32 @@ def build(
             layers = network.layers(network.hat(snapshot.params))
             product = snapshot.params["v"].flatten(1).norm(dim=1).double()
             full, low = torch.zeros_like(product), torch.zeros_like(product)
+            spectral_product = product
+            top = max(min(hat.shape[-2:]) for hat in layers.values())
+            ranks = torch.arange(1, top + 1, dtype=product.dtype, device=product.device)  # r = 1 … R
+            kept, lost = torch.zeros_like(ranks), product.new_zeros(len(product), top)
             for hat in layers.values():
                 product = product * network.scale * layer_norm(network, hat).double()
                 height, width = hat.shape[-2:]
-                rank = spectra.tubal_rank(spectra.singular_values(hat), tolerance)
+                sigma = spectra.singular_values(hat).double()
+                rank, largest = spectra.tubal_rank(sigma, tolerance), spectra.spectral(sigma)
                 full += c * height * width
                 low += c * rank * (height + width)
+                spectral_product = spectral_product * network.scale * largest
+                kept = kept + c * (ranks * (height + width)).clamp(max=height * width)
+                after = pad(sigma.amax(-2), (0, top + 1 - sigma.shape[-1]))[:, 1:]  # σ_{r+1}, 0 beyond the last
+                lost = lost + after / largest.unsqueeze(-1)
         root = math.sqrt(examples)
         adversarial = (largest_input + largest_perturbation) * product / root
+        change = (largest_input + largest_perturbation) * spectral_product.unsqueeze(-1) * lost
+        approximate = (adversarial.unsqueeze(-1) * kept.sqrt() + 2 * change).min(-1)
         depth = math.sqrt(2 * math.log(2) * (len(layers) + 1)) + 1
         columns = {
             "bound_standard": largest_input * product * depth / root,
             "bound_adversarial": adversarial * full.sqrt(),
             "bound_low_rank": adversarial * low.sqrt(),
+            "bound_approximate": approximate.values,
+            "rank_approximate": approximate.indices + 1,
             "parameters_full": full,
             "parameters_low_rank": low,
         }

@@ -19,8 +19,8 @@ def build(task: Task, model: Model, *, tolerance: Fraction = 1e-3, spectrum: boo
     ``fnorm_l`` = ‖W‖_F, ``specnorm_l`` = ‖W‖_sp = maxᵢ σ₁(Ŵᵢ), ``nuclear_l`` = Σᵢ ‖Ŵᵢ‖_*; ``srank_l`` = ‖Ŵ‖_F²/‖W‖_sp²,
     the stable rank, and ``slice_srank_l``, its mean over slices; ``tubal_rank_l`` = maxᵢ rank Ŵᵢ; ``top_slice_l``, the
     largest fraction of ‖Ŵ‖_F² in one slice; ``rho_l`` = ‖W‖_sp/‖W‖_F = 1/√srank, in the released code the square root
-    of the effective rank. Over all layers: ``norm_product`` = ‖w‖ ∏ ‖W‖_F with w of the last layer, and
-    ``harmonic_ratio``, the harmonic mean of ‖W‖_F/‖W‖_sp (the quantity of Theorem 10, as recalled).
+    of the effective rank. Over all layers: ``fnorm_v`` = ‖w‖ with w of the last layer, ``norm_product`` = ‖w‖ ∏ ‖W‖_F,
+    and ``harmonic_ratio``, the harmonic mean of ‖W‖_F/‖W‖_sp (the quantity of Theorem 10, as recalled).
 
     Args:
         task: not used.
@@ -57,7 +57,8 @@ def build(task: Task, model: Model, *, tolerance: Fraction = 1e-3, spectrum: boo
                     of_layer["spectrum"] = sigma.flatten(1)
                 columns |= {f"{name}_{number}": values for name, values in of_layer.items()}
         sizes = [columns[f"fnorm_{number}"] for number in range(1, len(rho) + 1)]
-        columns["norm_product"] = torch.stack(sizes).prod(0) * snapshot.params["v"].flatten(1).norm(dim=1)
+        columns["fnorm_v"] = snapshot.params["v"].flatten(1).norm(dim=1).double()
+        columns["norm_product"] = torch.stack(sizes).prod(0) * columns["fnorm_v"]
         # n / Σ_l (‖W^l‖_F/‖W^l‖_sp)⁻¹
         columns["harmonic_ratio"] = len(rho) / torch.stack(rho).sum(0)
         return {name: values.cpu() for name, values in columns.items()}

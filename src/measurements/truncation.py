@@ -21,7 +21,7 @@ def build(
     model: Model,
     *,
     ranks: list[Count] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32],  # noqa: B006 (read only)
-    values: list[Count] = [3, 10, 30, 100, 300, 1000],  # noqa: B006
+    values: list[Count] = [3, 10, 30, 100, 224, 300, 1000],  # noqa: B006
     eps: Share = 16 / 255,
     points: Count | None = 1000,
     tolerance: Share = 0.01,
@@ -31,7 +31,8 @@ def build(
     ``truncated_clean`` and ``truncated_fgsm`` over ``truncated_rank``, the tubal rank kept (best in F-norm), and
     ``largest_clean`` and ``largest_fgsm`` over ``largest_count``, the number of singular values kept in a layer,
     the largest of all its slices. ``rank_needed_clean`` and ``rank_needed_fgsm`` are the smallest listed ranks with a
-    loss of accuracy of at most ``tolerance``, infinite if there is none.
+    loss of accuracy of at most ``tolerance``, infinite if there is none; ``count_needed_clean`` and
+    ``count_needed_fgsm`` are the smallest listed numbers of singular values.
 
     Args:
         task: test images with pixels in [0, 1].
@@ -66,12 +67,14 @@ def build(
             "largest_count": torch.tensor(values).expand(members, -1),
         }
         for name, attacker in attackers.items():
-            columns[f"truncated_{name}"] = accuracies(truncated, ranks, attacker)
             whole = accuracies(lambda layer, _: layer, [0], attacker)
-            enough = columns[f"truncated_{name}"] >= whole - tolerance - 1e-9  # accuracies are rounded
-            kept = columns["truncated_rank"].double()
-            columns[f"rank_needed_{name}"] = torch.where(enough, kept, torch.inf).amin(-1)
-            columns[f"largest_{name}"] = accuracies(largest_kept, values, attacker)
+            for kind, column, needed, shorten, kept in (
+                ("truncated", "truncated_rank", "rank_needed", truncated, ranks),
+                ("largest", "largest_count", "count_needed", largest_kept, values),
+            ):
+                columns[f"{kind}_{name}"] = accuracies(shorten, kept, attacker)
+                enough = columns[f"{kind}_{name}"] >= whole - tolerance - 1e-9  # accuracies are rounded
+                columns[f"{needed}_{name}"] = torch.where(enough, columns[column].double(), torch.inf).amin(-1)
         return columns
 
     return measure

@@ -238,7 +238,8 @@ def config_of(cell: Path) -> dict[str, Any]:
 def frame(cells: Iterable[Path]) -> pandas.DataFrame:
     """Return one row per cell, member and measured step; config keys are columns, ``data.k`` as ``data_k``.
 
-    ``soft_margin_peak`` is the largest ``soft_margin`` of the member so far.
+    ``soft_margin_peak`` is the largest ``soft_margin`` of the member so far, and ``growth_l`` is ``fnorm_l``² less its
+    value in the member's first row.
 
     Raises:
         ConfigError: for a damaged cell.
@@ -253,8 +254,12 @@ def frame(cells: Iterable[Path]) -> pandas.DataFrame:
         last = {row["member"]: row for row in cell_rows if row["final"]}
         records += [shared | row | _relative_to(last.get(row["member"]), row) for row in cell_rows]
     table = pandas.DataFrame(records)
+    member = ["experiment", "cell", "member"]
     if "soft_margin" in table:
-        table["soft_margin_peak"] = table.groupby(["experiment", "cell", "member"])["soft_margin"].cummax()
+        table["soft_margin_peak"] = table.groupby(member)["soft_margin"].cummax()
+    for norm in [column for column in table if column.startswith("fnorm_")]:
+        first = table.groupby(member)[norm].transform("first")
+        table[norm.replace("fnorm", "growth")] = table[norm] ** 2 - first**2
     return table
 
 

@@ -6,6 +6,7 @@ One ``Progress`` is all that is needed to resume a run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -99,6 +100,8 @@ def train(
             view = snapshot(progress, objective, rule, batches)
             progress = progress._replace(diverged=progress.diverged | ~view.log_risk.isfinite())
             if progress.step % stop.check_every == 0:  # not at the last step: rules compare with the previous check
+                if stop.of_risk and epoch is not None:
+                    view = view._replace(log_risk=_training_log_risk(view.params, objective, batches, epoch))
                 converged, stop_state = stop.update(view, progress.stop_state)
                 converged = progress.converged | converged & ~progress.diverged
                 progress = progress._replace(converged=converged, stop_state=stop_state)
@@ -110,6 +113,13 @@ def _passing(progress: Progress, log_risk: Tensor, log_risk_levels: Sequence[flo
     levels = sum(((log_risk <= level).long() for level in log_risk_levels), torch.zeros_like(progress.levels))
     passed_at = torch.where(levels > progress.levels, progress.step, progress.passed_at)
     return progress._replace(levels=torch.maximum(levels, progress.levels), passed_at=passed_at)
+
+
+def _training_log_risk(params: Params, objective: Objective, batches: Batches, epoch: int) -> Tensor:
+    """Return the log-risk on the whole training set, from the batches of the first epoch."""
+    parts = [batches(step) for step in range(epoch)]
+    sums = [objective(params, part)[0] + math.log(part.y.shape[-1]) for part in parts]
+    return torch.stack(sums).logsumexp(0) - math.log(sum(part.y.shape[-1] for part in parts))
 
 
 def _averaged(mean: Tensor, new: Tensor, count: int) -> Tensor:

@@ -13,11 +13,15 @@ from src.types import Model, Snapshot, State, Task
 
 
 class StopRule(NamedTuple):
-    """Criterion of every ``check_every`` steps: ``update(snapshot, state) -> (converged [M], state)``, a plain tree."""
+    """Criterion of every ``check_every`` steps: ``update(snapshot, state) -> (converged [M], state)``, a plain tree.
+
+    ``of_risk`` is whether it depends on the risk, which is then that on the whole training set, not on a batch.
+    """
 
     init: Callable[[int], State]
     update: Callable[[Snapshot, State], tuple[Tensor, State]]
     check_every: int
+    of_risk: bool = False
 
 
 def build(
@@ -37,7 +41,7 @@ def build(
         slackness: bound on Σ p_i (q_i/q_min − 1), the complementary slackness of the multipliers p = softmax(−q) of
             gradient flow.
         flatness: bound on the relative rise of the smoothed margin −log Σ e^{−q} / ‖θ‖^L since the previous check.
-        log_risk: upper bound on the log of the risk.
+        log_risk: upper bound on the log of the risk on the training set.
         check_every: steps between checks.
     """
 
@@ -66,7 +70,7 @@ def build(
             converged &= (before > 0) & (smoothed <= (1 + flatness) * before)
         return converged, {"smoothed_margin": smoothed}
 
-    return StopRule(init, update, check_every)
+    return StopRule(init, update, check_every, of_risk=log_risk is not None)
 
 
 def measured(steps: int, log_points: int | Sequence[float]) -> set[int]:

@@ -41,7 +41,8 @@ def test_columns_are_those_of_the_layer(name, rank):
     torch.testing.assert_close(row["harmonic_ratio"], 3 / rho.sum(0))
     if m.orthogonal:
         torch.testing.assert_close(row["srank_2"] * row["rho_2"] ** 2, torch.ones(2).double())
-    product = row["fnorm_1"] * row["fnorm_2"] * row["fnorm_3"] * params["v"].flatten(1).norm(dim=1)
+    torch.testing.assert_close(row["fnorm_v"], params["v"].flatten(1).norm(dim=1))
+    product = row["fnorm_1"] * row["fnorm_2"] * row["fnorm_3"] * row["fnorm_v"]
     torch.testing.assert_close(row["norm_product"], product)
 
 
@@ -53,6 +54,7 @@ def test_truncating_at_the_rank_of_the_layers_changes_nothing(rank):
     expected = (q > 0).double().mean(-1)
     torch.testing.assert_close(row["truncated_clean"][:, -1], expected)
     torch.testing.assert_close(row["largest_clean"][:, -1], expected)
+    assert (row["count_needed_clean"] <= 1000).all()
     assert row["truncated_rank"].tolist() == [[1, 3, 8]] * 2
     if rank == 3:
         torch.testing.assert_close(row["truncated_clean"][:, 1], expected)
@@ -92,6 +94,33 @@ def test_bounds_by_hand():
     assert float(row["bound_standard"]) == pytest.approx(size * product * depth / 5)
     assert float(row["bound_adversarial"]) == pytest.approx(reached * product * math.sqrt(full) / 5)
     assert float(row["bound_low_rank"] / row["bound_adversarial"]) == pytest.approx(math.sqrt(low / full))
+    spectra = [torch.linalg.svdvals(hat) for hat in layers.values()]
+    change = reached * float(params["v"].norm()) * math.prod(model.scale * float(sigma.max()) for sigma in spectra)
+    change *= sum(float(sigma[..., 1].max() / sigma.max()) for sigma in spectra)
+    of_one = reached * product * math.sqrt(low / 2) / 5 + 2 * change
+    expected = min((of_one, 1), (float(row["bound_low_rank"]), 2))
+    assert (float(row["bound_approximate"]), int(row["rank_approximate"])) == (pytest.approx(expected[0]), expected[1])
+
+
+def test_truncation_changes_no_output_by_more_than_the_bound():
+    """|f − f_r| ≤ ‖x‖ ‖w‖ ∏ s‖W^l‖_sp Σ σ_{r+1}(W^l)/‖W^l‖_sp, the δ_r of the approximate bound."""
+    task, model, params = problem(members=3, n=50, width=8, bias=False)
+    sigma = [torch.linalg.svdvals(hat) for hat in model.layers(model.hat(params)).values()]
+    largest = torch.stack([values.amax((-2, -1)) for values in sigma])
+    gain = params["v"].flatten(1).norm(dim=1) * (model.scale * largest).prod(0)
+    for rank in (1, 2, 4):
+        short = model.mapped(params, lambda hat, rank=rank: truncated(hat, rank))
+        changed = (model.apply(params, task.x) - model.apply(short, task.x)).abs()
+        lost = sum(values[..., rank].amax(-1) / top for values, top in zip(sigma, largest, strict=True))
+        assert (changed <= (gain * lost)[:, None] * task.x.flatten(-2).norm(dim=-1) * (1 + 1e-9)).all()
+
+
+def test_whole_layers_of_low_rank_have_the_bound_of_that_rank():
+    task, model, params = problem(members=2, n=25, d=8, width=8)
+    low = model.mapped(params, lambda hat: truncated(hat, 1))
+    row = bounds.build(task, model)(snapshot(low))
+    torch.testing.assert_close(row["bound_approximate"], row["bound_low_rank"])
+    assert row["rank_approximate"].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("measurement", [tensor_ranks, truncation, bounds])

@@ -8,6 +8,7 @@ from src.optimizers import nmd
 from src.training import loop, objectives, stopping
 from src.training.batches import build as batches_of
 from tests.problems import network_problem
+from tests.tnn_problems import problem
 
 LEVELS = [math.log(loss) for loss in (10, 1, 0.1, 0.01)]
 
@@ -45,3 +46,27 @@ def test_a_member_counts_its_own_steps_and_keeps_its_parameters():
     for member, step in enumerate(ended):
         for name, leaf in last.params.items():
             assert torch.equal(leaf[member], progress[step].params[name][member])
+
+
+def test_in_batches_a_member_ends_by_the_risk_on_the_whole_training_set():
+    task, model, _ = network_problem(members=2)
+    objective, rule = objectives.logistic(task, model), nmd.build(task, model, lr=0.5)
+    bound, size = math.log(0.4), task.y.shape[-1] // 2 + 1  # the second batch is smaller
+    stop = stopping.build(task, model, slackness=None, flatness=None, log_risk=bound, check_every=5)
+    whole, batches = batches_of(task, [0, 1], None)(0), batches_of(task, [0, 1], size)
+    ended = torch.zeros(2, dtype=torch.bool)
+    for one in loop.train(loop.start(model.init([0, 1]), rule, stop), objective, rule, batches, stop, 400, epoch=2):
+        if one.step and one.step % 5 == 0:
+            ended |= objective(one.params, whole)[0] <= bound
+        assert torch.equal(one.converged, ended)
+    assert ended.all()
+
+
+def test_every_layer_of_a_t_nn_grows_equally_under_gradient_flow():
+    """⟨W^l, ∇_l L⟩ is the same for every t-layer and the last one, at attacked inputs too."""
+    task, model, params = problem(members=2, n=20, width=6)
+    _, grad = objectives.adversarial(task, model, eps=0.05)(params, batches_of(task, [0, 1], None)(0))
+    products = [(leaf * grad.direction[name]).flatten(1).sum(1) for name, leaf in params.items() if name != "b"]
+    assert len(products) == 4
+    for product in products[1:]:
+        torch.testing.assert_close(product, products[0])

@@ -121,6 +121,7 @@ def bound_table(frame: pandas.DataFrame) -> pandas.DataFrame:
         "standard bound": "bound_standard",
         "adversarial bound": "bound_adversarial",
         "low-rank bound": "bound_low_rank",
+        "approximate bound": "bound_approximate",
         "parameters, full": "parameters_full",
         "parameters, low rank": "parameters_low_rank",
     }
@@ -168,14 +169,14 @@ TABLES = (
         "set to 1, so only their ratios are meaningful. Layers are constrained to balls in F-norm. whole: layers "
         "without factors. Medians over seeds.",
         ("tnn_bounds",),
-        ("bound_standard", "bound_adversarial", "bound_low_rank", "gap_fgsm_loss"),
+        ("bound_standard", "bound_adversarial", "bound_low_rank", "bound_approximate", "gap_fgsm_loss"),
         bound_table,
     ),
     Table(
         "T4",
         "Generalisation for every rank and size",
         "Gaps under FGSM, test accuracies, and the product of the norms of all layers at the end; medians over seeds.",
-        ("tnn_generalization_gap", "tnn_fixed_steps", "tnn_released_gap"),
+        ("tnn_matched_loss", "tnn_generalization_gap", "tnn_fixed_steps", "tnn_released_gap"),
         ("model_rank", "data_n", "gap_fgsm_loss", "gap_fgsm_accuracy", "norm_product"),
         gap_table,
     ),

@@ -107,6 +107,7 @@ def attacked(row, draw, step):
 def bounded(row, draw, step):
     factor = 1 if pandas.isna(row["model_rank"]) else 0.5
     columns = {"gap_fgsm_loss": 0.1 + draw, "bound_standard": 10.0, "bound_adversarial": 1000.0 + draw}
+    columns |= {"bound_approximate": 500 * factor}
     return columns | {"bound_low_rank": 1000 * factor, "parameters_full": 2352, "parameters_low_rank": 2352 * factor}
 
 
@@ -128,6 +129,7 @@ def frames():
     )
     return {
         "tnn_generalization_gap": experiment("tnn_generalization_gap", at_epochs, gaps),
+        "tnn_matched_loss": experiment("tnn_matched_loss", at_epochs, gaps),
         "tnn_fixed_steps": experiment("tnn_fixed_steps", configs(model_rank=[4], steps=[800], **sizes), gaps),
         "tnn_released_gap": experiment("tnn_released_gap", as_released, gaps),
         "tnn_implicit_rank": pandas.concat(
