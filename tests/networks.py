@@ -8,7 +8,7 @@ import torch
 from src.data import clusters
 from src.models import two_layer_relu
 from src.optimizers import margin_flow
-from src.oracles.clusters import feature_averaging, localised
+from src.oracles.clusters import feature_averaging
 from src.training import objectives
 from src.types import Batch
 
@@ -31,7 +31,7 @@ def network(kind, task_key=()):
         case "robust":
             return two_layer_relu.robust_network(means, labels, task.facts["d"])
         case "localised":
-            return localised(means, labels)
+            return two_layer_relu.grouped(means, labels, task.facts["d"])
         case "random":
             return random_network(len(means), 12, means.shape[-1], seed=7)
         case "trained":

@@ -15,33 +15,40 @@ from src.types import Model, Params, Task
 
 
 def build(
-    task: Task, *, width: Count = 64, init: Literal["balanced", "robust"] = "balanced", init_scale: Positive = 1e-6
+    task: Task,
+    *,
+    width: Count = 64,
+    init: Literal["balanced", "robust", "groups"] = "balanced",
+    group: Count = 1,
+    init_scale: Positive = 1e-6,
 ) -> Model:
     """Build the network with parameters ``w [M, width, r]``, ``b [M, width]``, ``v [M, width]``.
 
     Args:
-        task: inputs ``[N, r]`` or ``[M, N, r]``; ``init="robust"`` uses the facts ``means``, ``labels`` and ``d``.
+        task: inputs ``[N, r]`` or ``[M, N, r]``; ``robust`` and ``groups`` use the facts ``means``, ``labels``, ``d``.
         width: number of neurons.
         init: ``balanced``: uniform directions within the span of the data, signs of v alternate;
-            ``robust``: the network of Theorem 4.1 on the first k neurons, balanced, and ``balanced`` on the others.
+            ``robust``, ``groups``: :func:`grouped` with biases −2 and 0, balanced, and ``balanced`` on further neurons.
+        group: clusters per neuron of ``robust`` and ``groups``; 1 with ``robust`` is the network of Theorem 4.1.
         init_scale: |vⱼ| = ‖(wⱼ, bⱼ)‖ of every randomly drawn neuron.
 
     Raises:
-        ConfigError: for ``init="robust"`` with fewer than k neurons or on a task without clusters.
+        ConfigError: for ``robust`` or ``groups`` with fewer neurons than groups or on a task without clusters.
     """
-    if init == "robust":
+    start: Params = {}
+    if init != "balanced":
         if "means" not in task.facts:
             raise ConfigError("model.init", init, "needs cluster means: data=clusters")
-        if width < (k := task.facts["k"]):
-            raise ConfigError("model.width", width, f"must be >= data.k = {k} with model.init=robust")
+        means, labels, d = (task.facts[name] for name in ("means", "labels", "d"))
+        start = balanced(grouped(means, labels, d, group, bias=-2 if init == "robust" else 0))
+        if width < (least := start["v"].shape[1]):
+            raise ConfigError("model.width", width, f"must be >= {least}, the groups of clusters of model.init={init}")
     basis = _span(task)
 
     def draw(seeds: Sequence[int]) -> Params:
         params = {name: leaf.to(task.x) for name, leaf in _small(seeds, width, basis, init_scale).items()}
-        if init == "robust":
-            robust = balanced(robust_network(task.facts["means"], task.facts["labels"], task.facts["d"]))
-            for name, leaf in robust.items():
-                params[name][:, : leaf.shape[1]] = leaf.to(task.x)
+        for name, leaf in start.items():
+            params[name][:, : leaf.shape[1]] = leaf.to(task.x)
         return params
 
     return Model(draw, forward, degree=2)
@@ -82,7 +89,19 @@ def balanced(params: Params) -> Params:
 def robust_network(means: Tensor, labels: Tensor, d: int) -> Params:
     """Return the robust network of Theorem 4.1, one neuron per cluster, for ``means [M, k, r]``, ``labels [M, k]``."""
     # wⱼ = 4μ⁽ʲ⁾/d,  bⱼ = −2,  vⱼ = y⁽ʲ⁾
-    return {"w": 4 * means / d, "b": torch.full_like(labels, -2), "v": labels.clone()}
+    return grouped(means, labels, d, bias=-2)
+
+
+def grouped(means: Tensor, labels: Tensor, d: int, group: int = 1, bias: float = 0) -> Params:
+    """Return one neuron per ``group`` clusters of equal label, with output ±2 at orthogonal means ``[M, k, r]``.
+
+    The last group of a label may be smaller. Members have the same ``labels [M, k]``.
+    """
+    groups = [part for sign in (1, -1) for part in (labels[0] == sign).nonzero().flatten().split(group)]
+    # wⱼ = (2 − b) Σ_{q ∈ Gⱼ} μ⁽q⁾/d,  bⱼ = b,  vⱼ = y of the group
+    w = torch.stack([(2 - bias) * means[:, part].sum(1) / d for part in groups], 1)
+    v = torch.stack([labels[:, part[0]] for part in groups], 1)
+    return {"w": w, "b": torch.full_like(v, bias), "v": v}
 
 
 def _span(task: Task) -> Tensor:

@@ -32,15 +32,6 @@ def feature_averaging(means: Tensor, labels: Tensor, *, biases: bool = False) ->
     return {"w": neurons[..., :-1], "b": neurons[..., -1], "v": size * means.new_tensor([1.0, -1.0])}
 
 
-def localised(means: Tensor, labels: Tensor) -> Params:
-    """Return one neuron per cluster without bias, wⱼ = μ⁽ʲ⁾/d and vⱼ = y⁽ʲ⁾.
-
-    Training that starts at the robust network passes near it.
-    """
-    d = means.square().sum(-1, keepdim=True)
-    return {"w": means / d, "b": torch.zeros_like(labels), "v": labels.clone()}
-
-
 def robust_margin(k: int) -> float:
     """Return the normalised margin of the balanced robust network of Theorem 4.1, up to O(1/d)."""
     return 1 / (2 * k)
@@ -83,14 +74,19 @@ def averaging_test_error(d: int, k: int, sigma: float, n: int) -> float:
     return erfc(t / sqrt(2)) / 2
 
 
-def localised_attack_radius(d: int, k: int) -> float:
-    """Return the smallest perturbation of a mean for which :func:`localised` is 0.
+def localised_margin(d: int, k: int, group: int = 1) -> float:
+    """Return the normalised margin of one neuron without bias per ``group`` clusters; that of O1 at group = k/2."""
+    return sqrt(d * group) / (2 * k)
 
-    It subtracts from the own mean and adds to all opposite means.
+
+def localised_attack_radius(d: int, k: int, group: int = 1) -> float:
+    """Return the smallest perturbation of a mean for which one neuron without bias per ``group`` clusters gives 0.
+
+    It subtracts from the means of the own group and adds to all opposite means.
     """
-    return sqrt(d / (1 + k / 2))
+    return sqrt(d / (group + k / 2))
 
 
-def localised_z_radius(d: int, k: int) -> float:
-    """Return the norm along z at which :func:`localised` is 0."""
-    return sqrt(d * k) / (1 + k / 2)
+def localised_z_radius(d: int, k: int, group: int = 1) -> float:
+    """Return the norm along z at which one neuron without bias per ``group`` clusters gives 0."""
+    return sqrt(d * k) / (group + k / 2)

@@ -139,9 +139,29 @@ def test_robust_start_is_the_network_of_the_theorem():
     assert params["v"][:, 4:].abs().max() == pytest.approx(1e-9)
 
 
+@pytest.mark.parametrize(("init", "bias"), [("robust", -2), ("groups", 0)])
+def test_a_start_from_groups_has_one_neuron_per_group_of_equal_label(init, bias):
+    task = clusters.build([0, 1], k=7, d=256, n=28, n_test=1, negative=3)
+    params = two_layer_relu.build(task, width=9, init=init, group=2, init_scale=1e-9).init([0, 1])
+    means, labels = task.facts["means"], task.facts["labels"]
+    assert torch.allclose(two_layer_relu.forward(params, means), 2 * labels, atol=1e-12)
+    response = (params["w"] @ means.mT)[:, :4] / params["b"].abs().clamp(min=1)[:, :4, None]
+    members = response > 1e-3 * response.amax()
+    assert members.long()[0].tolist() == [
+        [1, 1, 0, 0, 0, 0, 0],
+        [0, 0, 1, 1, 0, 0, 0],
+        [0, 0, 0, 0, 1, 1, 0],
+        [0, 0, 0, 0, 0, 0, 1],
+    ]
+    assert params["v"][0].sign()[:4].tolist() == [1, 1, -1, -1]
+    assert ((params["b"][:, :4] < 0) == (bias < 0)).all()
+
+
 def test_the_robust_network_needs_k_neurons():
     task = clusters.build([0], k=4, d=256, n=32, n_test=20)
-    with pytest.raises(ConfigError, match=r"model\.width=3: must be >= data\.k = 4"):
+    with pytest.raises(
+        ConfigError, match=r"model\.width=3: must be >= 4, the groups of clusters of model\.init=robust"
+    ):
         two_layer_relu.build(task, width=3, init="robust")
     with pytest.raises(ConfigError, match="data=clusters"):
         two_layer_relu.build(task._replace(facts={}), width=8, init="robust")
