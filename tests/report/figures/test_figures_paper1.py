@@ -56,7 +56,7 @@ def test_radii_are_those_of_the_rows(name, swept, drawn, frames):
         pandas.testing.assert_series_equal(part["y"], radius.median(), check_names=False)
         pandas.testing.assert_series_equal(part["low"], radius.min(), check_names=False)
         pandas.testing.assert_series_equal(part["high"], radius.max(), check_names=False)
-        assert (part["n"] == 3).all()
+        assert (part["n"] == 5).all()
     closed = data[data["series"] == "√(d/k)"]
     assert (closed["n"] == 0).all()
     measured = data[data["series"] == "universal z, half flipped"]
@@ -74,6 +74,7 @@ def test_flip_curves_are_one_per_configuration(drawn, frames):
     data = drawn["F3"][1]
     configurations = {cell for name in frames for cell in frames[name]["experiment"] + frames[name]["cell"]}
     left_out = ("cluster_trajectory", "cluster_robust_start", "cluster_full_space", "cluster_trainers")
+    left_out += ("cluster_groups", "cluster_joint_scaling")
     wanted = {name for name in configurations if not name.startswith(left_out)}
     assert set(data["panel"] + data["series"]) == wanted
     row = frames["cluster_attacks"].query("final").iloc[0]
@@ -92,7 +93,7 @@ def test_trajectories_have_one_line_per_initialisation(drawn, frames):
 
 def test_error_map_pools_errors_and_stands_beside_o7(drawn):
     data = drawn["F5"][1].set_index(["n", "sigma"])
-    assert data.loc[(16, 8.0), "measured"] == pytest.approx(120 / 3000)
+    assert data.loc[(16, 8.0), "measured"] == pytest.approx(200 / 5000)
     spread = 8 * np.sqrt(1 + 64 * 8 / 16)
     assert data.loc[(16, 8.0), "closed_form"] == pytest.approx(norm.sf(np.sqrt(4096 / 8) / spread))
 
@@ -100,7 +101,7 @@ def test_error_map_pools_errors_and_stands_beside_o7(drawn):
 def test_weights_per_point_count_w_b_and_v(drawn):
     data = drawn["F6"][1]
     radius = data[data["series"] == "universal z"]
-    np.testing.assert_allclose(radius["x"], np.array([4, 16, 64, 1024]) * (8 + 128 + 2) / 128)
+    np.testing.assert_allclose(radius["x"], np.array([4, 16, 64, 256, 1024]) * (8 + 128 + 2) / 128)
 
 
 def test_balance_is_the_share_of_the_rarer_label(drawn):
@@ -200,7 +201,7 @@ def test_attack_table(frames):
     table = paper1.attack_table(frames["cluster_attacks"]).set_index("quantity")
     assert table.loc["PGD-40, one start, 1.06·√(d/k)", "median"] == 0.7
     assert table.loc["certificate / √(d/k)", "median"] == pytest.approx(0.98, abs=0.01)
-    assert (table["networks"] == 3).all()
+    assert (table["networks"] == 5).all()
 
 
 def test_assumption_table_has_every_configuration_and_says_whether_it_is_met(frames):
