@@ -16,38 +16,41 @@ from src.results import store
 
 DATA = {"name": "clusters", "k": 8, "d": 4096, "n": 128, "sigma": 0.3, "means": "orthogonal", "rho": 0.0}
 DATA |= {"negative": None, "coordinates": "reduced"}
-MODEL = {"name": "two_layer_relu", "width": 64, "init": "gaussian", "group": 1, "init_scale": 1e-6}
-SMALL = [  # a few points of every experiment of paper 1
+MODEL = {"name": "two_layer_relu", "width": 64, "init": "balanced", "group": 1, "init_scale": 1e-6}
+STARTS = [("groups", 1), ("groups", 2), ("groups", 4), ("groups", 8), ("robust", 1), ("robust", 2), ("balanced", 1)]
+SMALL = [  # a few points of every experiment of paper 1; keys in one string vary together
     ("cluster_trajectory", {"model.init_scale": [1e-6, 1e-3]}),
     ("cluster_k_scaling", {"data.k": [2, 4, 8, 16, 32], "data.d": [65536], "data.sigma": [0.1], "data.n": [512]}),
     ("cluster_d_scaling", {"data.d": [256, 4096, 16384, 65536, 2**20], "data.sigma": [0.1]}),
-    ("cluster_width", {"model.width": [4, 16, 64, 1024]}),
+    ("cluster_width", {"model.width": [4, 16, 64, 256, 1024]}),
     ("cluster_noise", {"data.n": [16, 128], "data.sigma": [1.0, 8.0]}),
     ("cluster_balance", {"data.k": [32], "data.n": [512], "data.negative": [16, 4, 1]}),
     ("cluster_correlation", {"data.means": ["equicorrelated"], "data.rho": [0.0, 0.05, 0.2, 0.5]}),
     ("cluster_attacks", {}),
-    ("cluster_robust_start", {"model.init": ["robust"], "data.k": [8, 16]}),
-    ("cluster_groups", {"model.init": ["groups"], "model.group": [1, 2, 4]}),
+    ("cluster_robust_start", {"model.init": ["robust"], "data.k": [8, 16, 32]}),
+    ("cluster_groups", {"model.init model.group": STARTS, "data.k": [16]}),
+    ("cluster_joint_scaling", {"data.k data.d": [(4, 128), (8, 724), (16, 4096), (24, 11287)], "data.sigma": [0.1]}),
     ("cluster_literal", {"data.k": [4], "data.d": [40000], "data.sigma": [0.02, 0.05, 0.1], "data.n": [450]}),
     ("cluster_full_space", {"data.d": [2048], "data.coordinates": ["full", "reduced"]}),
     ("cluster_trainers", {"optimizer.name": ["margin_flow", "ngd", "gd"]}),
 ]
 
 
-def paper1(outputs: Path, seeds=(0, 1, 2, 3, 4)) -> dict[str, list[Path]]:
+def paper1(outputs: Path, seeds=range(5)) -> dict[str, list[Path]]:
     """Write cells of all experiments of paper 1; return ``{experiment: [cell, …]}``."""
     return {name: sweep(outputs, name, grid, seeds) for name, grid in SMALL}
 
 
-def sweep(outputs: Path, experiment: str, grid: dict, seeds=(0, 1, 2, 3, 4), **columns) -> list[Path]:
+def sweep(outputs: Path, experiment: str, grid: dict, seeds=range(5), **columns) -> list[Path]:
     """Write one cell for every point of the grid, with ``columns`` in every row; return their folders."""
     cells = []
     for index, point in enumerate(product(*grid.values())):
         config = {"name": experiment, "paper": 1, "data": dict(DATA), "model": dict(MODEL)}
         config |= {"optimizer": {"name": "margin_flow"}, "seeds": list(seeds), "profile": "default"}
-        for key, value in zip(grid, point, strict=True):
-            group, name = key.split(".")
-            config[group][name] = value
+        for keys, value in zip(grid, point, strict=True):
+            for key, entry in zip(keys.split(), value if isinstance(value, tuple) else [value], strict=True):
+                group, name = key.split(".")
+                config[group][name] = entry
         rows = [
             {"step": step, "member": m, "seed": s, "final": step == 2000, "converged": step == 2000}
             | closed_forms(config, step, np.random.default_rng([index, s, step]))
@@ -81,9 +84,12 @@ def frames(cells: dict[str, list[Path]]) -> dict[str, pandas.DataFrame]:
 
 def closed_forms(config: dict, step: int, random: np.random.Generator) -> dict:
     """Return the columns of one row, which approach the closed forms during training."""
-    data, robust = config["data"], config["model"]["init"] == "robust"
-    k, d, sigma = data["k"], data["d"], data["sigma"]
-    r = sqrt(d * (1 - data["rho"]) / k) * (1 + 0.002 * random.standard_normal())
+    data, robust, s = config["data"], config["model"]["init"] == "robust", config["model"]["group"]
+    k, d, n, sigma = (data[key] for key in ("k", "d", "n", "sigma"))
+    spread = 1 + 0.002 * random.standard_normal()
+    r = sqrt(d * (1 - data["rho"]) / k) * spread
+    start, saddle = sqrt(d / (2 * s)), spread * sqrt(d / (s + k / 2))
+    oracle = sqrt(d / k / 8)
     done = log(1 + step) / log(2001)
     error = 0.04 if sigma > 4 else 0.0
     radii = np.sort(r * (1 + 0.02 * random.standard_normal(40)))
@@ -91,7 +97,7 @@ def closed_forms(config: dict, step: int, random: np.random.Generator) -> dict:
     logistic = lambda x, at: 1 / (1 + np.exp(-40 * (x - at)))  # noqa: E731
     row = {
         "log_risk": -1000 * done,
-        "margin": done * sqrt(d) / 4,
+        "margin": (0.2 + 0.798 * done) * oracle,
         "margin_ratio": 0.2 + 0.798 * done,
         "kkt_residual": 0.99 * (0.002 / 0.99) ** done,
         "kkt_residual_clarke": 1e-4,
@@ -99,17 +105,13 @@ def closed_forms(config: dict, step: int, random: np.random.Generator) -> dict:
         "test_error": error,
         "test_errors": int(1000 * error),
         "test_points": 1000,
-        "z_r50": r,
-        "attack_median": sqrt(d / 2) * (1.27 * r / sqrt(d / 2)) ** done if robust else r * 0.999,
+        "z_r50": saddle * sqrt(k / (s + k / 2)) if robust else r,
+        "attack_median": start * (saddle / start) ** done if robust else r * 0.999,
         "certificate_median": 0.98 * r,
     }
     if step < 2000:
         return row
     log_term = 4 * sigma * sqrt(d) * log(d)
-    if config["name"] == "cluster_literal":
-        margin_of_o10 = row["margin"] / (1 + data["n"] * sqrt(2 * d / k) * sqrt(1 + 4 / (sigma**2 * d)))
-        row |= {"harmful_margin": margin_of_o10, "harmful_train_errors": 0}
-        row |= {"harmful_test_errors": 1000, "harmful_test_points": 1000}
     return row | {
         "z_r99": 1.03 * r,
         "z_flip": 1.0,
@@ -130,6 +132,12 @@ def closed_forms(config: dict, step: int, random: np.random.Generator) -> dict:
         "robust_z_r50": sqrt(d * k) / 2,
         "robust_test_errors": 0,
         "robust_test_points": 1000,
+        "robust_certificate_over_attack": 0.703,
+        "margin_oracle": oracle,
+        "harmful_margin": oracle / (1.01 * (1 + n * sqrt(2 * d / k) * sqrt(1 + 4 / (sigma**2 * d)))),
+        "harmful_train_error": 0.0,
+        "harmful_test_errors": 1000,
+        "harmful_test_points": 1000,
         "pgd_z_flip": 1.0,
         "pgd40_flip": 0.7,
         "pgd40_restarts_flip": 0.95,

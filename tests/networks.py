@@ -31,7 +31,7 @@ def network(kind, task_key=()):
         case "robust":
             return two_layer_relu.robust_network(means, labels, task.facts["d"])
         case "localised":
-            return two_layer_relu.grouped_network(means, labels)
+            return two_layer_relu.grouped_network(means, labels, task.facts["d"])
         case "random":
             return random_network(len(means), 12, means.shape[-1], seed=7)
         case "trained":

@@ -25,35 +25,30 @@ def build(
     """Build the network with parameters ``w [M, width, r]``, ``b [M, width]``, ``v [M, width]``.
 
     Args:
-        task: inputs ``[N, r]`` or ``[M, N, r]``; explicit starts use the facts ``means``, ``labels`` and ``d``.
+        task: inputs ``[N, r]`` or ``[M, N, r]``; ``robust`` and ``groups`` use the facts ``means``, ``labels``, ``d``.
         width: number of neurons.
         init: ``balanced``: uniform directions within the span of the data, signs of v alternate;
-            ``robust``: the network of Theorem 4.1 on the first k neurons, balanced, and ``balanced`` on the others;
-            ``groups``: the same with a neuron for every ``group`` clusters of one label.
-        group: s, the number of clusters of a neuron.
+            ``robust``, ``groups``: :func:`grouped_network` with biases −2 and 0; ``balanced`` on other neurons.
+        group: clusters per neuron of ``robust`` and ``groups``; 1 with ``robust`` is the network of Theorem 4.1.
         init_scale: |vⱼ| = ‖(wⱼ, bⱼ)‖ of every randomly drawn neuron.
 
     Raises:
-        ConfigError: for an explicit start with fewer neurons than it needs or on a task without clusters, and for a
-            group size that does not divide the number of clusters of each label.
+        ConfigError: for ``robust`` or ``groups`` with fewer neurons than groups or on a task without clusters.
     """
+    start: Params = {}
     if init != "balanced":
         if "means" not in task.facts:
             raise ConfigError("model.init", init, "needs cluster means: data=clusters")
-        size = group if init == "groups" else 1
-        if task.facts["k"] % size or ((task.facts["labels"] > 0).sum(-1) % size).any():
-            raise ConfigError("model.group", group, "must divide the number of clusters of each label")
-        if width < (needed := task.facts["k"] // size):
-            raise ConfigError("model.width", width, f"must be >= {needed} with model.init={init}")
+        means, labels, d = (task.facts[name] for name in ("means", "labels", "d"))
+        start = balanced(grouped_network(means, labels, d, group, bias=-2 if init == "robust" else 0))
+        if width < (least := start["v"].shape[1]):
+            raise ConfigError("model.width", width, f"must be >= {least}, the groups of clusters of model.init={init}")
     basis = _span(task)
 
     def draw(seeds: Sequence[int]) -> Params:
         params = {name: leaf.to(task.x) for name, leaf in _small(seeds, width, basis, init_scale).items()}
-        if init != "balanced":
-            means, labels, d = task.facts["means"], task.facts["labels"], task.facts["d"]
-            explicit = robust_network(means, labels, d) if init == "robust" else grouped_network(means, labels, group)
-            for name, leaf in balanced(explicit).items():
-                params[name][:, : leaf.shape[1]] = leaf.to(task.x)
+        for name, leaf in start.items():
+            params[name][:, : leaf.shape[1]] = leaf.to(task.x)
         return params
 
     return Model(draw, forward, degree=2)
@@ -94,18 +89,19 @@ def balanced(params: Params) -> Params:
 def robust_network(means: Tensor, labels: Tensor, d: int) -> Params:
     """Return the robust network of Theorem 4.1, one neuron per cluster, for ``means [M, k, r]``, ``labels [M, k]``."""
     # wⱼ = 4μ⁽ʲ⁾/d,  bⱼ = −2,  vⱼ = y⁽ʲ⁾
-    return {"w": 4 * means / d, "b": torch.full_like(labels, -2), "v": labels.clone()}
+    return grouped_network(means, labels, d, bias=-2)
 
 
-def grouped_network(means: Tensor, labels: Tensor, group: int = 1) -> Params:
-    """Return the network with one neuron, without bias, per ``group`` clusters of one label (O8, docs/paper1.md).
+def grouped_network(means: Tensor, labels: Tensor, d: int, group: int = 1, bias: float = 0) -> Params:
+    """Return one neuron per ``group`` clusters of equal label, with output ±2 at orthogonal means ``[M, k, r]``.
 
-    A group of all clusters of a label is feature averaging. ``means [M, k, r]`` are orthogonal with norm √d, and
-    ``labels [M, k]`` are sorted.
+    The last group of a label may be smaller. Members have the same ``labels [M, k]``.
     """
-    # wⱼ = Σ_{q in group j} μ⁽q⁾/d,  bⱼ = 0,  vⱼ = y
-    w = (means / means.square().sum(-1, keepdim=True)).unflatten(1, (-1, group)).sum(2)
-    return {"w": w, "b": torch.zeros_like(w[..., 0]), "v": labels[:, ::group].clone()}
+    groups = [part for sign in (1, -1) for part in (labels[0] == sign).nonzero().flatten().split(group)]
+    # wⱼ = (2 − b) Σ_{q ∈ Gⱼ} μ⁽q⁾/d,  bⱼ = b,  vⱼ = y of the group
+    w = torch.stack([(2 - bias) * means[:, part].sum(1) / d for part in groups], 1)
+    v = torch.stack([labels[:, part[0]] for part in groups], 1)
+    return {"w": w, "b": torch.full_like(v, bias), "v": v}
 
 
 def _span(task: Task) -> Tensor:

@@ -12,7 +12,7 @@ from math import erfc, sqrt
 import torch
 from torch import Tensor
 
-from src.types import Params, Task
+from src.types import Params
 
 
 def feature_averaging(means: Tensor, labels: Tensor, *, biases: bool = False) -> Params:
@@ -32,21 +32,20 @@ def feature_averaging(means: Tensor, labels: Tensor, *, biases: bool = False) ->
     return {"w": neurons[..., :-1], "b": neurons[..., -1], "v": size * means.new_tensor([1.0, -1.0])}
 
 
-def harmful_network(task: Task) -> Params:
-    """Return a network that fits the training points and errs on others: minus feature averaging, a spike per point.
+def harmful_network(x: Tensor, y: Tensor, means: Tensor, labels: Tensor) -> Params:
+    """Return minus feature averaging plus a spike for every training point ``x [M, n, r]``, ``y [M, n]`` (O10).
 
-    ``task`` has clusters with orthogonal means. The network has n + 2 neurons (O10).
+    It has n + 2 neurons, makes no error on these points, and errs on nearly all others. With ξ the part of a point that
+    is orthogonal to all means ``[M, k, r]``, its spike is 2 at the point itself and 0 at others.
     """
-    means = task.facts["means"]
-    averaging = feature_averaging(means, task.facts["labels"])
-    # ξᵢ, the part of xᵢ that is orthogonal to the means
-    noise = task.x - task.x @ means.mT @ means / task.facts["d"]
-    # wᵢ = 4ξᵢ/‖ξᵢ‖²,  bᵢ = −2,  vᵢ = yᵢ:  2 at its own point, 0 at others
-    spikes = 4 * noise / noise.square().sum(-1, keepdim=True).clamp(min=torch.finfo(noise.dtype).tiny)
+    averaging = feature_averaging(means, labels)
+    noise = x - x @ means.mT @ torch.linalg.solve(means @ means.mT, means)
+    # wᵢ = 4ξᵢ/‖ξᵢ‖²,  bᵢ = −2,  vᵢ = yᵢ
+    spikes = {"w": 4 * noise / noise.square().sum(-1, keepdim=True), "b": torch.full_like(y, -2), "v": y}
     return {
-        "w": torch.cat([averaging["w"], spikes], 1),
-        "b": torch.cat([averaging["b"], torch.full_like(task.y, -2)], 1),
-        "v": torch.cat([-averaging["v"].expand(len(means), -1), task.y], 1),
+        "w": torch.cat([averaging["w"], spikes["w"]], 1),
+        "b": torch.cat([averaging["b"], spikes["b"]], 1),
+        "v": torch.cat([-averaging["v"].expand(len(means), -1), spikes["v"]], 1),
     }
 
 
@@ -92,14 +91,19 @@ def averaging_test_error(d: int, k: int, sigma: float, n: int) -> float:
     return erfc(t / sqrt(2)) / 2
 
 
-def localised_attack_radius(d: int, k: int) -> float:
-    """Return the smallest perturbation of a mean for which the network with one neuron per cluster is 0.
+def localised_margin(d: int, k: int, group: int = 1) -> float:
+    """Return the normalised margin of one neuron without bias per ``group`` clusters; that of O1 at group = k/2."""
+    return sqrt(d * group) / (2 * k)
 
-    It subtracts from the own mean and adds to all opposite means.
+
+def localised_attack_radius(d: int, k: int, group: int = 1) -> float:
+    """Return the smallest perturbation of a mean for which one neuron without bias per ``group`` clusters gives 0.
+
+    It subtracts from the means of the own group and adds to all opposite means.
     """
-    return sqrt(d / (1 + k / 2))
+    return sqrt(d / (group + k / 2))
 
 
-def localised_z_radius(d: int, k: int) -> float:
-    """Return the norm along z at which the network with one neuron per cluster is 0."""
-    return sqrt(d * k) / (1 + k / 2)
+def localised_z_radius(d: int, k: int, group: int = 1) -> float:
+    """Return the norm along z at which one neuron without bias per ``group`` clusters gives 0."""
+    return sqrt(d * k) / (group + k / 2)

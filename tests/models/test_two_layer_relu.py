@@ -5,7 +5,6 @@ from src.data import clusters
 from src.errors import ConfigError
 from src.models import two_layer_relu
 from src.optimizers import margin_flow
-from src.oracles.clusters import harmful_network
 from src.randomness import normal
 from src.training.objectives import exponential
 from src.types import Batch, Model, Params, Task
@@ -140,43 +139,29 @@ def test_robust_start_is_the_network_of_the_theorem():
     assert params["v"][:, 4:].abs().max() == pytest.approx(1e-9)
 
 
+@pytest.mark.parametrize(("init", "bias"), [("robust", -2), ("groups", 0)])
+def test_a_start_from_groups_has_one_neuron_per_group_of_equal_label(init, bias):
+    task = clusters.build([0, 1], k=7, d=256, n=28, n_test=1, negative=3)
+    params = two_layer_relu.build(task, width=9, init=init, group=2, init_scale=1e-9).init([0, 1])
+    means, labels = task.facts["means"], task.facts["labels"]
+    assert torch.allclose(two_layer_relu.forward(params, means), 2 * labels, atol=1e-12)
+    response = (params["w"] @ means.mT)[:, :4] / params["b"].abs().clamp(min=1)[:, :4, None]
+    members = response > 1e-3 * response.amax()
+    assert members.long()[0].tolist() == [
+        [1, 1, 0, 0, 0, 0, 0],
+        [0, 0, 1, 1, 0, 0, 0],
+        [0, 0, 0, 0, 1, 1, 0],
+        [0, 0, 0, 0, 0, 0, 1],
+    ]
+    assert params["v"][0].sign()[:4].tolist() == [1, 1, -1, -1]
+    assert ((params["b"][:, :4] < 0) == (bias < 0)).all()
+
+
 def test_the_robust_network_needs_k_neurons():
     task = clusters.build([0], k=4, d=256, n=32, n_test=20)
-    with pytest.raises(ConfigError, match=r"model\.width=3: must be >= 4 with model\.init=robust"):
+    with pytest.raises(
+        ConfigError, match=r"model\.width=3: must be >= 4, the groups of clusters of model\.init=robust"
+    ):
         two_layer_relu.build(task, width=3, init="robust")
     with pytest.raises(ConfigError, match="data=clusters"):
         two_layer_relu.build(task._replace(facts={}), width=8, init="robust")
-
-
-@pytest.mark.parametrize("sigma", [0.05, 0.3])
-def test_harmful_network_fits_and_errs_with_the_margin_of_o10(sigma):
-    task = clusters.build([0, 1], k=4, d=4096, n=64, n_test=500, sigma=sigma)
-    params = two_layer_relu.balanced(harmful_network(task))
-    q, q_test = (y * two_layer_relu.forward(params, x) for x, y in ((task.x, task.y), (task.x_test, task.y_test)))
-    assert (q > 0).all() and not (q_test > 0).any()
-    size = sum(leaf.flatten(1).square().sum(1) for leaf in params.values())
-    ratio = task.facts["margin_oracle"] * size / q.amin(-1)
-    closed_form = 1 + 64 * (2 * 4096 / 4) ** 0.5 * (1 + 4 / (sigma**2 * 4096)) ** 0.5
-    assert (ratio / closed_form).tolist() == pytest.approx([1, 1], rel=0.1)
-
-
-@pytest.mark.parametrize("group", [1, 2, 4])
-def test_grouped_networks_have_the_margin_of_o8_and_contain_known_ones(group):
-    task = clusters.build([0, 1], k=8, d=1024, n=8, n_test=10, sigma=0.0)
-    means, labels = task.facts["means"], task.facts["labels"]
-    params = two_layer_relu.balanced(two_layer_relu.grouped_network(means, labels, group))
-    size = sum(leaf.flatten(1).square().sum(1) for leaf in params.values())
-    margin = (labels * two_layer_relu.forward(params, means)).amin(-1) / size
-    assert margin.tolist() == pytest.approx([(1024 * group) ** 0.5 / 16] * 2)
-    if group == 4:
-        assert margin.tolist() == pytest.approx(task.facts["margin_oracle"].tolist())
-    started = two_layer_relu.build(task, width=8, init="groups", group=group).init([0, 1])
-    outputs = two_layer_relu.forward(started, means)
-    torch.testing.assert_close(outputs, two_layer_relu.forward(params, means), atol=1e-8, rtol=1e-6)
-
-
-@pytest.mark.parametrize("group", [3, 8])
-def test_a_group_that_does_not_divide_the_clusters_of_a_label_is_refused(group):
-    task = clusters.build([0], k=8, d=64, n=8, n_test=10, sigma=0.0)
-    with pytest.raises(ConfigError, match=r"model\.group"):
-        two_layer_relu.build(task, init="groups", group=group)

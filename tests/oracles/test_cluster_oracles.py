@@ -86,13 +86,11 @@ def least_output(net, point, radius) -> float:
     return output.min().item()
 
 
-@pytest.mark.parametrize(
-    ("network", "radius"),
-    [(oracles.feature_averaging, math.sqrt(D / 8)), (grouped_network, oracles.localised_attack_radius(D, 8))],
-)
-def test_no_direction_flips_earlier_than_the_closed_form(network, radius):
-    means, labels = means_and_labels(8)
-    net = network(means, labels)
+@pytest.mark.parametrize("group", [1, 2, 4])
+def test_no_direction_flips_earlier_than_the_closed_form(group):
+    """Groups of k/2 clusters are feature averaging."""
+    net, radius = grouped_network(*means_and_labels(8), D, group), oracles.localised_attack_radius(D, 8, group)
+    means = means_and_labels(8)[0]
     assert least_output(net, means[0, 0], 0.995 * radius) > 0
     assert least_output(net, means[0, 0], 1.005 * radius) < 0
 
@@ -128,15 +126,39 @@ def test_the_own_class_direction_has_a_larger_radius():
         assert radius == pytest.approx(oracles.own_class_radius(D, own), rel=1e-9)
 
 
-def test_localised_network():
+@pytest.mark.parametrize("group", [1, 2, 4])
+def test_localised_network(group):
     k = 8
     means, labels = means_and_labels(k)
-    net = grouped_network(means, labels)
+    net = balanced(grouped_network(means, labels, D, group))
     x, z = means[0, 0], universal(means, labels)
-    assert first_radius(net, x, 1, -z, lambda f: f < 0) == pytest.approx(oracles.localised_z_radius(D, k), rel=1e-9)
-    least = -means[0, 0] + means[0, labels[0] < 0].sum(0)
+    assert margin(net, means, labels) == pytest.approx(oracles.localised_margin(D, k, group))
+    z_flip = first_radius(net, x, 1, -z, lambda f: f < 0)
+    assert z_flip == pytest.approx(oracles.localised_z_radius(D, k, group), rel=1e-9)
+    least = -means[0, :group].sum(0) + means[0, labels[0] < 0].sum(0)
     attack = first_radius(net, x, 1, least, lambda f: f < 0)
-    assert attack == pytest.approx(oracles.localised_attack_radius(D, k), rel=1e-9)
+    assert attack == pytest.approx(oracles.localised_attack_radius(D, k, group), rel=1e-9)
+
+
+def test_groups_of_half_the_clusters_are_feature_averaging():
+    closed = (
+        clusters.averaging_margin(*means_and_labels(8)).item(),
+        clusters.averaging_radius(*means_and_labels(8)).item(),
+    )
+    assert oracles.localised_margin(D, 8, 4) == pytest.approx(closed[0])
+    assert oracles.localised_attack_radius(D, 8, 4) == pytest.approx(closed[1])
+    assert oracles.localised_z_radius(D, 8, 4) == pytest.approx(closed[1])
+
+
+@pytest.mark.parametrize("group", [1, 2, 4])
+def test_a_negative_bias_enlarges_the_radius(group):
+    """At the fraction β of the output at the mean, it acts k/2s times against the attack and once for it."""
+    k, beta = 8, 0.01
+    means, labels = means_and_labels(k)
+    net = grouped_network(means, labels, D, group, bias=-2 * beta)
+    least = -means[0, :group].sum(0) + means[0, labels[0] < 0].sum(0)
+    closed = oracles.localised_attack_radius(D, k, group) * (1 + k / (2 * group) * beta) / (1 + beta)
+    assert first_radius(net, means[0, 0], 1, least, lambda f: f < 0) == pytest.approx(closed, rel=1e-9)
 
 
 @pytest.mark.parametrize(("sigma", "n"), [(8.0, 64), (8.0, 512), (12.0, 512)])

@@ -73,13 +73,8 @@ def test_the_lines_on_the_canvas_are_the_data(drawn):
 def test_flip_curves_are_one_per_configuration(drawn, frames):
     data = drawn["F3"][1]
     configurations = {cell for name in frames for cell in frames[name]["experiment"] + frames[name]["cell"]}
-    left_out = (
-        "cluster_trajectory",
-        "cluster_robust_start",
-        "cluster_groups",
-        "cluster_full_space",
-        "cluster_trainers",
-    )
+    left_out = ("cluster_trajectory", "cluster_robust_start", "cluster_full_space", "cluster_trainers")
+    left_out += ("cluster_groups", "cluster_joint_scaling")
     wanted = {name for name in configurations if not name.startswith(left_out)}
     assert set(data["panel"] + data["series"]) == wanted
     row = frames["cluster_attacks"].query("final").iloc[0]
@@ -98,7 +93,7 @@ def test_trajectories_have_one_line_per_initialisation(drawn, frames):
 
 def test_error_map_pools_errors_and_stands_beside_o7(drawn):
     data = drawn["F5"][1].set_index(["n", "sigma"])
-    assert data.loc[(16, 8.0), "measured"] == pytest.approx(120 / 3000)
+    assert data.loc[(16, 8.0), "measured"] == pytest.approx(200 / 5000)
     spread = 8 * np.sqrt(1 + 64 * 8 / 16)
     assert data.loc[(16, 8.0), "closed_form"] == pytest.approx(norm.sf(np.sqrt(4096 / 8) / spread))
 
@@ -106,7 +101,7 @@ def test_error_map_pools_errors_and_stands_beside_o7(drawn):
 def test_weights_per_point_count_w_b_and_v(drawn):
     data = drawn["F6"][1]
     radius = data[data["series"] == "universal z"]
-    np.testing.assert_allclose(radius["x"], np.array([4, 16, 64, 1024]) * (8 + 128 + 2) / 128)
+    np.testing.assert_allclose(radius["x"], np.array([4, 16, 64, 256, 1024]) * (8 + 128 + 2) / 128)
 
 
 def test_balance_is_the_share_of_the_rarer_label(drawn):
