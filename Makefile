@@ -82,7 +82,7 @@ dashboard-tui: setup  ## show the offline W&B runs in the terminal; needs no acc
 sync: setup  ## upload the offline W&B runs, each once
 	@$(RUN) -m src.dashboards upload $(ARGS)
 
-docs: setup  ## write the numbers of the reports into README.md and docs/
+docs: setup  ## write the results of the reports into docs/results/ and README.md
 	$(RUN) scripts/publish.py $(ARGS)
 
 clean:  ## remove results and environment, after asking

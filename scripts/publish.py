@@ -1,22 +1,26 @@
-"""Write the results of papers into README.md and docs/PAPER.md, between the markers of these texts.
+"""Write the results of papers into docs/results/, and the counts of their verdicts into README.md.
 
     python scripts/publish.py [PAPER …] [outputs=outputs]
+    python scripts/publish.py 3 name=paper3_n2048 profile=paper outputs=FOLDER figures=F1,F2 tables=T4
 
-- ``<!-- results:PAPER -->`` to ``<!-- /results -->``: the verdicts; in docs/PAPER.md also every number of a claim.
-- ``<!-- deviations:PAPER -->`` to ``<!-- /deviations -->``: the deviations.
-- ``<!-- overview -->`` to ``<!-- /overview -->``: how many claims of each paper have which verdict.
-- ``<!-- benchmarks -->`` to ``<!-- /benchmarks -->`` of docs/scaling.md: the last ratios of ``make bench``, if any.
+- ``docs/results/PAPER.md``, whole: verdicts, checks, what would contradict each claim, every number, deviations.
+- ``docs/results/overview.json``: how many claims of each paper have which verdict; README.md shows it between
+  ``<!-- overview -->`` and ``<!-- /overview -->``.
+- ``docs/figures/PAPER/``: the figures that README.md and docs/PAPER.md show, and those that are named.
+- ``docs/scaling.md``, between ``<!-- benchmarks -->`` and ``<!-- /benchmarks -->``: the last ratios of ``make bench``.
 
-Figures that a text shows are copied to docs/figures/. Without PAPER, publish every paper with a page and a report. The
-same report gives the same texts. Exit code 2: a report or a marker is missing; then nothing is written.
+``name=NAME`` writes one page of another folder of outputs, docs/results/NAME.md, and leaves the overview as it is.
+Without PAPER, publish every paper with a report. The same report gives the same texts. Exit code 2: a report, figure,
+table or marker is missing; then nothing is written.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import re
 import sys
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,47 +29,49 @@ sys.path.insert(0, str(ROOT))
 from src import cli
 from src.claims import schema
 from src.claims.results import OF_CLAIMS
-from src.config.papers import Paper, file_name, from_name
+from src.config.papers import Paper, file_name, from_name, heading, in_order
 from src.errors import ConfigError
 from src.report import paper_page
-from src.report.markdown import (
-    chance,
-    control_table,
-    deviation_table,
-    number_table,
-    provenance,
-    table_of,
-    verdict_table,
-)
+from src.report.markdown import csv_table, provenance, results_page, table_of
 from src.results import store
 
 COMMAND = cli.Command(
     "python scripts/publish.py",
-    "Write the results of papers into README.md and docs/: verdicts, numbers, deviations, figures, benchmarks.",
-    keys={"outputs": cli.OUTPUTS},
-    words=("[PAPER …]", "papers, 1, 2, 3 or bridges; by default, every paper with a page and a report"),
+    "Write the results of papers into docs/results/, and the counts of their verdicts into README.md.",
+    keys={
+        "outputs": cli.OUTPUTS,
+        "name": cli.Key("", "NAME", "publish one paper as docs/results/NAME.md, for instance of another size"),
+        "profile": cli.Key("default", "NAME", "the profile of the reports"),
+        "figures": cli.Key("", "F1,F2", "figures to show on the page of results"),
+        "tables": cli.Key("", "T4", "tables to show on the page of results"),
+    },
+    words=("[PAPER …]", "papers, 1, 2, 3 or bridges; by default, every paper with a report"),
     examples=["python scripts/publish.py", "python scripts/publish.py 1 3 outputs=elsewhere"],
 )
+OVERVIEW = Path("docs/results/overview.json")
 
 
 def main(arguments: Sequence[str], root: Path = ROOT) -> int:
     """Run the command line on the texts under ``root``; return the exit code."""
-    return cli.exit_code(lambda: _publish(arguments, root))
+    return cli.exit_code(lambda: _publish(COMMAND.read(arguments), root))
 
 
-def _publish(arguments: Sequence[str], root: Path) -> int:
-    given = COMMAND.read(arguments)
-    papers, outputs = list(map(from_name, given.words)), given.outputs
-    known = [paper for paper in schema.papers() if (root / "docs" / f"{file_name(paper)}.md").exists()]
+def _publish(given: argparse.Namespace, root: Path) -> int:
+    known, outputs = schema.papers(), root / given.outputs
+    papers = list(map(from_name, given.words))
     if unknown := [paper for paper in papers if paper not in known]:
-        have = ", ".join(map(str, known)) or "none"
-        raise ConfigError("paper", unknown[0], f"has no page; papers that have: {have}")
-    reported = [paper for paper in known if (root / outputs / "reports" / file_name(paper)).exists()]
-    files = benchmarks(root, root / outputs)
+        raise ConfigError("paper", unknown[0], f"has no claims; papers that have: {', '.join(map(str, known))}")
+    if given.name and not (given.name.isidentifier() and len(papers) == 1):
+        raise ConfigError("name", given.name, "must be one name of letters, digits and _, and needs one PAPER")
+    files = {} if given.name else benchmarks(root, outputs)
+    reported = [paper for paper in known if _report(outputs, paper, given.profile).exists()]
+    overview = store.read_json(root / OVERVIEW) or {}
     for paper in papers or reported or ([] if files else known):
-        files |= published(root, paper, root / outputs, files)
-    texts = {path: overviewed(content.decode()) for path, content in files.items() if path.suffix == ".md"}
-    files |= {path: text.encode() for path, text in texts.items()}
+        pages, overview[file_name(paper)] = published(root, paper, given)
+        files |= pages
+    if not given.name:
+        files[root / OVERVIEW] = (json.dumps(overview, ensure_ascii=False, indent=1) + "\n").encode()
+        files[root / "README.md"] = overviewed(root / "README.md", overview).encode()
     changed = [path for path, content in files.items() if not path.exists() or path.read_bytes() != content]
     for path in changed:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,83 +85,75 @@ def benchmarks(root: Path, outputs: Path) -> dict[Path, bytes]:
     page, folder = root / "docs/scaling.md", outputs / "benchmarks"
     if not page.exists() or not (folder / "ratios.md").exists():
         return {}
-    before, _, rest = page.read_text(encoding="utf-8").partition("<!-- benchmarks -->")
-    _, _, after = rest.partition("<!-- /benchmarks -->")
-    ratios = (folder / "ratios.md").read_text(encoding="utf-8")
     return {
-        page: f"{before}<!-- benchmarks -->\n{ratios}<!-- /benchmarks -->{after}".encode(),
+        page: fill(page, "benchmarks", (folder / "ratios.md").read_text(encoding="utf-8")).encode(),
         root / "docs/figures/benchmarks.png": (folder / "ratios.png").read_bytes(),
     }
 
 
-def published(root: Path, paper: Paper, outputs: Path, texts: Mapping[Path, bytes]) -> dict[Path, bytes]:
-    """Return the files that publish a paper, path → content. ``texts`` were filled by other papers before.
+def published(root: Path, paper: Paper, given: argparse.Namespace) -> tuple[dict[Path, bytes], dict[str, object]]:
+    """Return the files that publish a paper, path → content, and its entry in the overview.
 
     Raises:
-        ConfigError: if a report, marker or figure is missing.
+        ConfigError: if the report, or a figure or table of it, is missing.
     """
-    name = file_name(paper)
-    report = outputs / "reports" / name
+    outputs, name = root / given.outputs, file_name(paper)
+    report, page = _report(outputs, paper, given.profile), given.name or name
     if not (report / "claims.json").exists():
         raise ConfigError("report", report, f"is missing; make reproduce-{name} builds it")
     judged = paper_page.read_claims(report / "claims.json")
-    deviations = store.read_json(report / "deviations.json")
-    origin = provenance(outputs, judged)
-    checks = [result for result in judged if result.check]
-    verdicts = f"{origin} {chance(judged)}\n\n{verdict_table([result for result in judged if not result.check])}"
-    if checks:
-        verdicts += f"\n\nChecks of the code, not counted:\n\n{verdict_table(checks)}"
-    blocks = {
-        root / "README.md": {"results": verdicts},
-        root / "docs" / f"{name}.md": {
-            "results": f"{verdicts}\n\nWhat would contradict each claim:\n\n{control_table(judged)}\n\n"
-            f"Every number of every claim:\n\n{number_table(judged)}",
-            "deviations": deviation_table(deviations or []),
-        },
-    }
-    files = {}
-    for path, filled in blocks.items():
-        text = texts[path].decode() if path in texts else path.read_text(encoding="utf-8")
-        for kind, block in filled.items():
-            text = fill(text, kind, name, block, path.name)
-        files[path] = text.encode()
-        for figure in sorted(set(re.findall(rf"figures/{name}/(\w+\.png)", text))):
-            source = report / "figures" / figure
-            if not source.exists():
-                raise ConfigError("figure", figure, f"is shown by {path.name} and not in the report")
-            files[root / "docs" / "figures" / name / figure] = source.read_bytes()
-    return files
+    title = (store.read_json(report / "inputs.json") or {}).get("title", heading(paper))
+    figures = list(filter(None, given.figures.split(",")))
+    shown = {f"{figure}.png" for figure in figures}
+    for text in () if given.name else (root / "README.md", root / "docs" / f"{name}.md"):
+        if text.exists():
+            shown |= set(re.findall(rf"figures/{name}/(\w+\.png)", text.read_text(encoding="utf-8")))
+    pictures = {root / "docs/figures" / page / file: report / "figures" / file for file in sorted(shown)}
+    tables = {name: report / "tables" / f"{name}.csv" for name in filter(None, given.tables.split(","))}
+    if gone := [path for path in [*pictures.values(), *tables.values()] if not path.exists()]:
+        raise ConfigError(gone[0].parent.name, gone[0].stem, "is not in the report")
+    exhibits = [f"![{figure}](../figures/{page}/{figure}.png)" for figure in figures]
+    exhibits += [f"{name}:\n\n{csv_table(path)}" for name, path in tables.items()]
+    text = results_page(
+        f"Results: {title}" if not given.name else f"Results: {title}, {page}",
+        provenance(outputs, judged),
+        judged,
+        store.read_json(report / "deviations.json") or [],
+        exhibits,
+    )
+    files = {root / "docs/results" / f"{page}.md": text.encode()}
+    counts = paper_page.counted(judged)
+    entry = {"title": title, "verdicts": {verdict: counts[verdict] for verdict in OF_CLAIMS}}
+    return files | {target: source.read_bytes() for target, source in pictures.items()}, entry
 
 
-def fill(text: str, kind: str, paper: str, block: str, page: str) -> str:
-    """Return ``text`` with ``block`` between the markers of its kind and paper, in a page of this name.
+def _report(outputs: Path, paper: Paper, profile: str) -> Path:
+    return paper_page.folder_of(outputs, file_name(paper), profile)
+
+
+def overviewed(readme: Path, overview: dict) -> str:
+    """Return the text of README.md with the counts of verdicts, one row per paper."""
+    rows = []
+    for paper in in_order(map(from_name, overview)):
+        entry, name = overview[file_name(paper)], file_name(paper)
+        counts = [entry["verdicts"][verdict] for verdict in OF_CLAIMS]
+        title = f"{heading(paper)}: [{entry['title']}](docs/results/{name}.md)"
+        rows.append((title, str(sum(counts)), *(str(count or "–") for count in counts)))
+    return fill(readme, "overview", table_of(("paper", "claims", *OF_CLAIMS), rows) + "\n")
+
+
+def fill(page: Path, kind: str, block: str) -> str:
+    """Return the text of ``page`` with ``block`` between the markers of its kind.
 
     Raises:
-        ConfigError: if the file does not have these markers once.
+        ConfigError: if the page does not have these markers once.
     """
-    opening, closing = f"<!-- {kind}:{paper} -->", f"<!-- /{kind} -->"
+    text, opening, closing = page.read_text(encoding="utf-8"), f"<!-- {kind} -->", f"<!-- /{kind} -->"
     before, _, rest = text.partition(opening)
     _, closed, after = rest.partition(closing)
     if text.count(opening) != 1 or not closed:
-        raise ConfigError("text", page, f"needs the lines {opening} and {closing}, once")
-    return f"{before}{opening}\n{block}\n{closing}{after}"
-
-
-def overviewed(text: str) -> str:
-    """Return ``text`` with the counts of its verdicts in its overview, if it has the markers of one."""
-    opening, closing = "<!-- overview -->", "<!-- /overview -->"
-    before, opened, rest = text.partition(opening)
-    _, closed, after = rest.partition(closing)
-    if not opened or not closed:
-        return text
-    rows = []
-    section = r"^### ([^\n]+)\n(?:(?!^### ).)*?<!-- results:\w+ -->\n(.*?)<!-- /results -->"
-    for title, block in re.findall(section, after, re.MULTILINE | re.DOTALL):
-        counts = Counter(re.findall(r"\*\*([a-z ]+)\*\* \|$", block, re.MULTILINE))
-        anchor = re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
-        own = [str(counts[word] or "–") for word in OF_CLAIMS]
-        rows.append((f"[{title}](#{anchor})", str(sum(counts[word] for word in OF_CLAIMS)), *own))
-    return f"{before}{opening}\n{table_of(('paper', 'claims', *OF_CLAIMS), rows)}\n{closing}{after}"
+        raise ConfigError("text", page.name, f"needs the lines {opening} and {closing}, once")
+    return f"{before}{opening}\n{block}{closing}{after}"
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def test_every_command_has_a_page_of_help(command, capsys):
         (dashboards, "outptus=x", "did you mean 'outputs'"),
         (benchmarks, "tensor", "did you mean 'tensors'"),
         (benchmarks, "--smok", "did you mean '--smoke'"),
-        (publish, "9", "has no page"),
+        (publish, "9", "has no claims"),
         (publish, "paper=1", "known: outputs"),
         (reproduce, "²", "must be one of 1, 2, 3, bridges"),
         (reproduce, "--only-reports", "did you mean '--only-report'"),

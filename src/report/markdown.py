@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +38,22 @@ def provenance(outputs: Path, judged: Iterable[ClaimResult]) -> str:
     )
 
 
+def results_page(
+    title: str, origin: str, judged: Sequence[ClaimResult], deviations: Iterable[Record], exhibits: Iterable[str] = ()
+) -> str:
+    """Return the page of a paper's results: exhibits, verdicts, controls, every number, deviations."""
+    claims, checks = ([result for result in judged if result.check is check] for check in (False, True))
+    tables = {
+        "Claims": verdict_table(claims),
+        "Checks of the code, not counted": verdict_table(checks) if checks else "",
+        "What would contradict each claim": control_table(claims),
+        "Every number": number_table(judged),
+        "Deviations": deviation_table(deviations) if deviations else "",
+    }
+    sections = [f"## {name}\n\n{table}" for name, table in tables.items() if table]
+    return "\n\n".join([f"# {title}", f"{origin} {chance(judged)}", *exhibits, *sections]) + "\n"
+
+
 def verdict_table(judged: Iterable[ClaimResult]) -> str:
     """Return one row per claim: the number that decides it, and the reason for a verdict that is not reproduced."""
     rows = [
@@ -46,7 +63,7 @@ def verdict_table(judged: Iterable[ClaimResult]) -> str:
             f"{_plain(result.name)}: {measured(result)}",
             _plain(result.criterion),
             _networks(result),
-            result.verdict if result.check else f"**{result.verdict}**",  # the overview counts what is bold
+            result.verdict if result.check else f"**{result.verdict}**",
         )
         for result in judged
     ]
@@ -125,3 +142,17 @@ def table_of(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def csv_table(path: Path) -> str:
+    """Return a CSV file as a Markdown table; numbers with three digits."""
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    return table_of(header, [[_rounded(cell) for cell in row] for row in rows])
+
+
+def _rounded(cell: str) -> str:
+    try:
+        return f"{float(cell):.3g}" if "." in cell else cell
+    except ValueError:
+        return cell

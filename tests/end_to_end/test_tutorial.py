@@ -1,4 +1,4 @@
-"""What the README tells an experimenter to do next, done in a copy of the repository, as it stands there."""
+"""What the tutorial tells an experimenter to do next, done in a copy of the repository, as it stands there."""
 
 import json
 import re
@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SECTION = re.search(r"## Go on from here\n(.*?)\n## ", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1]
+TUTORIAL = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
+SECTION = re.search(r"## Ask a question of your own\n(.*?)\n## ", TUTORIAL, re.DOTALL)[1]
 BLOCKS = re.findall(r"([^\n]*)\n\n```(\w+)\n(.*?)```", SECTION, re.DOTALL)
 """(the line above, language, text)"""
 
