@@ -8,10 +8,10 @@ ARGS    ?=
 # Select kernels that round as on other CPUs: matrix products in MKL, loops in PyTorch, linear algebra in NumPy.
 OTHER_KERNELS := MKL_CBWR=COMPATIBLE ATEN_CPU_CAPABILITY=default OPENBLAS_CORETYPE=Nehalem
 NUMERICAL     := $(addprefix tests/,attacks oracles optimizers tensors)
-PAPERS  := $(sort $(patsubst conf/claims/paper%.yaml,%,$(wildcard conf/claims/paper*.yaml)))
+PAPERS  := $(sort $(patsubst paper%,%,$(basename $(notdir $(wildcard conf/claims/*.yaml)))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-fast test-dispatch test-faults lint smoke reproduce reproduce-paper1 reproduce-paper2 reproduce-paper3 bench report docs clean \
+.PHONY: help setup test test-fast test-dispatch test-faults lint smoke reproduce reproduce-paper1 reproduce-paper2 reproduce-paper3 reproduce-bridges bench report docs clean \
   status dashboards dashboard-tui sync
 
 help:  ## show this list
@@ -47,7 +47,7 @@ lint: setup  ## check style and types, and the files of claims and deviations
 smoke: PROFILE := smoke
 smoke: reproduce  ## run every experiment at its smallest size, in seconds
 
-reproduce: setup  ## run all papers; a failed cell stops no other
+reproduce: setup  ## run all papers and the bridges; a failed cell stops no other
 	code=0; for paper in $(PAPERS); do \
 	  $(RUN) scripts/reproduce.py $$paper profile=$(PROFILE) $(ARGS) || { code=$$?; [ $$code = 1 ] || exit $$code; }; done; exit $$code
 
@@ -59,6 +59,9 @@ reproduce-paper2: setup  ## run paper 2, Wang et al. (2023)
 
 reproduce-paper3: setup  ## run paper 3, Gronich & Vardi (2026)
 	$(RUN) scripts/reproduce.py 3 profile=$(PROFILE) $(ARGS)
+
+reproduce-bridges: setup  ## run what the papers say together: optimizers and the robustness of networks
+	$(RUN) scripts/reproduce.py bridges profile=$(PROFILE) $(ARGS)
 
 bench: setup  ## measure ratios of times, minutes on two cores; REFERENCE=DIR adds the released code of paper 2
 	$(RUN) -m benchmarks $(ARGS)

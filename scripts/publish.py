@@ -1,9 +1,9 @@
-"""Write the results of papers into README.md and docs/paperN.md, between the markers of these texts.
+"""Write the results of papers into README.md and docs/PAPER.md, between the markers of these texts.
 
     python scripts/publish.py [PAPER …] [outputs=outputs]
 
-- ``<!-- results:paperN -->`` to ``<!-- /results -->``: the verdicts; in docs/paperN.md also every number of a claim.
-- ``<!-- deviations:paperN -->`` to ``<!-- /deviations -->``: the deviations.
+- ``<!-- results:PAPER -->`` to ``<!-- /results -->``: the verdicts; in docs/PAPER.md also every number of a claim.
+- ``<!-- deviations:PAPER -->`` to ``<!-- /deviations -->``: the deviations.
 - ``<!-- overview -->`` to ``<!-- /overview -->``: how many claims of each paper have which verdict.
 - ``<!-- benchmarks -->`` to ``<!-- /benchmarks -->`` of docs/scaling.md: the last ratios of ``make bench``, if any.
 
@@ -23,7 +23,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from src import cli
+from src.claims import schema
 from src.claims.results import OF_CLAIMS
+from src.config.papers import Paper, file_name, from_name
 from src.errors import ConfigError
 from src.report import paper_page
 from src.report.markdown import (
@@ -41,7 +43,7 @@ COMMAND = cli.Command(
     "python scripts/publish.py",
     "Write the results of papers into README.md and docs/: verdicts, numbers, deviations, figures, benchmarks.",
     keys={"outputs": cli.OUTPUTS},
-    words=("[PAPER …]", "numbers of papers; by default, every paper with a page and a report"),
+    words=("[PAPER …]", "papers, 1, 2, 3 or bridges; by default, every paper with a page and a report"),
     examples=["python scripts/publish.py", "python scripts/publish.py 1 3 outputs=elsewhere"],
 )
 
@@ -53,15 +55,15 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> int:
 
 def _publish(arguments: Sequence[str], root: Path) -> int:
     given = COMMAND.read(arguments)
-    papers, outputs = given.words, given.outputs
-    pages = sorted((root / "docs").glob("paper*.md"))
-    known = [page.stem.removeprefix("paper") for page in pages]
+    papers, outputs = list(map(from_name, given.words)), given.outputs
+    known = [paper for paper in schema.papers() if (root / "docs" / f"{file_name(paper)}.md").exists()]
     if unknown := [paper for paper in papers if paper not in known]:
-        raise ConfigError("paper", unknown[0], f"has no page; papers that have: {', '.join(known) or 'none'}")
-    reported = [paper for paper in known if (root / outputs / "reports" / f"paper{paper}").exists()]
+        have = ", ".join(map(str, known)) or "none"
+        raise ConfigError("paper", unknown[0], f"has no page; papers that have: {have}")
+    reported = [paper for paper in known if (root / outputs / "reports" / file_name(paper)).exists()]
     files = benchmarks(root, root / outputs)
     for paper in papers or reported or ([] if files else known):
-        files |= published(root, int(paper), root / outputs, files)
+        files |= published(root, paper, root / outputs, files)
     texts = {path: overviewed(content.decode()) for path, content in files.items() if path.suffix == ".md"}
     files |= {path: text.encode() for path, text in texts.items()}
     changed = [path for path, content in files.items() if not path.exists() or path.read_bytes() != content]
@@ -86,15 +88,16 @@ def benchmarks(root: Path, outputs: Path) -> dict[Path, bytes]:
     }
 
 
-def published(root: Path, paper: int, outputs: Path, texts: Mapping[Path, bytes]) -> dict[Path, bytes]:
+def published(root: Path, paper: Paper, outputs: Path, texts: Mapping[Path, bytes]) -> dict[Path, bytes]:
     """Return the files that publish a paper, path → content. ``texts`` were filled by other papers before.
 
     Raises:
         ConfigError: if a report, marker or figure is missing.
     """
-    report = outputs / "reports" / f"paper{paper}"
+    name = file_name(paper)
+    report = outputs / "reports" / name
     if not (report / "claims.json").exists():
-        raise ConfigError("report", report, f"is missing; make reproduce-paper{paper} builds it")
+        raise ConfigError("report", report, f"is missing; make reproduce-{name} builds it")
     judged = paper_page.read_claims(report / "claims.json")
     deviations = store.read_json(report / "deviations.json")
     origin = provenance(outputs, judged)
@@ -104,7 +107,7 @@ def published(root: Path, paper: int, outputs: Path, texts: Mapping[Path, bytes]
         verdicts += f"\n\nChecks of the code, not counted:\n\n{verdict_table(checks)}"
     blocks = {
         root / "README.md": {"results": verdicts},
-        root / "docs" / f"paper{paper}.md": {
+        root / "docs" / f"{name}.md": {
             "results": f"{verdicts}\n\nWhat would contradict each claim:\n\n{control_table(judged)}\n\n"
             f"Every number of every claim:\n\n{number_table(judged)}",
             "deviations": deviation_table(deviations or []),
@@ -114,27 +117,27 @@ def published(root: Path, paper: int, outputs: Path, texts: Mapping[Path, bytes]
     for path, filled in blocks.items():
         text = texts[path].decode() if path in texts else path.read_text(encoding="utf-8")
         for kind, block in filled.items():
-            text = fill(text, kind, paper, block, path.name)
+            text = fill(text, kind, name, block, path.name)
         files[path] = text.encode()
-        for figure in sorted(set(re.findall(rf"figures/paper{paper}/(\w+\.png)", text))):
+        for figure in sorted(set(re.findall(rf"figures/{name}/(\w+\.png)", text))):
             source = report / "figures" / figure
             if not source.exists():
                 raise ConfigError("figure", figure, f"is shown by {path.name} and not in the report")
-            files[root / "docs" / "figures" / f"paper{paper}" / figure] = source.read_bytes()
+            files[root / "docs" / "figures" / name / figure] = source.read_bytes()
     return files
 
 
-def fill(text: str, kind: str, paper: int, block: str, name: str) -> str:
-    """Return ``text`` with ``block`` between the markers of its kind and paper.
+def fill(text: str, kind: str, paper: str, block: str, page: str) -> str:
+    """Return ``text`` with ``block`` between the markers of its kind and paper, in a page of this name.
 
     Raises:
         ConfigError: if the file does not have these markers once.
     """
-    opening, closing = f"<!-- {kind}:paper{paper} -->", f"<!-- /{kind} -->"
+    opening, closing = f"<!-- {kind}:{paper} -->", f"<!-- /{kind} -->"
     before, _, rest = text.partition(opening)
     _, closed, after = rest.partition(closing)
     if text.count(opening) != 1 or not closed:
-        raise ConfigError("text", name, f"needs the lines {opening} and {closing}, once")
+        raise ConfigError("text", page, f"needs the lines {opening} and {closing}, once")
     return f"{before}{opening}\n{block}\n{closing}{after}"
 
 
@@ -146,12 +149,12 @@ def overviewed(text: str) -> str:
     if not opened or not closed:
         return text
     rows = []
-    section = r"^### (\d+)\. ([^\n]+)\n(?:(?!^### ).)*?<!-- results:paper\1 -->\n(.*?)<!-- /results -->"
-    for number, title, block in re.findall(section, after, re.MULTILINE | re.DOTALL):
+    section = r"^### ([^\n]+)\n(?:(?!^### ).)*?<!-- results:\w+ -->\n(.*?)<!-- /results -->"
+    for title, block in re.findall(section, after, re.MULTILINE | re.DOTALL):
         counts = Counter(re.findall(r"\*\*([a-z ]+)\*\* \|$", block, re.MULTILINE))
-        anchor = re.sub(r"[^\w -]", "", f"{number}. {title}".lower()).replace(" ", "-")
+        anchor = re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
         own = [str(counts[word] or "–") for word in OF_CLAIMS]
-        rows.append((f"[{number}. {title}](#{anchor})", str(sum(counts[word] for word in OF_CLAIMS)), *own))
+        rows.append((f"[{title}](#{anchor})", str(sum(counts[word] for word in OF_CLAIMS)), *own))
     return f"{before}{opening}\n{table_of(('paper', 'claims', *OF_CLAIMS), rows)}\n{closing}{after}"
 
 

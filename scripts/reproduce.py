@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 from src import cli
 from src import run as entry
 from src.config import experiments, sweep
+from src.config.papers import from_name
 from src.errors import ConfigError
 from src.report import finalize, index_page
 from src.runner import launch
@@ -27,7 +28,7 @@ COMMAND = cli.Command(
     "python scripts/reproduce.py",
     "Reproduce a paper: run the cells of all its experiments, then write verdicts, figures and a page.",
     flags={"--only-report": "run nothing; rebuild the report from existing results"},
-    words=("PAPER [key=value …]", "the number of a paper, and keys of all its experiments as for python -m src.run"),
+    words=("PAPER [key=value …]", "1, 2, 3 or bridges, and keys of all its experiments as for python -m src.run"),
     overrides=True,
     examples=["python scripts/reproduce.py 1 profile=smoke", "python scripts/reproduce.py 3 --only-report"],
 )
@@ -41,13 +42,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def reproduce(given: argparse.Namespace) -> int:
     """Run the unfinished cells of paper ``given.words[0]``, unless only its report is wanted, and write the report."""
-    number, *overrides = given.words or ["?"]
-    if not number.isdecimal():
-        raise ConfigError("paper", number, "must be the number of a paper")
+    name, *overrides = given.words or ["?"]
+    paper = from_name(name)
+    names = experiments.of_paper(paper)
     if chosen := next((word for word in overrides if word.lstrip("+~").startswith("experiment")), None):
         raise ConfigError("experiment", chosen.split("=", 1)[-1], "runs alone with python -m src.run +experiment=NAME")
-    paper = int(number)
-    planned = {name: sweep.jobs([f"+experiment={name}", *overrides]) for name in experiments.of_paper(paper)}
+    planned = {name: sweep.jobs([f"+experiment={name}", *overrides]) for name in names}
     configs = {name: [config for _, config in jobs] for name, jobs in planned.items()}
     mistakes = []
     if not given.only_report:

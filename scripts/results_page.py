@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from src import cli
 from src.claims.results import Verdict
+from src.config.papers import file_name, from_name
 from src.errors import ConfigError
 from src.report import paper_page
 from src.report.markdown import number_table, provenance, table_of, verdict_table
@@ -27,7 +28,7 @@ COMMAND = cli.Command(
     "python scripts/results_page.py",
     "Write one page of results, docs/results/NAME.md, from the report of a folder of outputs.",
     keys={
-        "paper": cli.Key("3", "N", "the paper whose report is shown"),
+        "paper": cli.Key("3", "PAPER", "the paper whose report is shown"),
         "profile": cli.Key("default", "NAME", "the profile of the report"),
         "outputs": cli.OUTPUTS,
         "figures": cli.Key("", "F1,F2", "figures to show"),
@@ -49,7 +50,7 @@ def _write(arguments: Sequence[str], root: Path) -> int:
         raise ConfigError("NAME", " ".join(given.words) or "?", "must be one name of letters, digits and _")
     (name,) = given.words
     outputs = root / given.outputs
-    report = paper_page.folder_of(outputs, f"paper{given.paper}", given.profile)
+    report = paper_page.folder_of(outputs, file_name(from_name(given.paper)), given.profile)
     if not (report / "claims.json").exists():
         raise ConfigError("report", report, "is missing; `python -m src.report` builds it")
     figures, tables = (list(filter(None, entry.split(","))) for entry in (given.figures, given.tables))

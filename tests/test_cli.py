@@ -46,7 +46,7 @@ def test_every_command_has_a_page_of_help(command, capsys):
         (benchmarks, "--smok", "did you mean '--smoke'"),
         (publish, "9", "has no page"),
         (publish, "paper=1", "known: outputs"),
-        (reproduce, "²", "must be the number of a paper"),
+        (reproduce, "²", "must be one of 1, 2, 3, bridges"),
         (reproduce, "--only-reports", "did you mean '--only-report'"),
     ],
 )

@@ -17,6 +17,7 @@ from src.claims.results import NumberResult
 from src.claims.schema import STATISTICS, Number
 from src.claims.yaml_entries import Model, Text, check_entries, parse
 from src.config import yaml_files
+from src.config.papers import Paper, file_name
 
 if TYPE_CHECKING:
     import pandas  # takes half a second to import
@@ -67,13 +68,13 @@ class MeasuredDeviation(Deviation):
     effect: NumberResult | None  # type: ignore[assignment]
 
 
-def load(paper: int, folder: Path = FOLDER) -> list[Deviation]:
+def load(paper: Paper, folder: Path = FOLDER) -> list[Deviation]:
     """Return the deviations from a paper; empty without a file.
 
     Raises:
         ConfigError: naming the entry that is missing, unknown or not allowed, with the nearest known word.
     """
-    path = folder / f"paper{paper}.yaml"
+    path = folder / f"{file_name(paper)}.yaml"
     return read(path) if path.exists() else []
 
 

@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from src.config.papers import Paper
+
 
 class Verdict(StrEnum):
     """Verdict on a claim; for a check, passed and failed replace reproduced and contradicted."""
@@ -70,7 +72,7 @@ class ClaimResult(Result):
     """
 
     id: str
-    paper: int
+    paper: Paper
     statement: str
     formula: str
     source: str

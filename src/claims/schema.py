@@ -1,4 +1,4 @@
-"""Read the claims of a paper, ``conf/claims/paperN.yaml``, as typed models. No torch here.
+"""Read the claims of a paper, ``conf/claims/paperN.yaml`` or ``bridges.yaml``, as typed models. No torch here.
 
 A file has the list ``claims`` and, above it, shared sets of rows and tables::
 
@@ -24,6 +24,7 @@ from pydantic import Field, PlainValidator, model_validator
 
 from src.claims.yaml_entries import Count, Expression, Model, Names, Text, check_entries, expression, line, parse
 from src.config import yaml_files
+from src.config.papers import Paper, file_name, from_name, in_order
 from src.constraints import Range
 from src.errors import ConfigError, nearest
 
@@ -157,7 +158,7 @@ class Claim(Model):
     """
 
     id: Text
-    paper: int
+    paper: Paper
     statement: Text
     formula: Text
     source: Text
@@ -175,26 +176,26 @@ class Claim(Model):
         return self.parts + self.reports
 
 
-def papers(folder: Path = FOLDER) -> list[int]:
-    """Return the numbers of the papers that have claims."""
-    return sorted(int(path.stem.removeprefix("paper")) for path in folder.glob("paper*.yaml"))
+def papers(folder: Path = FOLDER) -> list[Paper]:
+    """Return the papers that have claims, in order."""
+    return in_order(from_name(path.stem) for path in folder.glob("*.yaml"))
 
 
-def load(paper: int, folder: Path = FOLDER) -> list[Claim]:
+def load(paper: Paper, folder: Path = FOLDER) -> list[Claim]:
     """Return the claims of a paper.
 
     Raises:
         ConfigError: naming the entry that is missing, unknown or not allowed, with the nearest known word.
     """
-    path = folder / f"paper{paper}.yaml"
+    path = folder / f"{file_name(paper)}.yaml"
     if not path.exists():
         known = ", ".join(map(str, papers(folder)))
         raise ConfigError("paper", paper, f"has no claims; papers that have: {known or 'none'}")
-    return read(path, paper)
+    return read(path)
 
 
-def read(path: Path, paper: int = 0) -> list[Claim]:
-    """Return the claims of a file, with ``paper`` as their number."""
+def read(path: Path) -> list[Claim]:
+    """Return the claims of a file, which is named after its paper."""
     head = dict(yaml_files.read(path, "claims", dict, "a mapping with the list claims"))
     entries = head.pop("claims", None)
     check_entries(entries, "claims", path)
@@ -205,7 +206,9 @@ def read(path: Path, paper: int = 0) -> list[Claim]:
             raise ConfigError(f"{path.stem}.{name}", table, "must be rows, claims or a table, entry → mapping")
     places = [str(entry.get("id", f"{path.stem}[{index}]")) for index, entry in enumerate(entries)]
     entries = [converged | entry for entry in entries]
-    return [_claim(entry, paper, sets, head, place) for entry, place in zip(entries, places, strict=True)]
+    return [
+        _claim(entry, from_name(path.stem), sets, head, place) for entry, place in zip(entries, places, strict=True)
+    ]
 
 
 def shown(criterion: Range | None) -> str:
@@ -222,7 +225,7 @@ def shown(criterion: Range | None) -> str:
 
 
 def _claim(
-    entry: Mapping[str, Any], paper: int, sets: Mapping[str, str], tables: Mapping[str, Any], place: str
+    entry: Mapping[str, Any], paper: Paper, sets: Mapping[str, str], tables: Mapping[str, Any], place: str
 ) -> Claim:
     numbers: dict[str, Any] = {}
     for key, kind, inherited in (("parts", Part, FOR_PARTS), ("report", Number, FOR_ALL)):

@@ -10,27 +10,28 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override
 
 from src.config import components, yaml_files
+from src.config.papers import Paper, in_order
 from src.config.validation import Tree
 from src.errors import ConfigError
 
 
-def of_paper(paper: int) -> list[str]:
+def of_paper(paper: Paper) -> list[str]:
     """Return the experiments whose files name the paper; warn of each damaged file of another paper.
 
     Raises:
-        ConfigError: for a paper that has none, or for a damaged file with the number of this paper in it.
+        ConfigError: for a paper that has none, or for a damaged file that names this paper.
     """
-    papers = {}
+    papers, names_paper = {}, rf"^paper:\s*{re.escape(str(paper))}\b"
     for path in sorted((components.CONF / "experiment").glob("*.yaml")):
         try:
             papers[path.stem] = _read(path).get("paper")
         except ConfigError as error:
-            if path.is_file() and re.search(rf"^paper:\s*{paper}\b", path.read_text("latin-1"), re.MULTILINE):
+            if path.is_file() and re.search(names_paper, path.read_text("latin-1"), re.MULTILINE):
                 raise
             logging.getLogger(__name__).warning("left out: %s", error)
     names = sorted(name for name, its_paper in papers.items() if its_paper == paper)
     if not names:
-        known = ", ".join(map(str, sorted({number for number in papers.values() if number}, key=str)))
+        known = ", ".join(map(str, in_order({its_paper for its_paper in papers.values() if its_paper})))
         raise ConfigError("paper", paper, f"must be one of {known}")
     return names
 

@@ -16,6 +16,7 @@ from pydantic import ConfigDict
 
 from src import cli
 from src.config.components import CONF, GROUPS, component
+from src.config.papers import Paper
 from src.config.validation import Node, Tree, model_of, validated, whole
 from src.constraints import Count, NonNegative, Positive, Seed, Share
 from src.errors import ConfigError
@@ -71,7 +72,7 @@ class Config(Node):
     """Top level of a cell's configuration; ``conf/config.yaml`` explains the keys."""
 
     name: str
-    paper: int | None
+    paper: Paper | None
     label: str | None
     profile: Profile
     profiles: Profiles

@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 from src import cli
 from src.claims import schema
+from src.config.papers import file_name
 from src.config.schema import Profile, project_name
 from src.dashboards.workspaces import specification
 from src.errors import ConfigError, nearest
@@ -47,7 +48,7 @@ def _run(arguments: Sequence[str]) -> int:
     folder = given.outputs / "dashboards"
     folder.mkdir(parents=True, exist_ok=True)
     for paper, spec in specs.items():
-        store.write_json(folder / f"paper{paper}.json", spec)
+        store.write_json(folder / f"{file_name(paper)}.json", spec)
     print(f"{len(specs)} specifications in {folder}")
     try:
         print("\n".join(push(list(specs.values()), given.project, folder)))

@@ -16,6 +16,7 @@ from src.claims.columns import COMPUTED
 from src.claims.results import ClaimResult
 from src.claims.yaml_entries import names_in
 from src.config import sweep
+from src.config.papers import Paper, file_name, heading
 from src.config.schema import Config
 from src.report import html, paper_page
 from src.results import store
@@ -48,7 +49,7 @@ class Experiment(NamedTuple):
     curves: set[str] | None
 
 
-def specification(paper: int, profile: str, outputs: Path) -> dict[str, object]:
+def specification(paper: Paper, profile: str, outputs: Path) -> dict[str, object]:
     """Return the workspace of a paper: ``{name, filters, group_by, sections: [{name, panels}]}``.
 
     ``panel`` is the class of a panel in ``wandb_workspaces.reports.v2``; the other keys are its arguments. A config key
@@ -58,7 +59,7 @@ def specification(paper: int, profile: str, outputs: Path) -> dict[str, object]:
     names = sorted({name for claim in claims for name in claim.experiments})
     experiments = {name: _experiment(name, profile, outputs) for name in names}
     title, plots, _ = paper_page.of_paper(paper)
-    folder = paper_page.folder_of(outputs, f"paper{paper}", profile)
+    folder = paper_page.folder_of(outputs, file_name(paper), profile)
     judged = {result.id: result for result in paper_page.read_claims(folder / "claims.json")}
     verdicts = [
         _text(f"**{title}**\n\nReport of profile {profile}: the run `{folder.name}`."),
@@ -70,8 +71,8 @@ def specification(paper: int, profile: str, outputs: Path) -> dict[str, object]:
         for claim in claims
     ]
     return {
-        "name": f"Paper {paper}, profile {profile}",
-        "filters": {"paper": paper, "profile": profile, "name": [*names, f"paper{paper}"]},
+        "name": f"{heading(paper)}, profile {profile}",
+        "filters": {"paper": paper, "profile": profile, "name": [*names, file_name(paper)]},
         "group_by": ["name", "label"],
         "sections": [{"name": "Verdicts", "panels": verdicts}, *sections],
     }

@@ -13,6 +13,7 @@ from src.claims import deviations, verdicts
 from src.claims import schema as claim_schema
 from src.claims.results import ClaimResult
 from src.config import sweep
+from src.config.papers import Paper, file_name
 from src.config.schema import Config
 from src.errors import ConfigError, unwritable
 from src.report import index_page, paper_page, terminal
@@ -31,26 +32,26 @@ INCIDENTAL = (
 """Keys, with those below them, that can be overridden without changing which experiment is run."""
 
 
-def paper(number: int, sweeps: Mapping[str, Sequence[Config]], overrides: Sequence[str], log: Log) -> int:
+def paper(key: Paper, sweeps: Mapping[str, Sequence[Config]], overrides: Sequence[str], log: Log) -> int:
     """Report on a paper from all its experiments (name → configs of its cells); return the exit code.
 
     0: every cell is done; 1: cells are missing or failed, as the report shows; 2: the report could not be written.
     """
-    claims, from_paper = claim_schema.load(number), deviations.load(number)
-    return _finalize(number, sweeps, overrides, f"paper{number}", claims, from_paper, log)
+    claims, from_paper = claim_schema.load(key), deviations.load(key)
+    return _finalize(key, sweeps, overrides, file_name(key), claims, from_paper, log)
 
 
 def experiment(configs: Sequence[Config], overrides: Sequence[str], log: Log) -> int:
     """Report on one experiment, with the claims and deviations that use it; return the exit code as ``paper``."""
-    name, number = configs[0].name, configs[0].paper
-    claims = [] if number is None else [claim for claim in claim_schema.load(number) if name in claim.experiments]
-    from_paper = [] if number is None else deviations.load(number)
+    name, key = configs[0].name, configs[0].paper
+    claims = [] if key is None else [claim for claim in claim_schema.load(key) if name in claim.experiments]
+    from_paper = [] if key is None else deviations.load(key)
     shown = [entry for entry in from_paper if entry.effect and name in entry.effect.experiments]
-    return _finalize(number, {name: configs}, overrides, name, claims, shown, log, note_absent=False)
+    return _finalize(key, {name: configs}, overrides, name, claims, shown, log, note_absent=False)
 
 
 def _finalize(
-    number: int | None,
+    key: Paper | None,
     sweeps: Mapping[str, Sequence[Config]],
     overrides: Sequence[str],
     title: str,
@@ -67,7 +68,7 @@ def _finalize(
     _log_failures(sweeps, log)
     _log_changed_code([cell for cells in done.values() for cell in cells], log)
     is_complete = True
-    if finished and number is not None and config.report:
+    if finished and key is not None and config.report:
         folder = paper_page.folder_of(Path(config.outputs), title, config.profile, _mark(overrides))
         frames = {name: store.frame(cells) for name, cells in done.items()}
         planned = {name: len({config.folder for config in configs}) for name, configs in sweeps.items()}
@@ -77,7 +78,7 @@ def _finalize(
 
         def write() -> bool:
             effects, commands = deviations.measure(from_paper, frames), _commands(sweeps, overrides)
-            built = paper_page.build(number, folder, frames, done, commands, judged, effects, note_absent=note_absent)
+            built = paper_page.build(key, folder, frames, done, commands, judged, effects, note_absent=note_absent)
             log(f"report: {built.page}")
             return built.changed
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from src.claims import schema
+from src.config.papers import Paper, file_name, heading
 from src.errors import ConfigError
 from src.report import html, paper_page
 from src.results import store
@@ -28,7 +29,7 @@ def write(outputs: Path) -> Path:
     folder.mkdir(exist_ok=True)
     reports = _readable(_report, sorted(folder.glob("*/claims.json")))
     reports.sort(key=lambda report: report["newest"], reverse=True)
-    papers = _readable(lambda number: _paper(number, reports), schema.papers())
+    papers = _readable(lambda paper: _paper(paper, reports), schema.papers())
     judged = [result for paper in papers if paper["report"] for result in paper["report"]["judged"]]
     verdicts = paper_page.counted(judged)
     written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -49,16 +50,17 @@ def _readable(read: Callable[[T], html.Entry], sources: Iterable[T]) -> list[htm
     return entries
 
 
-def _paper(number: int, reports: list[html.Entry]) -> html.Entry:
+def _paper(paper: Paper, reports: list[html.Entry]) -> html.Entry:
     """Return a paper with its report: of profile default, or else the newest."""
-    candidates = [report for report in reports if report["name"].partition("-")[0] == f"paper{number}"]
+    name = file_name(paper)
+    candidates = [report for report in reports if report["name"].partition("-")[0] == name]
     newest = candidates[0] if candidates else None
-    chosen = next((report for report in candidates if report["name"] == f"paper{number}"), newest)
-    title = chosen["title"] if chosen else paper_page.of_paper(number)[0]
+    chosen = next((report for report in candidates if report["name"] == name), newest)
+    title = chosen["title"] if chosen else paper_page.of_paper(paper)[0]
     return {
-        "number": number,
-        "title": title,
-        "claims": sum(not claim.check for claim in schema.load(number)),
+        "name": name,
+        "title": f"{paper}. {title}" if isinstance(paper, int) else f"{heading(paper)}: {title}",
+        "claims": sum(not claim.check for claim in schema.load(paper)),
         "report": chosen,
     }
 

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from src.claims.deviations import MeasuredDeviation
 from src.claims.results import ClaimResult
+from src.config.papers import Paper, file_name, heading
 from src.errors import ConfigError
 from src.report import exhibits
 from src.report.html import PAGES, Entry, percent, write_page
@@ -46,7 +47,7 @@ class Report(NamedTuple):
 
 
 def build(
-    paper: int,
+    paper: Paper,
     folder: Path,
     frames: Mapping[str, pandas.DataFrame],
     cells: Mapping[str, Sequence[Path]],
@@ -59,7 +60,7 @@ def build(
     """Write the report of a paper or of some of its experiments, unless it exists and is up to date.
 
     Args:
-        paper: number of the paper.
+        paper: number or name of the paper.
         folder: folder of the report; its ``figures`` and ``tables`` are emptied first.
         frames: experiment → frame of ``store.frame`` over its ``cells``.
         cells: experiment → folders of its finished cells.
@@ -92,7 +93,7 @@ def build(
     facts = _provenance([cell for folders in cells.values() for cell in folders])
     store.write_json(folder / "provenance.json", dict(facts))
     context = {
-        "paper": paper,
+        "heading": heading(paper),
         "title": title,
         "judged": [result for result in judged if not result.check],
         "checks": [result for result in judged if result.check],
@@ -156,11 +157,11 @@ def _digest(cells: Mapping[str, Sequence[Path]], *shown: object) -> str:
     return digest.hexdigest()
 
 
-def of_paper(paper: int) -> tuple[str, Sequence[Plot], Sequence[Table]]:
-    """Return title, plots and tables of ``src/report/figures/paperN.py``, whose import takes a second."""
-    name = f"src.report.figures.paper{paper}"
+def of_paper(paper: Paper) -> tuple[str, Sequence[Plot], Sequence[Table]]:
+    """Return title, plots and tables of the paper's file in ``src/report/figures``, whose import takes a second."""
+    name = f"src.report.figures.{file_name(paper)}"
     if importlib.util.find_spec(name) is None:
-        return f"Paper {paper}", (), ()
+        return heading(paper), (), ()
     module = importlib.import_module(name)
     return module.TITLE, module.PLOTS, module.TABLES
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from src.config import schema
+from src.config.papers import file_name
 from src.config.schema import Component, Config
 from src.results import store, wandb_run
 
@@ -24,13 +25,18 @@ def open_cell(cell: Path, config: Config, claims: Sequence[str]) -> wandb_run.Mi
         name=cell.name,
         group=config.name,
         job_type="cell",
-        tags=[f"paper{config.paper}", config.profile, config.name, *claims],
+        tags=[*_paper(config), config.profile, config.name, *claims],
         config=described(config),
     )
     if mirror is not wandb_run.SILENT and (cell / "metrics.jsonl").exists():
         for _, rows in itertools.groupby(store.rows(cell), key=lambda row: row["step"]):
             mirror.log(list(rows))
     return mirror
+
+
+def _paper(config: Config) -> list[str]:
+    """Return the tag of the paper, if there is one."""
+    return [] if config.paper is None else [file_name(config.paper)]
 
 
 def described(config: Config) -> dict[str, object]:
@@ -60,7 +66,7 @@ def log_report(config: Config, folder: Path, title: str, judged: Sequence[Mappin
         name=folder.name,
         group=title,
         job_type="report",
-        tags=[f"paper{config.paper}", config.profile, *(record["id"] for record in judged)],
+        tags=[*_paper(config), config.profile, *(record["id"] for record in judged)],
         config=about | {"name": title},
     )
     claims = pandas.DataFrame({k: v for k, v in record.items() if not isinstance(v, list)} for record in judged)

@@ -7,6 +7,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from src.claims import deviations
+from src.claims import schema as claims
 from src.config import schema, sweep
 from src.config.components import CONF
 from src.errors import ConfigError
@@ -26,7 +27,7 @@ GOOD = {
     },
     "note": "Wider.",
 }
-OWN = [entry for paper in (1, 2, 3) for entry in deviations.load(paper)]
+OWN = [entry for paper in claims.papers() for entry in deviations.load(paper)]
 
 
 def load(tmp_path, *entries):

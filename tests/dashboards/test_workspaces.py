@@ -9,6 +9,7 @@ import pytest
 from src.claims import schema, verdicts
 from src.claims.results import Verdict
 from src.config import sweep
+from src.config.papers import file_name
 from src.dashboards import __main__ as command
 from src.dashboards import workspaces
 from src.errors import ConfigError
@@ -110,7 +111,7 @@ def test_without_a_key_specifications_are_written_and_one_line_says_how_to_push(
     (line,) = capsys.readouterr().err.splitlines()
     assert "wandb login" in line
     written = sorted(path.name for path in (tmp_path / "dashboards").iterdir())
-    assert written == [f"paper{paper}.json" for paper in schema.papers()]
+    assert written == sorted(f"{file_name(paper)}.json" for paper in schema.papers())
 
 
 def test_without_the_extra_one_line_says_so(monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ import pytest
 
 from src.claims import schema
 from src.claims.results import ClaimResult, NumberResult
+from src.config.papers import heading
 from src.report import __main__ as command
 from src.report import compare, index_page, paper_page
 from src.results import store
@@ -110,8 +111,8 @@ def test_the_index_has_every_paper_and_the_newest_report_first(pair):
     judged = claim("C2", "reproduced", part(0.5, 0.4, 0.6), cells=("x/cell",))
     store.write_json(newer / "claims.json", paper_page.plain([judged]))
     text = index_page.write(outputs).read_text()
-    for number in schema.papers():
-        assert f"{number}. " in text
+    for paper in schema.papers():
+        assert (f"{paper}. " if isinstance(paper, int) else f"{heading(paper)}: ") in text
     assert "make reproduce-paper3" in text and "make reproduce-paper1" not in text
     assert 'href="paper1/report.html#C2"' in text
     newest = text[text.index('id="newest"') :]

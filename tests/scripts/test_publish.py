@@ -141,10 +141,9 @@ def test_what_cannot_be_published_is_one_line_and_nothing_is_written(root, capsy
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("paper*.md")), ids=lambda page: page.stem)
 def test_the_repositorys_own_texts_have_their_markers(page):
-    paper = int(page.stem.removeprefix("paper"))
     for path, kinds in ((ROOT / "README.md", ["results"]), (page, ["results", "deviations"])):
         for kind in kinds:
-            assert publish.fill(path.read_text(encoding="utf-8"), kind, paper, "", path.name)
+            assert publish.fill(path.read_text(encoding="utf-8"), kind, page.stem, "", path.name)
 
 
 def test_closed_forms_the_code_refers_to_are_derived_on_the_page():
