@@ -175,6 +175,12 @@ class Claim(Model):
         """The parts, then the numbers to report."""
         return self.parts + self.reports
 
+    def without_minimum(self) -> Claim:
+        """Return the claim without ``min_distinct``, to measure its numbers on any grid."""
+        parts = tuple(part.model_copy(update={"min_distinct": {}}) for part in self.parts)
+        reports = tuple(number.model_copy(update={"min_distinct": {}}) for number in self.reports)
+        return self.model_copy(update={"parts": parts, "reports": reports})
+
 
 def papers(folder: Path = FOLDER) -> list[Paper]:
     """Return the papers that have claims, in order."""

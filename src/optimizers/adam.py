@@ -12,6 +12,8 @@ from src.optimizers.log_scaled import ema, per_member, rms_ema, zero_nonfinite, 
 from src.optimizers.schedule import Rate, Schedule, descend, first_step, power_law
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
 
+COMMUTES_WITH_ROTATIONS = False
+
 
 def build(
     task: Task,

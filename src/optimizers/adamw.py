@@ -7,6 +7,8 @@ from src.optimizers.adam import adam
 from src.optimizers.schedule import Rate, power_law
 from src.types import Model, Task, UpdateRule
 
+COMMUTES_WITH_ROTATIONS = False
+
 
 def build(
     task: Task,

@@ -10,6 +10,8 @@ from src.optimizers.norms import linf
 from src.optimizers.schedule import Rate, descend, first_step, power_law
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
 
+COMMUTES_WITH_ROTATIONS = False
+
 
 def build(
     task: Task,

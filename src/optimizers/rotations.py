@@ -4,8 +4,9 @@ Steepest descent does if its norm of the first layer is invariant under W₁ →
 on single entries. Reduced coordinates (``src/data/clusters.py``) are those of R^d, rotated and restricted to the span
 of the data. So training there equals training in R^d only for rules that commute and do not depend on d.
 
-The file of a rule that commutes has ``COMMUTES_WITH_ROTATIONS = True``, or a function
-``commutes_with_rotations(optimizer, layers)`` of its config node and the number of weight layers.
+The file of every rule has ``COMMUTES_WITH_ROTATIONS``, True or False, or a function
+``commutes_with_rotations(optimizer, layers)`` of its config node and the number of weight layers. A test rotates the
+data of every rule.
 """
 
 from __future__ import annotations
@@ -22,4 +23,4 @@ def commutes(optimizer: Mapping[str, object], layers: int = 2) -> bool:
     module = importlib.import_module(f"src.optimizers.{optimizer['name']}")
     if hasattr(module, "commutes_with_rotations"):
         return module.commutes_with_rotations(optimizer, layers)
-    return getattr(module, "COMMUTES_WITH_ROTATIONS", False)
+    return module.COMMUTES_WITH_ROTATIONS

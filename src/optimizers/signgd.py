@@ -8,6 +8,8 @@ from src.optimizers.schedule import Rate, power_law
 from src.optimizers.steepest import steepest_descent
 from src.types import Model, Task, UpdateRule
 
+COMMUTES_WITH_ROTATIONS = False
+
 
 def build(task: Task, model: Model, *, lr: Rate = 0.07, exponent: NonNegative = 0.8, t0: Positive = 1.0) -> UpdateRule:
     """Build θ ← θ − η_t sign(g), with sign(0) = 0; arguments as in ``steepest.build``."""

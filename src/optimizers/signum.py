@@ -8,6 +8,8 @@ from src.optimizers.schedule import Rate, power_law
 from src.optimizers.steepest import steepest_descent
 from src.types import Model, Task, UpdateRule
 
+COMMUTES_WITH_ROTATIONS = False
+
 
 def build(
     task: Task,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from math import erfc, sqrt
 
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from src.types import Params
@@ -107,3 +108,19 @@ def localised_attack_radius(d: int, k: int, group: int = 1) -> float:
 def localised_z_radius(d: int, k: int, group: int = 1) -> float:
     """Return the norm along z at which one neuron without bias per ``group`` clusters gives 0."""
     return sqrt(d * k) / (group + k / 2)
+
+
+def spectral_margin(d: int, k: int) -> float:
+    """Return the largest margin min q / max(‖W‖_sp, ‖v‖)² on the k balanced means, of any width, without biases.
+
+    It is attained with enough neurons; it is √d·(1 + √(2/k))/2√2 if a regular Hadamard matrix of order k/2 exists, and
+    at most that otherwise. Derived in docs/bridges.md, B1.
+    """
+    own = k // 2
+
+    def dual(t: float) -> float:
+        # (K − 1 + t)·max_s [s − s²(1 − 1/t)/K]: convex in t
+        return (own - 1 + t) * max(s - s**2 * (1 - 1 / t) / own for s in range(1, own + 1))
+
+    least = minimize_scalar(dual, bounds=(1, 2 * own), method="bounded", options={"xatol": 1e-12}).fun if own > 1 else 1
+    return sqrt(d * least / 2) / own

@@ -124,11 +124,15 @@ def _judge(
     (``optimizer_name``) allows other components.
     """
     judged = []
-    for claim, result in zip(claims, verdicts.judge(claims, frames, planned), strict=True):
+    for claim in claims:
         conditions = " ".join(f"{number.rows} {number.baseline}" for number in claim.numbers)
         reasons = [reason for name in claim.experiments for group, reason in others.get(name, {}).items()
                    if f"{group}_name" not in conditions]  # fmt: skip
-        judged.append(verdicts.unjudged(result, f"made for {reasons[0]}") if reasons else result)
+        if reasons:
+            (result,) = verdicts.judge([claim.without_minimum()], frames, planned)
+            judged.append(verdicts.unjudged(result, f"made for {reasons[0]}"))
+        else:
+            judged += verdicts.judge([claim], frames, planned)
     return judged
 
 

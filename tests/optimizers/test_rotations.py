@@ -53,7 +53,7 @@ def test_commutes_is_correct(name, changes, layers):
     else:  # not from zero, so that the relative change is defined
         build, task = partial(linear.build, scale=0.3), linear_problem(shape=(6,))[0]
     change = largest_change(node, task, build)
-    assert (change < 1e-8) if commutes(node, layers) else (change > 1e-6), change
+    assert (change < 1e-8) if commutes(node, layers) else (change > 1e-3), change
 
 
 @pytest.mark.parametrize("name", ["muon", "muon_newton_schulz"])

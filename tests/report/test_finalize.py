@@ -108,6 +108,13 @@ def test_claims_are_not_judged_on_another_protocol(widths, monkeypatch):
     assert {part["verdict"] for part in claim["parts"]} == {"not run"}
 
 
+def test_without_a_verdict_numbers_are_shown_on_any_grid():
+    claims = [claim for claim in finalize.claim_schema.load(1) if any(number.min_distinct for number in claim.numbers)]
+    assert claims
+    for claim in claims:
+        assert not any(number.min_distinct for number in claim.without_minimum().numbers)
+
+
 FAILURES = [
     (RuntimeError("Failed to process string with tex\nlatex was not found"), 2, "report: RuntimeError: Failed to"),
     (OSError(errno.ENOSPC, "No space left on device"), 2, "reports/cluster_width: cannot be written or read: no space"),
