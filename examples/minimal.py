@@ -1,8 +1,9 @@
 """Which margin does an optimizer maximise, and which small vector flips the network that it finds?
 
-Gronich and Vardi (2026): normalised steepest descent in a norm converges to a KKT point of the largest margin in that
-norm. Frei, Vardi, Bartlett and Srebro (2023): where the data are k clusters in R^d, one vector of length about √(d/k)
-flips the outputs at nearly all points, although a robust network exists. Run: python examples/minimal.py
+Gronich and Vardi (2026): on smooth homogeneous networks, limit directions of normalised steepest descent in a norm are
+KKT points of the largest margin in that norm; with ReLU, as here, under a further assumption. Frei, Vardi, Bartlett and
+Srebro (2023): where the data are k clusters in R^d, one vector of length about √(d/k) flips the outputs at nearly all
+points, although a robust network exists. Run: python examples/minimal.py
 """
 
 import torch
@@ -26,7 +27,7 @@ rules = {
 # Training: full batch, logistic loss, η_t = η₀ (t + 1)^−0.8.
 networks = {norm: train(task, model, objectives.logistic(), rule, steps=500) for norm, rule in rules.items()}
 
-# Margins: γ = min_i y_i f(x_i) / ‖θ‖^L, in each norm. The theorem: the largest of a column is on the diagonal.
+# Margins: γ = min_i y_i f(x_i) / ‖θ‖^L, in each norm. Prediction: the largest of a column is on the diagonal.
 margins = {own: measurements.norm_margins(result, norms=[*rules]) for own, result in networks.items()}
 print("margin, median of 3 seeds   " + "".join(f"{'in ' + norm:>10}" for norm in rules))
 for own, columns in margins.items():
