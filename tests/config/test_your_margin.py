@@ -135,3 +135,9 @@ def test_a_cell_is_identified_by_the_content_of_the_files(here):
 def test_classes_of_torch_are_identified_by_their_names(here):
     (cell,) = sweep.expand(["+experiment=cluster_width", "profile=smoke", "model.width=4", "optimizer=torch_optimizer"])
     assert cell.files is None
+
+
+@pytest.mark.parametrize("option", ["optimizer=muon", "data=mnist", "model=mlp"])
+def test_each_of_the_three_combines_with_the_built_in_ones(here, option):
+    (cell,) = sweep.expand([*[word for word in words() if not word.startswith(option.split("=")[0])], option])
+    assert cell.label == ("muon" if option == "optimizer=muon" else "torch.optim.SGD")
