@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import os
 import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from src.errors import ConfigError, nearest, reason
 
@@ -109,6 +110,20 @@ def path(text: str, key: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise ConfigError(key, text, "no such user; write ./~NAME for a folder of that name") from error
+
+
+def imported(path: str, key: str) -> Any:
+    """Return the object of an import path, ``torch.optim.Adam``.
+
+    Raises:
+        ConfigError: for a path without a dot, or a module that cannot be imported, with the reason.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:  # a module of the user can raise anything
+        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(key, path, f"cannot be imported: {detail}") from error
 
 
 OUTPUTS = Key("outputs", "FOLDER", "where the results are", path)

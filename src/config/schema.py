@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict
 
 from src import cli
+from src.config import own_files
 from src.config.components import CONF, GROUPS, component
 from src.config.papers import Paper
 from src.config.validation import Node, Tree, model_of, validated, whole
@@ -27,7 +28,7 @@ DESCRIPTION_KEYS = frozenset(
 )
 """Keys that do not affect a cell's numbers, and so are left out of its identity."""
 
-LOCATIONS = (("data", "folder"),)
+LOCATIONS = (("data", "folder"), ("data", "path"))
 """Keys of groups that are locations of files: left out of the identity and of the recorded config."""
 
 LONGEST_NAME = 200
@@ -91,6 +92,7 @@ class Config(Node):
     objective: Component
     optimizer: Component
     measurements: dict
+    files: dict | None = None
     device: Literal["auto", "cpu", "cuda"]
     dtype: Literal["float64", "float32"]
     threads: Count
@@ -120,7 +122,7 @@ def resolved(cfg: DictConfig) -> Tree:
         ConfigError: for an interpolation that does not resolve.
     """
     try:
-        node: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        node: Any = OmegaConf.to_container(cfg, resolve=True)  # a missing value is ???
     except OmegaConfBaseException as error:
         first = str(error).splitlines()[0]
         if nested := re.fullmatch(r"ConfigError raised while resolving interpolation: (\w+)=(.*?): (.*)", first):
@@ -148,6 +150,7 @@ def typed(node: Tree) -> Config:
             "compare_at_loss": sorted(config.compare_at_loss, reverse=True),
             "outputs": str(cli.path(config.outputs, "outputs")),
             "device": _present_device() if config.device == "auto" else config.device,
+            "files": own_files.digests(node),
         }
     )
     _check_names(config)
@@ -266,7 +269,7 @@ def arguments(group: str, node: Component) -> Tree:
     return options(group, node.model_extra or {}, component(group, node.name), also=("name",))
 
 
-def options(path: str, node: Tree, of: Callable, also: tuple[str, ...]) -> Tree:
+def options(path: str, node: Tree, of: Callable, also: tuple[str, ...] = ()) -> Tree:
     """Return the keys of a ``node`` as checked keyword arguments ``of`` a component."""
     checked = validated(path, node, model_of(of), also)
     return {key: getattr(checked, key) for key in node}

@@ -2,24 +2,28 @@
 
 Limitations against the rules of this package: members are updated one after the other. The gradient vanishes with the
 loss (and is zero below a loss of 1e-308), so a constant ε, a clamp or a float32 buffer of the class changes the
-algorithm. No ``closure`` is passed, so L-BFGS cannot be used.
+algorithm. No ``closure`` is passed, so L-BFGS is refused.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from src import cli
 from src.constraints import NonNegative, Positive
 from src.errors import ConfigError
 from src.optimizers.log_scaled import per_member
-from src.optimizers.schedule import Rate, first_step, power_law
+from src.optimizers.schedule import Rate, Schedule, first_step, power_law
 from src.types import Model, Params, ScaledGrad, State, Task, UpdateRule
+
+NEEDED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+"""Kinds of parameters that a call must give if they have no default."""
 
 
 def commutes_with_rotations(optimizer: Mapping[str, object], layers: int) -> bool:
@@ -38,26 +42,58 @@ def build(
     exponent: NonNegative = 0.8,
     t0: Positive = 1.0,
 ) -> UpdateRule:
-    """Build ``path(params, lr=η_t, **arguments)`` with the learning rate set before every step.
-
-    Arguments that are not listed are those of ``steepest.build``.
+    """Build the class ``path``; see :func:`from_class`.
 
     Args:
+        task: not used.
+        model: as in ``from_class``.
         path: for example ``torch.optim.Muon``, or a class of a module on your Python path.
+        arguments: keyword arguments of the class, without ``params`` and ``lr``.
+        lr: as in ``steepest.build``, like ``exponent`` and ``t0``.
+        gradient: as in ``from_class``.
+        exponent: 0 for a constant learning rate.
+        t0: shift of the schedule, in steps.
+
+    Raises:
+        ConfigError: as ``from_class``, and for a path that is no class of optimizers.
+    """
+    optimizer_class = cli.imported(path, "optimizer.path")
+    if not (isinstance(optimizer_class, type) and issubclass(optimizer_class, torch.optim.Optimizer)):
+        raise ConfigError("optimizer.path", path, "must be a subclass of torch.optim.Optimizer")
+    rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
+    return from_class(optimizer_class, path, rate, arguments or {}, gradient)
+
+
+def from_class(
+    optimizer_class: type[torch.optim.Optimizer],
+    name: str,
+    rate: Schedule,
+    arguments: Mapping[str, Any],
+    gradient: Literal["risk", "log_risk"] = "risk",
+) -> UpdateRule:
+    """Build ``optimizer_class(params, lr=η_t, **arguments)`` with the learning rate set before every step.
+
+    Args:
+        optimizer_class: its ``step`` is called without arguments.
+        name: of the class, for errors.
+        rate: η_t.
         arguments: keyword arguments of the class, without ``params`` and ``lr``.
         gradient: pass ∇L, or ∇ log L, which does not vanish with the loss.
 
     Raises:
-        ConfigError: for an unknown class, or one that rejects the arguments or the shapes of the parameters.
+        ConfigError: for a class whose steps need a closure, or, from ``init``, one that rejects the arguments or the
+            shapes of the parameters.
     """
-    optimizer_class = _optimizer_class(path)
-    rate = power_law(lr, exponent=exponent, t0=t0, degree=model.degree)
+    step = inspect.signature(optimizer_class.step).parameters
+    if any(name != "self" and one.default is one.empty and one.kind in NEEDED for name, one in step.items()):
+        # as in L-BFGS, whose steps evaluate the loss several times
+        raise ConfigError("optimizer.path", name, "has a step() that needs a closure, and it is called without one")
 
     def make(leaves: list[Parameter]) -> torch.optim.Optimizer:
         try:
-            return optimizer_class(leaves, lr=1.0, **(arguments or {}))
+            return optimizer_class(leaves, lr=1.0, **arguments)  # type: ignore[call-arg]
         except (TypeError, ValueError) as error:
-            raise ConfigError("optimizer.arguments", arguments, f"rejected by {path}: {error}") from error
+            raise ConfigError("optimizer.arguments", dict(arguments), f"rejected by {name}: {error}") from error
 
     def init(params: Params) -> State:
         groups = make([Parameter(leaf[0].clone()) for leaf in params.values()]).state_dict()["param_groups"]
@@ -86,17 +122,6 @@ def build(
         }
 
     return UpdateRule(init, update)
-
-
-def _optimizer_class(path: str) -> Callable[..., torch.optim.Optimizer]:
-    module, _, name = path.rpartition(".")
-    try:
-        optimizer_class = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError("optimizer.path", path, f"cannot be imported: {error}") from error
-    if not (isinstance(optimizer_class, type) and issubclass(optimizer_class, torch.optim.Optimizer)):
-        raise ConfigError("optimizer.path", path, "must be a subclass of torch.optim.Optimizer")
-    return optimizer_class
 
 
 def _of_member(tree: Any, i: int) -> Any:

@@ -1,10 +1,12 @@
-"""The verdicts as a table on a terminal: in colour there, plain when piped."""
+"""The verdicts as a table on a terminal: in colour there, plain when piped; numbers where there are no verdicts."""
 
 from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import isnan
+from statistics import median
 
 from rich import box
 from rich.console import Console
@@ -39,6 +41,22 @@ def verdicts(judged: Sequence[ClaimResult], colour: bool | None = None) -> str:
         console.print(_table(checks))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def numbers(rows: Mapping[str, Sequence[Mapping[str, object]]]) -> str:
+    """Return, for each cell, the median and the range over members of every number in their last rows.
+
+    For experiments without claims. ``rows`` maps a cell's name to all of its rows.
+    """
+    lines = []
+    for cell, its_rows in rows.items():
+        last = [row for row in its_rows if row["final"]]
+        lines.append(f"{cell}: median and range of {len(last)} network(s)")
+        for name in last[0]:
+            values = sorted(value for row in last if isinstance(value := row.get(name), float) and not isnan(value))
+            if values:
+                lines.append(f"  {name:<24}{median(values):>12.4g}   {values[0]:.4g} to {values[-1]:.4g}")
+    return "\n".join(lines)
 
 
 def _table(judged: Iterable[ClaimResult]) -> Table:

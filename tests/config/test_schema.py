@@ -31,6 +31,8 @@ def test_component_yaml_spells_out_its_schema(group, path):
 @pytest.mark.parametrize("profile", ["smoke", "default", "paper"])
 def test_every_experiment_composes_in_every_profile(experiment, profile):
     words = [f"+experiment={experiment}", f"profile={profile}"]
+    if experiment == "your_margin":
+        words += ["data.path=pyproject.toml", "model.path=torch.nn.Linear"]
     profiles = yaml.safe_load((CONF / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8")).get(
         "profiles", {}
     )
@@ -38,7 +40,7 @@ def test_every_experiment_composes_in_every_profile(experiment, profile):
     whole = profile == "smoke" or (profile == "default" and "sweep" in profiles.get("smoke", {}))
     cells = sweep.expand(words) if whole else [sweep.first(words)[0]]
     assert {cell.name for cell in cells} == {experiment}
-    assert all(cell.paper in claims.papers() for cell in cells)
+    assert all(cell.paper in ((None,) if experiment == "your_margin" else claims.papers()) for cell in cells)
     assert len({cell.folder for cell in cells}) == len(cells), "two cells share one identity"
     for cell in cells:
         for group in GROUPS:

@@ -19,7 +19,7 @@ LAYERS = [
     {"results", "claims"},
     {"runner"},
     {"report"},
-    {"status", "dashboards", "run"},
+    {"status", "dashboards", "run", "api"},
 ]
 LEVEL = {part: level for level, layer in enumerate(LAYERS) for part in layer}
 APART = LAYERS[2] | {"claims", "results"}
