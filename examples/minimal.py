@@ -10,6 +10,8 @@ import torch
 
 from src.api import data, measurements, models, objectives, optimizers, train
 
+torch.set_num_threads(1)  # the matrices are small: further threads would only wait
+
 # Data: k = 8 clusters with orthogonal means of length √d, half of them labelled −1. One data set for each seed.
 d, k = 128, 8
 task = data.clusters(seeds=[0, 1, 2], k=k, d=d, n=32, sigma=0.1, coordinates="full")

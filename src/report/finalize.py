@@ -87,7 +87,7 @@ def _finalize(
             plain = paper_page.plain(judged)
             _attempt("W&B", folder, lambda: wandb_mirror.log_report(config, folder, title, plain), log)
             _, is_complete = _attempt("index", folder.parent, lambda: index_page.write(Path(config.outputs)), log)
-    if number is None and config.report:
+    if key is None and config.report:
         log(terminal.numbers({cell.name: store.rows(cell) for cells in done.values() for cell in cells}))
     where = Path(config.outputs) / (next(iter(sweeps)) if len(sweeps) == 1 else "")
     log(f"{finished} of {total} cells done; results in {where}")
