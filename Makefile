@@ -11,7 +11,7 @@ NUMERICAL     := $(addprefix tests/,attacks oracles optimizers tensors)
 PAPERS  := $(sort $(patsubst paper%,%,$(basename $(notdir $(wildcard conf/claims/*.yaml)))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-fast test-dispatch test-faults lint smoke reproduce reproduce-paper1 reproduce-paper2 reproduce-paper3 reproduce-bridges bench report docs clean \
+.PHONY: help setup test test-fast test-dispatch test-faults lint smoke reproduce reproduce-paper1 reproduce-paper2 reproduce-paper3 reproduce-bridges bench report docs site clean \
   status dashboards dashboard-tui sync
 
 help:  ## show this list
@@ -84,6 +84,10 @@ sync: setup  ## upload the offline W&B runs, each once
 
 docs: setup  ## write the results of the reports into docs/results/ and README.md
 	$(RUN) scripts/publish.py $(ARGS)
+
+site: setup  ## build the pages of docs/ and of the docstrings in outputs/site/
+	$(VENV)/bin/pip install $(PIPFLAGS) -c constraints.txt -e '.[site]'
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
 clean:  ## remove results and environment, after asking
 	@printf 'Remove outputs/ (all results) and .venv? [y/N] ' && read answer && [ "$$answer" = y ]
