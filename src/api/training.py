@@ -65,8 +65,8 @@ def train(
     >>> from src.api import data, models, objectives, optimizers
     >>> task = data.separable(seeds=[0, 1, 2], shape=[5], n=12)
     >>> result = train(task, models.mlp(task), objectives.logistic(), optimizers.nmd(lr=1), steps=100, log_points=4)
-    >>> [snapshot.step for snapshot in result.snapshots]
-    ``[0, 1, 5, 22, 100]``
+    >>> print(*(snapshot.step for snapshot in result.snapshots))
+    0 1 5 22 100
     >>> result.snapshot.log_risk.exp().max() < 1e-3
     tensor(True)
     """
