@@ -14,16 +14,19 @@ from src.report.figures.style import COLOURS, Plot, Table, canvas, formula, lege
 
 FIT = "Thin lines: least squares through the means over seeds, drawn from 1/√N = 0."
 POINTS = f"Markers: median over seeds; bands: smallest to largest seed; {HOLLOW} {FIT}"
-RANKS = ("r = 4", "r = 14", "r = 28")
+WHOLE = "whole layers"
+RANKS = ("r = 4", "r = 14", "r = 28", WHOLE)
 COLOUR = dict(zip(RANKS, COLOURS, strict=False))
 
 
 def gap(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """Draw F1: gaps under FGSM against 1/√N, in loss and accuracy at fixed epochs, in loss at fixed steps."""
+    """Draw F1: gaps under FGSM against 1/√N, at equal training loss, at fixed epochs and at fixed steps."""
     final = _final(frame)
+    matched = final[final["experiment"] == "tnn_matched_loss"]
     epochs = final[final["experiment"] == "tnn_generalization_gap"]
     steps = final[final["experiment"] == "tnn_fixed_steps"]
     panels = {
+        "gap in FGSM loss, equal training loss": (matched, "gap_fgsm_loss"),
         "gap in FGSM loss": (epochs, "gap_fgsm_loss"),
         "gap in FGSM accuracy": (epochs, "gap_fgsm_accuracy"),
         "gap in FGSM loss, fixed steps": (steps, "gap_fgsm_loss"),
@@ -33,9 +36,11 @@ def gap(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     figure, grid = canvas(len(panels), 2.0)
     for axes, (panel, (rows, _)) in zip(grid, panels.items(), strict=True):
         _through_zero(axes, data[data["panel"] == panel])
-        axes.set(ylabel=panel.removesuffix(", fixed steps"), title=_budget(rows))
+        ylabel, _, at_equal = panel.partition(", equal")
+        title = f"equal{at_equal} at every N" if at_equal else _budget(rows)
+        axes.set(ylabel=ylabel.removesuffix(", fixed steps"), title=title)
     grid[-1].set(xlabel="1/√N")
-    legend(grid[0], columns=3)
+    legend(grid[0], columns=4)
     return figure, data
 
 
@@ -78,7 +83,8 @@ def fitted(rows: pandas.DataFrame, column: str, panel: str) -> pandas.DataFrame:
 def _final(frame: pandas.DataFrame) -> pandas.DataFrame:
     """Return the last row of every member, with x = 1/√N and the rank as series, sorted by rank."""
     final = timed(frame[frame["final"]]).sort_values("model_rank", kind="stable")
-    return final.assign(x=final["data_n"].astype(float) ** -0.5, series=final["model_rank"].map("r = {:g}".format))
+    series = final["model_rank"].map(lambda rank: WHOLE if pandas.isna(rank) else f"r = {rank:g}")
+    return final.assign(x=final["data_n"].astype(float) ** -0.5, series=series)
 
 
 def _budget(rows: pandas.DataFrame) -> str:
@@ -92,7 +98,7 @@ def _budget(rows: pandas.DataFrame) -> str:
 def _through_zero(axes: Axes, data: pandas.DataFrame) -> None:
     """Draw measured points with bands and fitted lines in the same colours, from the origin on."""
     measured = data[data["n"] > 0]
-    colour = {name: COLOUR.get(name, COLOURS[3 + i]) for i, name in enumerate(measured["series"].unique())}
+    colour = {name: COLOUR.get(name, COLOURS[4 + i]) for i, name in enumerate(measured["series"].unique())}
     lines(axes, measured, colour)
     for line in axes.get_lines():
         line.set_linestyle("none")
@@ -140,11 +146,12 @@ PLOTS = (
     Plot(
         "F1",
         "Generalisation gap against 1/√N",
-        "Gap between test and training set under FGSM, in loss (above) and accuracy (middle), for factors of tubal "
-        f"rank r, at the same number of epochs for every N; below, in loss, at the same number of steps. {POINTS}",
+        "Gap between test and training set under FGSM, for factors of tubal rank r and for whole layers. From above: "
+        "in loss, where training stops at the same adversarial training loss for every N; in loss and in accuracy at "
+        f"the same number of epochs; in loss at the same number of steps. {POINTS}",
         "gap ∝ 1/√N",
-        "Three panels over one over root N: gap in loss, in accuracy, and in loss at fixed steps, with straight lines.",
-        ("tnn_generalization_gap", "tnn_fixed_steps"),
+        "Four panels over one over root N: gaps at equal training loss, epochs and steps, with straight lines.",
+        ("tnn_matched_loss", "tnn_generalization_gap", "tnn_fixed_steps"),
         ("model_rank", "data_n", "gap_fgsm_loss", "gap_fgsm_accuracy"),
         gap,
     ),
