@@ -43,10 +43,10 @@ def build(
         start = balanced(grouped_network(means, labels, d, group, bias=-2 if init == "robust" else 0))
         if width < (least := start["v"].shape[1]):
             raise ConfigError("model.width", width, f"must be >= {least}, the groups of clusters of model.init={init}")
-    basis = _span(task)
+    basis = span_of_data(task)
 
     def draw(seeds: Sequence[int]) -> Params:
-        params = {name: leaf.to(task.x) for name, leaf in _small(seeds, width, basis, init_scale).items()}
+        params = {name: leaf.to(task.x) for name, leaf in small_balanced(seeds, width, basis, init_scale).items()}
         for name, leaf in start.items():
             params[name][:, : leaf.shape[1]] = leaf.to(task.x)
         return params
@@ -104,7 +104,7 @@ def grouped_network(means: Tensor, labels: Tensor, d: int, group: int = 1, bias:
     return {"w": w, "b": torch.full_like(v, bias), "v": v}
 
 
-def _span(task: Task) -> Tensor:
+def span_of_data(task: Task) -> Tensor:
     """Return an orthonormal basis ``[..., r, s]`` of the span of the means and the training inputs.
 
     Gradient flow does not change weights outside of the span; they would add noise at test points.
@@ -115,7 +115,7 @@ def _span(task: Task) -> Tensor:
     return torch.linalg.qr(points.double().cpu().mT).Q
 
 
-def _small(seeds: Sequence[int], width: int, basis: Tensor, scale: float) -> Params:
+def small_balanced(seeds: Sequence[int], width: int, basis: Tensor, scale: float) -> Params:
     size = basis.shape[-1]
     coordinates = torch.stack([normal(seed, "init", (width, size + 1)) for seed in seeds])
     coordinates *= scale / coordinates.norm(dim=-1, keepdim=True)
