@@ -1,4 +1,4 @@
-"""N(x) = Σⱼ vⱼ·relu(wⱼ·x̃)^p, with weight normalisation Σⱼ vⱼ·relu(wⱼ·x̃)^p/‖wⱼ‖^(p−1), x̃ = x/√d. Min and Vidal (2025)."""
+"""N(x) = Σⱼ vⱼ·relu(wⱼ·x/√d)^p, each term over ‖wⱼ‖^(p−1) with weight normalisation. Min and Vidal (2025)."""
 
 from __future__ import annotations
 
