@@ -116,7 +116,7 @@ def span_of_data(task: Task) -> Tensor:
 
 
 def small_balanced(seeds: Sequence[int], width: int, basis: Tensor, scale: float) -> Params:
-    """Draw neurons with |vⱼ| = ‖(wⱼ, bⱼ)‖ = ``scale``, uniform directions in the span of ``basis``, alternating signs."""
+    """Draw neurons with |vⱼ| = ‖(wⱼ, bⱼ)‖ = ``scale``, directions uniform in the span of ``basis``, signs in turn."""
     size = basis.shape[-1]
     coordinates = torch.stack([normal(seed, "init", (width, size + 1)) for seed in seeds])
     coordinates *= scale / coordinates.norm(dim=-1, keepdim=True)
