@@ -17,10 +17,10 @@ from src.types import Measurement, Model, Snapshot, Task
 def build(task: Task, model: Model, *, tolerance: Fraction = 1e-3) -> Measurement:
     """Measure for every t-layer l, with G = −∇ log L of the objective and the singular values of all slices together:
 
-    ``grad_srank_l`` = ‖G‖_F²/‖G‖_sp², ``grad_nrank_l`` = ‖G‖_*²/‖G‖_F² and ``grad_rank_l``, the number of singular values
-    above ``tolerance``·‖G‖_sp; ``kappa_l2_l`` = ⟨G, W⟩/(‖G‖_F‖W‖_F) and ``kappa_sp_l`` = ⟨G, W⟩/(‖G‖_*‖W‖_sp), 1 at a KKT
-    point of the norm. The stable rank of W is at least kappa_sp² · grad_nrank (docs/bridges.md, B3). NaN for a rule
-    without learning rates, whose next step is not known.
+    ``grad_srank_l`` = ‖G‖_F²/‖G‖_sp², ``grad_nrank_l`` = ‖G‖_*²/‖G‖_F² and ``grad_rank_l``, the number of singular
+    values above ``tolerance``·‖G‖_sp; ``kappa_l2_l`` = ⟨G, W⟩/(‖G‖_F‖W‖_F) and ``kappa_sp_l`` = ⟨G, W⟩/(‖G‖_*‖W‖_sp),
+    1 at a KKT point of the norm. The stable rank of W is at least kappa_sp²·grad_nrank (docs/bridges.md, B3). NaN for a
+    rule without learning rates, whose next step is not known.
 
     Args:
         task: not used.
