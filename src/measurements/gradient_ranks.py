@@ -42,7 +42,7 @@ def build(task: Task, model: Model, *, tolerance: Fraction = 1e-3) -> Measuremen
         gradient = {name: torch.full_like(leaf, torch.nan) for name, leaf in params.items()}
         if move is not None:
             gradient = {name: -leaf for name, leaf in move.gradient.items()}
-        columns = {}
+        columns: dict[str, Tensor] = {}
         layers = zip(*(network.layers(network.hat(of)).values() for of in (params, gradient)), strict=True)
         for number, (w, g) in enumerate(layers, 1):
             sigma, sigma_w = spectra.singular_values(g), spectra.singular_values(w)

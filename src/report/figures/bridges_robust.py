@@ -50,8 +50,8 @@ PLOTS = (
         "One ceiling: networks on the same clusters",
         "Smallest perturbation found, median over test points, over √d, of networks trained on the same points "
         "with the squared loss; the ReLU network trained by Muon has the exponential loss. Lines: median over seeds; "
-        "bands: smallest to largest seed; hollow markers: some seed has not converged. Grey: under attacks of radius √(d/2) "
-        "any classifier has an error of at least min(k₊, k₋)/k; √(d/k) is the radius of feature averaging.",
+        "bands: smallest to largest seed; hollow markers: some seed has not converged. Grey: under attacks of radius "
+        "√(d/2) any classifier has an error of at least min(k₊, k₋)/k; √(d/k) is the radius of feature averaging.",
         "ceiling √(d/2) · ReLU √(d/k)",
         "Log–log plot of radii over the number of clusters for several networks, below a grey line at the ceiling.",
         ("bridge_robust_training", "bridge_muon_clusters"),
