@@ -77,7 +77,7 @@ def judge(
         claims: from :func:`load`.
         frames: experiment → frame of ``store.frame``; experiments that have not been run may be missing.
         planned: experiment → how many cells it has when all are finished; without it, as many as there are.
-        judge_number: this, or one that remembers (``src/claims/remembered.py``).
+        judge_number: this, or one that remembers (``src/report/remembered.py``).
     """
     return [_judge_claim(claim, frames, planned, judge_number) for claim in claims]
 

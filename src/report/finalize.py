@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from src.claims import deviations, verdicts
 from src.claims import schema as claim_schema
-from src.claims.remembered import remembered
 from src.claims.results import ClaimResult
 from src.config import sweep
 from src.config.schema import Config
 from src.errors import ConfigError, unwritable
 from src.report import index_page, paper_page, terminal
+from src.report.remembered import remembered
 from src.results import provenance, store, wandb_mirror
 from src.results.frames import Frames
 
@@ -74,7 +74,7 @@ def _finalize(
         frames = Frames(done)
         planned = {name: len({config.folder for config in configs}) for name, configs in sweeps.items()}
         others = {name: sweep.other_protocol(configs, overrides) for name, configs in sweeps.items()}
-        with remembered(folder / "numbers.json", done) as judge_number:
+        with remembered(folder / ".numbers.json", done) as judge_number:
             judged = _judge(claims, frames, planned, others, judge_number)
             log(terminal.verdicts(judged))  # first, since everything after it can fail
 

@@ -110,7 +110,9 @@ def build(
     }
     context["index"] = "../index.html" if folder.parent.name == "reports" else None
     write_page(page, "report", context)
-    files = [str(file.relative_to(folder)) for file in sorted(folder.rglob("*")) if file.is_file() and file != inputs]
+    files = [
+        str(file.relative_to(folder)) for file in sorted(folder.rglob("[!.]*")) if file.is_file() and file != inputs
+    ]
     store.write_json(inputs, {"paper": paper, "title": title, "digest": digest, "files": files})
     return Report(page, changed=True)
 

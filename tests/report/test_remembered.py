@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from src.claims import remembered, verdicts
+from src.claims import verdicts
 from src.claims.schema import Number
+from src.report import remembered
 from src.results.frames import Frames
 from tests import fabricated
 
