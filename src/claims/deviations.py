@@ -22,6 +22,8 @@ from src.config.papers import Paper, file_name
 if TYPE_CHECKING:
     import pandas  # takes half a second to import
 
+    from src.claims.verdicts import JudgeNumber
+
 FOLDER = Path(__file__).resolve().parents[2] / "conf" / "deviations"
 SIDES = ("paper", "code")
 
@@ -85,11 +87,16 @@ def read(path: Path) -> list[Deviation]:
     return [_deviation(entry, f"{path.stem}[{index}]") for index, entry in enumerate(entries)]
 
 
-def measure(deviations: Sequence[Deviation], frames: Mapping[str, pandas.DataFrame]) -> list[MeasuredDeviation]:
-    """Return every deviation with its effect on the rows of ``frames`` (experiment → frame of ``store.frame``)."""
-    from src.claims.verdicts import informational
+def measure(
+    deviations: Sequence[Deviation],
+    frames: Mapping[str, pandas.DataFrame],
+    judge_number: JudgeNumber | None = None,
+) -> list[MeasuredDeviation]:
+    """Return every deviation with its effect on the rows of ``frames``; arguments as for ``verdicts.judge``."""
+    from src.claims import verdicts
 
-    effects = [entry.effect and informational(entry.effect, frames, entry.id) for entry in deviations]
+    of = judge_number or verdicts.judge_number
+    effects = [entry.effect and verdicts.informational(entry.effect, frames, entry.id, of) for entry in deviations]
     return [MeasuredDeviation(**dict(entry) | {"effect": effect})
             for entry, effect in zip(deviations, effects, strict=True)]  # fmt: skip
 

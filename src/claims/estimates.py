@@ -176,9 +176,10 @@ def numbers(rows: pandas.DataFrame, expression: str) -> np.ndarray:
 
 def evaluate(rows: pandas.DataFrame, expression: str) -> Any:
     """Return the value of a pandas expression over the columns of ``rows``."""
-    require(sorted(names_in(ast.parse(expression, mode="eval"))), rows)
+    columns = sorted(names_in(ast.parse(expression, mode="eval")))
+    require(columns, rows)
     try:
-        return rows.eval(expression, engine="python")
+        return rows[columns].eval(expression, engine="python")  # pandas converts every column, so keep the few
     except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
         raise EstimateUnavailable(f"'{expression}' cannot be computed: {error}") from error
 

@@ -12,7 +12,7 @@ claim takes the verdict of its worst part.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -24,7 +24,7 @@ from src.claims.results import OF_CHECKS, ClaimResult, GroupResult, NumberResult
 from src.claims.schema import WORST, Claim, Number, Part, load, shown
 from src.constraints import Range
 
-__all__ = ["informational", "judge", "load", "unjudged", "verdict_of"]
+__all__ = ["informational", "judge", "judge_number", "load", "unjudged", "verdict_of"]
 
 WORST_FIRST = (Verdict.CONTRADICTED, Verdict.INCONCLUSIVE, Verdict.NOT_RUN, Verdict.REPRODUCED, Verdict.INFORMATIONAL)
 DESCRIBED = ("id", "paper", "statement", "formula", "source", "published", "fails_if", "control", "check")
@@ -32,13 +32,44 @@ UNCONVERGED_ALLOWED = 0.1
 """Fraction of unconverged members a part may rest on; they are kept in the estimate to avoid selection bias."""
 Outcome = dict[str, Any]
 """Fields of a result."""
+JudgeNumber = Callable[[Number, Mapping[str, pandas.DataFrame], Mapping[str, int], tuple], NumberResult]
 NONE_PLANNED: Mapping[str, int] = MappingProxyType({})
+
+
+def judge_number(
+    number: Number, frames: Mapping[str, pandas.DataFrame], planned: Mapping[str, int], rng_key: tuple
+) -> NumberResult:
+    """Return the result of a number, as :func:`judge` does for those of its claims; ``rng_key`` seeds its bootstrap."""
+    criterion = number.criterion if isinstance(number, Part) else None
+    described = {key: getattr(number, key) for key in ("name", "statistic", "quantity", "companion", "rows")}
+    described |= {"experiment": ", ".join(number.experiments), "criterion": shown(criterion)}
+    missing = _cells_missing(number, frames, planned)
+    cells: tuple[str, ...] = ()
+    groups: list[GroupResult] = []
+    try:
+        all_rows = _all_rows(number, frames)
+        rows = _rows(number, all_rows)
+        for condition in filter(None, (number.rows, number.baseline)):
+            missing += rows_missing(all_rows, condition, at_each_step="step" in number.group_by)
+        cells = tuple(sorted(rows["cell"].unique()))
+        grouped = list(rows.groupby(list(number.group_by), dropna=False)) if number.group_by else [((), rows)]
+        level = 1 - (1 - LEVEL) / len(grouped)
+        groups = [_judge_group(number, values, group, rng_key, level) for values, group in grouped]
+        result = min(groups, key=lambda group: (WORST_FIRST.index(group.verdict), _slack(group, criterion)))
+    except EstimateUnavailable as error:
+        result = GroupResult(statistic=number.statistic, **_unavailable(error, number))
+    verdict = Verdict.INCONCLUSIVE if missing and result.verdict == Verdict.REPRODUCED else result.verdict
+    reasons = [result.reason, *missing] if result.reason not in missing else missing
+    outcome: Outcome = {"verdict": verdict, "reason": "; ".join(filter(None, reasons)), "cells": cells}
+    outcome["groups"] = tuple(groups) if number.group_by else ()
+    return NumberResult(**result.model_dump() | described | outcome)
 
 
 def judge(
     claims: Sequence[Claim],
     frames: Mapping[str, pandas.DataFrame],
     planned: Mapping[str, int] = NONE_PLANNED,
+    judge_number: JudgeNumber = judge_number,
 ) -> list[ClaimResult]:
     """Return the verdict on every claim.
 
@@ -46,8 +77,9 @@ def judge(
         claims: from :func:`load`.
         frames: experiment → frame of ``store.frame``; experiments that have not been run may be missing.
         planned: experiment → how many cells it has when all are finished; without it, as many as there are.
+        judge_number: this, or one that remembers (``src/report/remembered.py``).
     """
-    return [_judge_claim(claim, frames, planned) for claim in claims]
+    return [_judge_claim(claim, frames, planned, judge_number) for claim in claims]
 
 
 def unjudged(result: ClaimResult, reason: str) -> ClaimResult:
@@ -62,16 +94,20 @@ def unjudged(result: ClaimResult, reason: str) -> ClaimResult:
     return result.model_copy(update=outcome | numbers)
 
 
-def informational(number: Number, frames: Mapping[str, pandas.DataFrame], name: str) -> NumberResult:
+def informational(
+    number: Number, frames: Mapping[str, pandas.DataFrame], name: str, judge_number: JudgeNumber = judge_number
+) -> NumberResult:
     """Return the result of a number without a criterion, outside of any claim; ``name`` seeds its bootstrap."""
-    return _judge_number(number, frames, NONE_PLANNED, (name,))
+    return judge_number(number, frames, NONE_PLANNED, (name,))
 
 
-def _judge_claim(claim: Claim, frames: Mapping[str, pandas.DataFrame], planned: Mapping[str, int]) -> ClaimResult:
+def _judge_claim(
+    claim: Claim, frames: Mapping[str, pandas.DataFrame], planned: Mapping[str, int], judge_number: JudgeNumber
+) -> ClaimResult:
     numbers = []
     for index, number in enumerate(claim.numbers):
         rng_key = (claim.id, index if number.rng_key is None else number.rng_key)
-        numbers.append(_judge_number(number, frames, planned, rng_key))
+        numbers.append(judge_number(number, frames, planned, rng_key))
     parts = tuple(numbers[: len(claim.parts)])
     deciding = min(parts, key=lambda part: WORST_FIRST.index(part.verdict))
     verdict = deciding.verdict
@@ -100,34 +136,6 @@ def verdict_of(low: float, high: float, criterion: Range) -> Verdict:
     bottom = -math.inf if criterion.low is None else criterion.low
     top = math.inf if criterion.high is None else criterion.high
     return Verdict.CONTRADICTED if high < bottom or low > top else Verdict.INCONCLUSIVE
-
-
-def _judge_number(
-    number: Number, frames: Mapping[str, pandas.DataFrame], planned: Mapping[str, int], rng_key: tuple
-) -> NumberResult:
-    criterion = number.criterion if isinstance(number, Part) else None
-    described = {key: getattr(number, key) for key in ("name", "statistic", "quantity", "companion", "rows")}
-    described |= {"experiment": ", ".join(number.experiments), "criterion": shown(criterion)}
-    missing = _cells_missing(number, frames, planned)
-    cells: tuple[str, ...] = ()
-    groups: list[GroupResult] = []
-    try:
-        all_rows = _all_rows(number, frames)
-        rows = _rows(number, all_rows)
-        for condition in filter(None, (number.rows, number.baseline)):
-            missing += rows_missing(all_rows, condition, at_each_step="step" in number.group_by)
-        cells = tuple(sorted(rows["cell"].unique()))
-        grouped = list(rows.groupby(list(number.group_by), dropna=False)) if number.group_by else [((), rows)]
-        level = 1 - (1 - LEVEL) / len(grouped)
-        groups = [_judge_group(number, values, group, rng_key, level) for values, group in grouped]
-        result = min(groups, key=lambda group: (WORST_FIRST.index(group.verdict), _slack(group, criterion)))
-    except EstimateUnavailable as error:
-        result = GroupResult(statistic=number.statistic, **_unavailable(error, number))
-    verdict = Verdict.INCONCLUSIVE if missing and result.verdict == Verdict.REPRODUCED else result.verdict
-    reasons = [result.reason, *missing] if result.reason not in missing else missing
-    outcome: Outcome = {"verdict": verdict, "reason": "; ".join(filter(None, reasons)), "cells": cells}
-    outcome["groups"] = tuple(groups) if number.group_by else ()
-    return NumberResult(**result.model_dump() | described | outcome)
 
 
 def _cells_missing(number: Number, frames: Mapping[str, pandas.DataFrame], planned: Mapping[str, int]) -> list[str]:

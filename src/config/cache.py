@@ -46,8 +46,9 @@ def recall(words: Sequence[str], compose: Callable[[], Composed]) -> Composed:
 
 @cache
 def _digest(conf: Path) -> str:
-    """Return a hash of what compositions depend on: conf/ and the code of this package."""
+    """Return a hash of what compositions depend on: conf/ less claims and deviations, and the code of this package."""
     digest = hashlib.sha256()
-    for path in [*sorted(conf.rglob("*.yaml")), *sorted(Path(__file__).parent.glob("*.py"))]:
+    composed = [path for path in conf.rglob("*.yaml") if path.parent.name not in ("claims", "deviations")]
+    for path in [*sorted(composed), *sorted(Path(__file__).parent.glob("*.py"))]:
         digest.update(f"{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]

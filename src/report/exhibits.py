@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas
 
+from src.errors import ConfigError
 from src.report.html import Entry
-from src.results import store
+from src.results import provenance, store
 
 if TYPE_CHECKING:
     from src.report.figures.style import Plot, Table  # matplotlib takes a second to import
+
+HERE = Path(__file__).resolve().parent
+CODE = [Path(__file__), *(HERE / "figures").glob("*.py"), HERE.parent / "results" / "store.py"]
+"""The code that makes a figure from the files of cells."""
 
 
 def experiments_with_rows(exhibit: Plot | Table, frames: Mapping[str, pandas.DataFrame]) -> list[str]:
@@ -51,31 +57,46 @@ def draw(
     frame, note = _rows(plot, frames)
     if frame is None:
         return {"plot": plot, "note": note}
-    try:
-        with style.rc_context():
-            figure, data = plot.draw(frame)
-            png, _ = style.save(figure, folder / plot.id)
-    except style.FigureNotReady as error:
-        return {"plot": plot, "note": f"not drawn: {error}"}
-    except OSError:  # a full disk is no error of the figure
-        raise
-    except Exception as error:  # the other figures are still drawn
-        note = f"not drawn: {type(error).__name__}: {error}"
-        _log(plot.id, note)
-        return {"plot": plot, "note": note}
-    data.to_csv(folder / f"{plot.id}.csv", index=False)
     names = [name for name in plot.experiments if name in frames and name in cells]
+    inputs = {name: store.digest(cells[name]) for name in names} | {"code": provenance.code_digest(CODE)}
+    file, png = folder / f"{plot.id}.json", folder / f"{plot.id}.png"
+    if (alt := _alt_of_drawn(file, inputs)) is None:
+        file.unlink(missing_ok=True)  # so that an interrupted plot is drawn again
+        try:
+            with style.rc_context():
+                figure, data = plot.draw(frame)
+                style.save(figure, folder / plot.id)
+        except style.FigureNotReady as error:
+            return {"plot": plot, "note": f"not drawn: {error}"}
+        except OSError:  # a full disk is no error of the figure
+            raise
+        except Exception as error:  # the other figures are still drawn
+            note = f"not drawn: {type(error).__name__}: {error}"
+            _log(plot.id, note)
+            return {"plot": plot, "note": note}
+        data.to_csv(folder / f"{plot.id}.csv", index=False)
+        alt = f"{plot.alt} {style.describe(data)}".strip()
     sidecar = {
         "figure": plot.id,
         "title": plot.title,
         "formula": plot.formula,
+        "alt": alt,
         "data": f"{plot.id}.csv",
         "cells": {name: sorted(cell.name for cell in cells[name]) for name in names},
         "commands": {name: commands.get(name) for name in names},
+        "inputs": inputs,
     }
-    store.write_json(folder / f"{plot.id}.json", sidecar)
-    image = base64.b64encode(png.read_bytes()).decode()
-    return sidecar | {"plot": plot, "note": "", "image": image, "alt": f"{plot.alt} {style.describe(data)}".strip()}
+    store.write_json(file, sidecar)
+    return sidecar | {"plot": plot, "note": "", "image": base64.b64encode(png.read_bytes()).decode()}
+
+
+def _alt_of_drawn(file: Path, inputs: Mapping[str, str]) -> str | None:
+    """Return the text of the figure of this sidecar if it is there with all its files, drawn from ``inputs``."""
+    with contextlib.suppress(ConfigError, KeyError, TypeError):
+        before = store.read_json(file)
+        if before["inputs"] == inputs and all(file.with_suffix(end).exists() for end in (".png", ".pdf", ".csv")):
+            return before["alt"]
+    return None
 
 
 def _log(name: str, note: str) -> None:

@@ -17,7 +17,9 @@ from src.config.papers import Paper, file_name
 from src.config.schema import Config
 from src.errors import ConfigError, unwritable
 from src.report import index_page, paper_page, terminal
+from src.report.remembered import remembered
 from src.results import provenance, store, wandb_mirror
+from src.results.frames import Frames
 
 if TYPE_CHECKING:
     import pandas
@@ -70,19 +72,21 @@ def _finalize(
     is_complete = True
     if finished and key is not None and config.report:
         folder = paper_page.folder_of(Path(config.outputs), title, config.profile, _mark(overrides))
-        frames = {name: store.frame(cells) for name, cells in done.items()}
+        frames = Frames(done)
         planned = {name: len({config.folder for config in configs}) for name, configs in sweeps.items()}
         others = {name: sweep.other_protocol(configs, overrides) for name, configs in sweeps.items()}
-        judged = _judge(claims, frames, planned, others)
-        log(terminal.verdicts(judged))  # first, since everything after it can fail
+        with remembered(folder / ".numbers.json", done) as judge_number:
+            judged = _judge(claims, frames, planned, others, judge_number)
+            log(terminal.verdicts(judged))  # first, since everything after it can fail
 
-        def write() -> bool:
-            effects, commands = deviations.measure(from_paper, frames), _commands(sweeps, overrides)
-            built = paper_page.build(key, folder, frames, done, commands, judged, effects, note_absent=note_absent)
-            log(f"report: {built.page}")
-            return built.changed
+            def write() -> bool:
+                effects = deviations.measure(from_paper, frames, judge_number)
+                commands = _commands(sweeps, overrides)
+                built = paper_page.build(key, folder, frames, done, commands, judged, effects, note_absent=note_absent)
+                log(f"report: {built.page}")
+                return built.changed
 
-        changed, is_complete = _attempt("report", folder, write, log)
+            changed, is_complete = _attempt("report", folder, write, log)
         if changed:
             plain = paper_page.plain(judged)
             _attempt("W&B", folder, lambda: wandb_mirror.log_report(config, folder, title, plain), log)
@@ -119,6 +123,7 @@ def _judge(
     frames: Mapping[str, pandas.DataFrame],
     planned: Mapping[str, int],
     others: Mapping[str, Mapping[str, str]],
+    judge_number: verdicts.JudgeNumber,
 ) -> list[ClaimResult]:
     """Return the verdicts; a claim on cells of another protocol has its numbers but no verdict.
 
@@ -131,10 +136,10 @@ def _judge(
         reasons = [reason for name in claim.experiments for group, reason in others.get(name, {}).items()
                    if f"{group}_name" not in conditions]  # fmt: skip
         if reasons:
-            (result,) = verdicts.judge([claim.without_minimum()], frames, planned)
+            (result,) = verdicts.judge([claim.without_minimum()], frames, planned, judge_number)
             judged.append(verdicts.unjudged(result, f"made for {reasons[0]}"))
         else:
-            judged += verdicts.judge([claim], frames, planned)
+            judged += verdicts.judge([claim], frames, planned, judge_number)
     return judged
 
 

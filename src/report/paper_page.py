@@ -59,9 +59,11 @@ def build(
 ) -> Report:
     """Write the report of a paper or of some of its experiments, unless it exists and is up to date.
 
+    Figures are kept whose rows and code have not changed.
+
     Args:
         paper: number or name of the paper.
-        folder: folder of the report; its ``figures`` and ``tables`` are emptied first.
+        folder: folder of the report; what stood in its ``figures`` and ``tables`` before is removed.
         frames: experiment → frame of ``store.frame`` over its ``cells``.
         cells: experiment → folders of its finished cells.
         commands: experiment → the command that runs it.
@@ -77,9 +79,6 @@ def build(
     inputs.unlink(missing_ok=True)  # so that an interrupted report is written again
     for name in ("figures", "tables"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-        for stale in (folder / name).iterdir():
-            stale.unlink()
-
     store.write_json(folder / "claims.json", claims)
     store.write_json(folder / "deviations.json", plain(deviations))
     pandas.DataFrame(claims, columns=CLAIM_COLUMNS).to_csv(folder / "claims.csv", index=False)
@@ -88,6 +87,10 @@ def build(
         plots = [plot for plot in plots if exhibits.experiments_with_rows(plot, frames)]
         tables = [table for table in tables if exhibits.experiments_with_rows(table, frames)]
     drawn = [exhibits.draw(plot, frames, cells, commands, folder / "figures") for plot in plots]
+    shown = {figure["plot"].id for figure in drawn if not figure["note"]}
+    for stale in [*(folder / "tables").iterdir(), *(folder / "figures").iterdir()]:
+        if stale.parent.name == "tables" or stale.stem not in shown:
+            stale.unlink()
     tabulated = [_claims_table(judged, folder / "tables")]
     tabulated += [exhibits.make(table, frames, folder / "tables") for table in tables]
     facts = _provenance([cell for folders in cells.values() for cell in folders])
@@ -108,7 +111,9 @@ def build(
     }
     context["index"] = "../index.html" if folder.parent.name == "reports" else None
     write_page(page, "report", context)
-    files = [str(file.relative_to(folder)) for file in sorted(folder.rglob("*")) if file.is_file() and file != inputs]
+    files = [
+        str(file.relative_to(folder)) for file in sorted(folder.rglob("[!.]*")) if file.is_file() and file != inputs
+    ]
     store.write_json(inputs, {"paper": paper, "title": title, "digest": digest, "files": files})
     return Report(page, changed=True)
 
@@ -148,7 +153,7 @@ def _digest(cells: Mapping[str, Sequence[Path]], *shown: object) -> str:
     """Return a hash of all inputs of a report: cells, verdicts, code of the report."""
     digest = hashlib.sha256(json.dumps(exhibits.none_for_nonfinite(shown), sort_keys=True, default=str).encode())
     for cell in (cell for name in sorted(cells) for cell in cells[name]):
-        for file in ("status.json", "summary.json", "provenance.json", "config.yaml"):
+        for file in ("status.json", "summary.json", "provenance.json", "config.yaml", "metrics.jsonl"):
             digest.update(f"{cell.parent.name}/{cell.name}/{file}".encode())
             digest.update((cell / file).read_bytes() if (cell / file).exists() else b"-")
     code = [*HERE.glob("*.py"), *PAGES.iterdir(), *(HERE / "figures").glob("*.py")]

@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -53,6 +53,12 @@ def changed_since(code: Mapping[str, str]) -> list[str]:
     """Return the files of ``collect(…)["code"]`` whose content no present file has; moved files count as present."""
     present = _contents(SOURCES)
     return [name for name, known in code.items() if known not in present]
+
+
+def code_digest(files: Iterable[Path]) -> str:
+    """Return a hash of modules and of the versions of the dependencies."""
+    contents = [path.read_bytes() for path in sorted(files)]
+    return hashlib.sha256(repr((contents, _packages())).encode()).hexdigest()
 
 
 SOURCES = ROOT / "src"
