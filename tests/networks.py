@@ -2,8 +2,11 @@
 
 import functools
 import itertools
+import math
 
+import numpy as np
 import torch
+from scipy.optimize import linprog
 
 from src.data import clusters
 from src.models import two_layer_relu
@@ -78,4 +81,26 @@ def smallest_flip(w, b, v, x, y):
             inside = (normals @ delta).squeeze(-1) + offsets <= rounding
             norms = delta.squeeze(-1).norm(dim=-1)[inside.all(-1)]
             best = min([best, *norms.tolist()])
+    return best
+
+
+def smallest_linf_flip(w, b, v, x, y):
+    """Return the smallest ‖δ‖_∞ with y N(x + δ) < 0, by a linear program for each of the 2^m activation patterns."""
+    outer, pre, dimension = (y * v).numpy(), (w @ x + b).numpy(), len(x)
+    margin = (outer * np.maximum(pre, 0)).sum()
+    if margin <= 0:
+        return 0.0
+    w = w.numpy()
+    ones, eye = np.ones((dimension, 1)), np.eye(dimension)
+    box = np.vstack([np.hstack([eye, -ones]), np.hstack([-eye, -ones])])
+    best = math.inf
+    for on in itertools.product([0.0, 1.0], repeat=len(b)):
+        side = 1 - 2 * np.array(on)
+        rows = np.vstack([(on * outer) @ w, side[:, None] * w])
+        limits = -np.append((on * outer) @ pre + 1e-9 * margin, side * pre)
+        system = np.vstack([np.hstack([rows, np.zeros((len(rows), 1))]), box])
+        solution = linprog(
+            np.append(np.zeros(dimension), 1.0), system, np.append(limits, np.zeros(2 * dimension)), bounds=(None, None)
+        )
+        best = min(best, solution.fun if solution.success else math.inf)
     return best

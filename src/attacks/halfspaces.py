@@ -4,7 +4,7 @@ There is a fast and a robust solver. The fast one solves many intersections at o
 (Goldfarb & Idnani, 1983): constraints are added one by one, each with an exact update of the nearest point. It squares
 the condition number of the normals, so nearly parallel ones cause rounding errors. Its multipliers u bound the distance
 of every point from below (weak duality), which proves a solution optimal or an intersection empty in spite of rounding.
-Intersections without such a proof are solved by ``nearest_point``.
+Intersections without such a proof are solved by ``nearest_point``, and in ℓ∞ by ``nearest_point_linf``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.optimize import nnls
+from scipy import sparse
+from scipy.optimize import linprog, nnls
 from torch import Tensor
 
 REACH = 1e6
@@ -137,3 +138,29 @@ def nearest_point(normals: np.ndarray, offsets: np.ndarray) -> np.ndarray | None
             return residual[:-1] / residual[-1] * -c
         c *= 10
     return None
+
+
+def nearest_point_linf(normals: np.ndarray, offsets: np.ndarray) -> np.ndarray | None:
+    """Return a point of one intersection with the least ℓ∞ norm, or None if there is none within ``REACH``.
+
+    Arguments as in :func:`nearest_point`. A single half-space has the closed form δ = −h·sign(g)/‖g‖₁; several are a
+    linear program in (δ, t): minimise t subject to |δ_i| ≤ t.
+    """
+    length = np.abs(normals).sum(1)
+    if not (length.all() and np.isfinite(normals).all() and np.isfinite(offsets).all()):
+        return None
+    g, h = normals / length[:, None], offsets / length
+    unit = h.max()
+    if len(g) == 1:
+        return -unit * np.sign(g[0])
+    # With δ = unit·(a − b), a + b ≤ t and a, b ≥ 0, only the half-spaces are dense rows of the program.
+    dimension = g.shape[1]
+    box = sparse.hstack([sparse.eye(dimension), sparse.eye(dimension), -np.ones((dimension, 1))])
+    system = sparse.vstack([np.hstack([g, -g, np.zeros((len(g), 1))]), box], format="csr")
+    bounds = np.concatenate([-h / unit, np.zeros(dimension)])
+    cost = np.append(np.zeros(2 * dimension), 1.0)
+    tolerances = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+    solution = linprog(cost, system, bounds, bounds=(0, None), method="highs", options=tolerances)
+    if solution.x is None or solution.x[-1] > REACH:
+        return None
+    return unit * (solution.x[:dimension] - solution.x[dimension:-1])

@@ -1,4 +1,4 @@
-"""The smallest ℓ2 perturbation that flips a two-layer ReLU network, from many starts.
+"""The smallest ℓ2 or ℓ∞ perturbation that flips a two-layer ReLU network, from many starts.
 
 With c_j = y v_j and p_j = w_j·x + b_j the margin is a difference of convex functions of δ,
 
@@ -14,11 +14,23 @@ on the start, so several starts are needed (docs/paper1.md).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import inf
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from src.attacks.attack import Attack
-from src.attacks.halfspaces import GAP, REACH, add_constraint, nearest_point, no_constraints
+from src.attacks.halfspaces import (
+    GAP,
+    REACH,
+    add_constraint,
+    nearest_point,
+    nearest_point_linf,
+    no_constraints,
+)
+from src.attacks.pgd import Norm
 from src.attacks.ray import RELATIVE_TOLERANCE, first_crossing, first_flip, slopes
 from src.attacks.span import in_span
 from src.types import Params
@@ -30,7 +42,9 @@ _ROUNDING = 1e-13  # a sum of vectors shorter than this times the lengths of its
 _ROUNDS = 20  # most changes of s
 
 
-def minimal_attack(params: Params, x: Tensor, y: Tensor, directions: Tensor, *, keep: int = 6) -> Attack:
+def minimal_attack(
+    params: Params, x: Tensor, y: Tensor, directions: Tensor, *, keep: int = 6, norm: Norm = "l2"
+) -> Attack:
     """Return the smallest perturbation found for every example, computed in float64.
 
     Args:
@@ -40,45 +54,56 @@ def minimal_attack(params: Params, x: Tensor, y: Tensor, directions: Tensor, *, 
         directions: starts ``[M, P, S, r]`` of any length; M and P may be 1. Two are added: minus the gradient of the
             margin, and minus the gradient with all neurons of the other sign on.
         keep: number of starts used for each example, those with the nearest flips.
+        norm: of the perturbation; the added starts are steepest in it.
 
     Returns:
         An attack with ``delta [M, P, r]``, zero for an example that is misclassified at x.
     """
     params = {name: leaf.double() for name, leaf in params.items()}
     x, y = x.double(), y.double()
-    reduced, points, basis = in_span(params, x)
+    # The smallest attack lies in the span of the weights in ℓ2 only.
+    reduced, points, basis = in_span(params, x) if norm == "l2" else (params, x, None)
     pre = points @ reduced["w"].mT + reduced["b"][:, None]
     c = y[..., None] * reduced["v"][:, None]
 
-    given = (directions.double().flatten(1, 2) @ basis).unflatten(1, directions.shape[1:3])
+    given = directions.double()
+    if basis is not None:
+        given = (given.flatten(1, 2) @ basis).unflatten(1, given.shape[1:3])
     gradients = [_weighted_sum(c * on, reduced["w"]) for on in (pre > 0, (pre > 0) | (c < 0))]
-    starts = torch.cat([given.expand(*y.shape, -1, -1), -torch.stack(gradients, 2)], 2)
-    norms = first_flip(reduced, points, y, starts) * torch.linalg.vector_norm(starts, dim=-1)
+    added = -torch.stack(gradients, 2)
+    starts = torch.cat([given.expand(*y.shape, -1, -1), added.sign() if norm == "linf" else added], 2)
+    norms = first_flip(reduced, points, y, starts) * _length(starts, norm)
     nearest = norms.argsort(-1)[..., :keep]
     starts = starts.gather(2, nearest[..., None].expand(-1, -1, -1, starts.shape[-1]))
 
     # One member at a time with all its starts, as the number of rounds differs by start.
     count = starts.shape[2]
     flips = [
-        _nearest_flip(w, c_m.repeat_interleave(count, 0), pre_m.repeat_interleave(count, 0), starts_m.flatten(0, 1))
+        _nearest_flip(
+            w, c_m.repeat_interleave(count, 0), pre_m.repeat_interleave(count, 0), starts_m.flatten(0, 1), norm
+        )
         for w, c_m, pre_m, starts_m in zip(reduced["w"], c, pre, starts, strict=True)
     ]
     delta = torch.stack(flips).view_as(starts)
-    best = torch.linalg.vector_norm(delta, dim=-1).argmin(-1)
+    best = _length(delta, norm).argmin(-1)
     delta = delta.gather(2, best[..., None, None].expand(-1, -1, 1, delta.shape[-1])).squeeze(2)
-    return _verified(params, x, y, delta @ basis.mT)
+    return _verified(params, x, y, delta if basis is None else delta @ basis.mT, norm)
 
 
-def _verified(params: Params, x: Tensor, y: Tensor, delta: Tensor) -> Attack:
+def _length(delta: Tensor, norm: Norm) -> Tensor:
+    return torch.linalg.vector_norm(delta, ord=inf if norm == "linf" else 2, dim=-1)
+
+
+def _verified(params: Params, x: Tensor, y: Tensor, delta: Tensor, norm: Norm) -> Attack:
     """Evaluate the margin at x + δ for ``delta [M, P, r]``; without a strict flip the radius is infinite."""
     usable = delta.isfinite().all(-1)
     delta = torch.where(usable[..., None], delta, 0.0)
     hidden = torch.relu((x + delta) @ params["w"].mT + params["b"][:, None])
     success = usable & (y * (hidden @ params["v"][..., None]).squeeze(-1) < 0)
-    return Attack(delta, torch.where(success, torch.linalg.vector_norm(delta, dim=-1), torch.inf), success)
+    return Attack(delta, torch.where(success, _length(delta, norm), torch.inf), success)
 
 
-def _nearest_flip(w: Tensor, c: Tensor, pre: Tensor, start: Tensor) -> Tensor:
+def _nearest_flip(w: Tensor, c: Tensor, pre: Tensor, start: Tensor, norm: Norm) -> Tensor:
     """Return δ ``[B, s]`` of the local search of one member from ``start [B, s]``, infinite where no flip is found."""
     slope = slopes(w, start)
     t = first_crossing(c, pre, slope)[:, None]
@@ -87,10 +112,10 @@ def _nearest_flip(w: Tensor, c: Tensor, pre: Tensor, start: Tensor) -> Tensor:
     s = torch.where(t.isfinite(), pre + t.nan_to_num(posinf=0.0) * slope > 0, slope > 0)
     rows = torch.arange(len(c), device=c.device)
     for _ in range(_ROUNDS):
-        delta = _nearest_below(w, c[rows], pre[rows], s[rows])
+        delta = _nearest_below(w, c[rows], pre[rows], s[rows], norm)
         # Where s is wrong the majorant exceeds the margin: rescale δ to the zero of the margin itself.
         delta = delta * first_crossing(c[rows], pre[rows], delta.nan_to_num(posinf=0.0) @ w.mT)[:, None]
-        size, least = (torch.linalg.vector_norm(point, dim=-1) for point in (delta, best[rows]))
+        size, least = _length(delta, norm), _length(best[rows], norm)
         closer = size < least * (1 - RELATIVE_TOLERANCE)
         rows, delta = rows[closer], delta[closer]
         best[rows] = delta
@@ -103,7 +128,7 @@ def _nearest_flip(w: Tensor, c: Tensor, pre: Tensor, start: Tensor) -> Tensor:
     return best
 
 
-def _nearest_below(w: Tensor, c: Tensor, pre: Tensor, s: Tensor) -> Tensor:
+def _nearest_below(w: Tensor, c: Tensor, pre: Tensor, s: Tensor, norm: Norm) -> Tensor:
     """Return argmin ‖δ‖ ``[B, s]`` with Σ_{c>0} c relu(p + w·δ) + Σ_{c<0} c s (p + w·δ) ≤ −3τ/2, infinite if none.
 
     The left side of a solution is at most −5τ/4; a flip needs −τ. In a thin cone the ray to the solution reaches no
@@ -111,9 +136,12 @@ def _nearest_below(w: Tensor, c: Tensor, pre: Tensor, s: Tensor) -> Tensor:
 
     The convex left side is the maximum of its tangents, so its level set is an intersection of half-spaces. They are
     added one at a time, each the tangent at the nearest point of the previous intersection. Rows without a proof from
-    the fast solver are solved again by the robust one.
+    the fast solver are solved again by the robust one, and those of ℓ∞ by it alone.
     """
     tau = RELATIVE_TOLERANCE * (c * pre.relu()).sum(-1).abs()
+    if norm == "linf":
+        rows = zip(*(leaf.split(1) for leaf in (c, pre, s, tau)), strict=True)
+        return torch.cat([_robust_nearest_below(w, *row, nearest_point_linf) for row in rows])
     delta = torch.zeros(len(c), w.shape[1], dtype=w.dtype, device=w.device)
     active = no_constraints(delta, min(_SLOTS, w.shape[1] + 1))
     solved, empty = torch.zeros(2, len(c), dtype=torch.bool, device=w.device)
@@ -136,12 +164,14 @@ def _nearest_below(w: Tensor, c: Tensor, pre: Tensor, s: Tensor) -> Tensor:
         rows = rows[possible]
     optimal = solved & ~(active.bound < (1 - GAP) * torch.linalg.vector_norm(delta, dim=-1))
     for row in (~optimal & ~empty).nonzero().squeeze(-1).tolist():
-        delta[row] = _robust_nearest_below(w, *(leaf[row : row + 1] for leaf in (c, pre, s, tau)))
+        delta[row] = _robust_nearest_below(w, *(leaf[row : row + 1] for leaf in (c, pre, s, tau)), nearest_point)
     return delta
 
 
-def _robust_nearest_below(w: Tensor, c: Tensor, pre: Tensor, s: Tensor, tau: Tensor) -> Tensor:
-    """Solve one row ``[1, ...]``: ``nearest_point`` of all tangents so far, until no new tangent is violated.
+def _robust_nearest_below(
+    w: Tensor, c: Tensor, pre: Tensor, s: Tensor, tau: Tensor, nearest_of: Callable[..., np.ndarray | None]
+) -> Tensor:
+    """Solve one row ``[1, ...]``: ``nearest_of`` all tangents so far, until no new tangent is violated.
 
     A tangent that repeats is violated by rounding only.
     """
@@ -154,7 +184,7 @@ def _robust_nearest_below(w: Tensor, c: Tensor, pre: Tensor, s: Tensor, tau: Ten
             break
         tangents[pattern] = normal, offset + 1.5 * tau
         normals, offsets = (torch.cat(part).cpu().numpy() for part in zip(*tangents.values(), strict=True))
-        nearest = nearest_point(normals, offsets)
+        nearest = nearest_of(normals, offsets)
         if nearest is None:
             return torch.full_like(delta, torch.inf)
         delta = torch.from_numpy(nearest).to(w)[None]

@@ -9,6 +9,7 @@ the law they have in R^d (``coordinates="reduced"``); the cost does not depend o
 - the noise of a test point, projected on the span, is N(0, σ²I_r).
 
 This is exact for training that commutes with rotations (gradient flow, gradient descent; not Adam or sign descent).
+In R^d, other training depends on the ``frame`` of the means as well: a random one, or the first coordinate axes.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def build(
     negative: int | None = None,
     stratified: bool = True,
     coordinates: Literal["reduced", "full"] = "reduced",
+    frame: Literal["random", "axes"] = "random",
 ) -> Task:
     """Draw one data set per seed: ``x`` is ``[M, n, r]``, r = k + n (reduced) or d (full), and every ‖μ‖ = √d.
 
@@ -56,6 +58,8 @@ def build(
         negative: number of clusters (the last ones) with the label −1; ``None`` is k // 2.
         stratified: equally many training points per cluster (to within one), else random clusters as in the test set.
         coordinates: ``reduced`` or ``full``: the same law at different cost, see the module.
+        frame: of the means in full coordinates: within a ``random`` subspace, or in the first k coordinates (``axes``),
+            where orthogonal means lie on the axes. Reduced coordinates are those of the span, in any frame.
 
     Returns:
         A task with the facts ``means [M, k, r]``, ``labels [M, k]`` (±1 of each cluster), ``cluster [M, n]`` and
@@ -72,7 +76,9 @@ def build(
 
     noise = torch.stack([_noise(seed, n, k, d, coordinates) for seed in seeds])
     mu = torch.stack([_means(seed, k, d, means, rho) for seed in seeds])
-    mu = pad(mu, (0, noise.shape[-1] - k))
+    if coordinates == "full" and frame == "random":
+        mu = torch.stack([to_full(each, basis(seed, d, k)) for seed, each in zip(seeds, mu, strict=True)])
+    mu = pad(mu, (0, noise.shape[-1] - mu.shape[-1]))
     labels = torch.ones(len(seeds), k, dtype=torch.float64)
     labels[:, k - negative :] = -1
     cluster = torch.stack([_clusters(seed, n, k, stratified) for seed in seeds])
@@ -150,7 +156,9 @@ def averaging_radius(mu: Tensor, labels: Tensor) -> Tensor:
 
 def basis(seed: int, d: int, r: int) -> Tensor:
     """Draw an orthonormal basis ``[d, r]`` of a random r-dimensional subspace of R^d, float64 on the CPU."""
-    return torch.linalg.qr(normal(seed, "basis", (d, r))).Q
+    q, triangle = torch.linalg.qr(normal(seed, "basis", (d, r)))
+    # With a positive diagonal of the triangular factor the law is invariant under rotations.
+    return q * triangle.diagonal().sign()
 
 
 def to_full(points: Tensor, basis: Tensor) -> Tensor:

@@ -8,6 +8,10 @@ with A_ij = v_i v_j ⟨w_i, w_j⟩ its norm is at most L(e),
 
 From x to x + δ the margin falls by at most ∫₀^‖δ‖ L(e) de. The certified radius is the one at which that integral
 equals the margin (closed form, docs/paper1.md). L is a step function with one step per neuron, so it is exact.
+
+In ℓ∞ the kinks are at |w_j·x + b_j| / ‖w_j‖₁, and L bounds the ℓ1 norm of the gradients, coordinate by coordinate,
+
+    L(e) = Σ_i max( Σ_{j on} a_ji + Σ_{j free} max(a_ji, 0),  −Σ_{j on} a_ji − Σ_{j free} min(a_ji, 0) ),  a_j = v_j w_j.
 """
 
 from __future__ import annotations
@@ -43,6 +47,36 @@ def certified_radius(params: Params, x: Tensor, y: Tensor) -> Tensor:
     examples = (member, margin, squared + unsure[:, None], on, kink)
     radius = _reach(gram, *(item.flatten(0, 1) for item in examples))
     return radius.view_as(margin) * (1 - _ROUNDING)
+
+
+def certified_radius_linf(params: Params, x: Tensor, y: Tensor) -> Tensor:
+    """Return ℓ∞ radii ``[M, P]`` with y N(x + δ) ≥ 0 for all ‖δ‖_∞ up to them; arguments as above."""
+    params, x = {name: leaf.double() for name, leaf in params.items()}, x.double()
+    w, b, v = params["w"], params["b"], params["v"]
+    pre = x @ w.mT + b[:, None]
+    margin = y * (pre.relu() @ v[..., None]).squeeze(-1) - _SUM * largest_output(params, x)
+    kink = torch.where(pre == 0, 0.0, pre.abs() / w.abs().sum(-1)[:, None])
+    kink, order = kink.sort(-1)
+    kink = torch.nn.functional.pad(kink, (0, 1), value=torch.inf)
+    a = v[..., None] * w
+    unsure = _ROUNDING * a.abs().sum((-2, -1))[:, None]
+    # The largest and smallest entry of a gradient in the ball, for each coordinate.
+    high = low = (pre > 0).to(pre) @ a
+    here, radius, reached = torch.zeros_like(margin), torch.zeros_like(margin), margin <= 0
+    for i in range(kink.shape[-1]):
+        L = torch.maximum(high, -low).sum(-1) + unsure
+        ends = ~reached & (here + margin / L <= kink[..., i])
+        radius = torch.where(ends, here + margin / L, radius)
+        reached = reached | ends
+        if reached.all():
+            break
+        margin, here = margin - L * (kink[..., i] - here), kink[..., i]
+        j = order[..., i, None]
+        freed = a.gather(1, j.expand(-1, -1, a.shape[-1]))
+        was_on = pre.gather(-1, j) > 0
+        high = high + torch.where(was_on, -freed, 0.0) + freed.relu()
+        low = low + torch.where(was_on, -freed, 0.0) - (-freed).relu()
+    return radius * (1 - _ROUNDING)
 
 
 def _reach(gram: Tensor, member: Tensor, margin: Tensor, squared: Tensor, on: Tensor, kink: Tensor) -> Tensor:

@@ -76,26 +76,29 @@ def build(
         )
         _, gradient = margin_and_gradient(model.apply, params, x, y)
         flat = (gradient == 0).all(-1) & right
-        ratio = torch.where(attack.isfinite(), certificate / attack, torch.nan)
-        columns = {
-            "attack_median": quantile(attack, 0.5),
-            "attack_min": quantile(attack, 0),
-            "attack_unflipped": attack.isinf().sum(-1),
-            "z_point_median": quantile(along_z, 0.5),
-            "certificate_median": quantile(certificate, 0.5),
-            "certificate_min": quantile(certificate, 0),
-            "certificate_over_attack": quantile(ratio, 0.5),
-            "certificate_over_attack_worst": quantile(ratio, 0),
-            "certificate_violations": (certificate > attack * _SLACK).sum(-1),
-            "attack_above_z": (attack > along_z * _SLACK).sum(-1),
-            "zero_gradient": flat.sum(-1).double() / right.sum(-1),
-            "attack_radii": attack,
-            "certificate_radii": certificate,
-            "z_radii": along_z,
-        }
+        columns = {**summary(attack, certificate), "z_point_median": quantile(along_z, 0.5), "z_radii": along_z}
+        columns["attack_above_z"] = (attack > along_z * _SLACK).sum(-1)
+        columns["zero_gradient"] = flat.sum(-1).double() / right.sum(-1)
         return {name: values.cpu() for name, values in columns.items()}
 
     return measure
+
+
+def summary(attack: Tensor, certificate: Tensor) -> dict[str, Tensor]:
+    """Return the columns of attacks and certificates ``[M, P]``, which are NaN for points that do not count."""
+    ratio = torch.where(attack.isfinite(), certificate / attack, torch.nan)
+    return {
+        "attack_median": quantile(attack, 0.5),
+        "attack_min": quantile(attack, 0),
+        "attack_unflipped": attack.isinf().sum(-1),
+        "certificate_median": quantile(certificate, 0.5),
+        "certificate_min": quantile(certificate, 0),
+        "certificate_over_attack": quantile(ratio, 0.5),
+        "certificate_over_attack_worst": quantile(ratio, 0),
+        "certificate_violations": (certificate > attack * _SLACK).sum(-1),
+        "attack_radii": attack,
+        "certificate_radii": certificate,
+    }
 
 
 def cluster_moves(means: Tensor, labels: Tensor, x: Tensor, y: Tensor, cluster: Tensor, nearest: int) -> Tensor:
