@@ -85,7 +85,11 @@ def smallest_flip(w, b, v, x, y):
 
 
 def smallest_linf_flip(w, b, v, x, y):
-    """Return the smallest ‖δ‖_∞ with y N(x + δ) < 0, by a linear program for each of the 2^m activation patterns."""
+    """Return the smallest ‖δ‖_∞ with y N(x + δ) < 0, by a linear program for each of the 2^m activation patterns.
+
+    A flip needs y N ≤ −1e-6 y N(x), so that the tolerance of the solver does not count an output of 0.
+    """
+    tolerances = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
     outer, pre, dimension = (y * v).numpy(), (w @ x + b).numpy(), len(x)
     margin = (outer * np.maximum(pre, 0)).sum()
     if margin <= 0:
@@ -97,10 +101,9 @@ def smallest_linf_flip(w, b, v, x, y):
     for on in itertools.product([0.0, 1.0], repeat=len(b)):
         side = 1 - 2 * np.array(on)
         rows = np.vstack([(on * outer) @ w, side[:, None] * w])
-        limits = -np.append((on * outer) @ pre + 1e-9 * margin, side * pre)
+        limits = -np.append((on * outer) @ pre + 1e-6 * margin, side * pre)
         system = np.vstack([np.hstack([rows, np.zeros((len(rows), 1))]), box])
-        solution = linprog(
-            np.append(np.zeros(dimension), 1.0), system, np.append(limits, np.zeros(2 * dimension)), bounds=(None, None)
-        )
+        cost, limits = np.append(np.zeros(dimension), 1.0), np.append(limits, np.zeros(2 * dimension))
+        solution = linprog(cost, system, limits, bounds=(None, None), options=tolerances)
         best = min(best, solution.fun if solution.success else math.inf)
     return best

@@ -26,8 +26,11 @@ def build(
 ) -> Measurement:
     """Measure ℓ∞ radii at the first ``points`` correctly classified test points of a two-layer ReLU network.
 
-    Columns: ``linf_`` and those of ``robustness.summary``; ``linf_universal_median``, the median radius along
-    −y·sign(Σ_j v_j w_j), one direction for all points of a network; ``linf_z_median``, that along −y·sign(z).
+    Columns as in ``robustness``: ``linf_attack_median``, ``linf_attack_min``, ``linf_attack_unflipped``,
+    ``linf_attack_radii``, ``linf_certificate_median``, ``linf_certificate_min``, ``linf_certificate_radii``,
+    ``linf_certificate_over_attack``, ``linf_certificate_over_attack_worst``, ``linf_certificate_violations``. And
+    ``linf_universal_median``, the median radius along −y·sign(Σ_j v_j w_j), one direction for all points of a network;
+    ``linf_z_median``, that along −y·sign(z).
 
     Args:
         task: clusters in full coordinates.
