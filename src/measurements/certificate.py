@@ -11,7 +11,7 @@ equals the margin (closed form, docs/paper1.md). L is a step function with one s
 
 In ℓ∞ the kinks are at |w_j·x + b_j| / ‖w_j‖₁, and L bounds the ℓ1 norm of the gradients, coordinate by coordinate,
 
-    L(e) = Σ_i max( Σ_{j on} a_ji + Σ_{j free} max(a_ji, 0),  −Σ_{j on} a_ji − Σ_{j free} min(a_ji, 0) ),  a_j = v_j w_j.
+    L(e) = Σ_i max( Σ_{j on} a_ji + Σ_{j free} max(a_ji, 0), −Σ_{j on} a_ji − Σ_{j free} min(a_ji, 0) ), a_j = v_j w_j.
 """
 
 from __future__ import annotations

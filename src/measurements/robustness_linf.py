@@ -14,21 +14,17 @@ from src.attacks.minimal import minimal_attack
 from src.attacks.ray import first_flip
 from src.constraints import Count, Natural
 from src.errors import ConfigError
+from src.measurements import robustness
 from src.measurements.certificate import certified_radius_linf
 from src.measurements.points import correct_points
-from src.measurements.robustness import cluster_moves, summary
 from src.measurements.universal import quantile
 from src.types import Measurement, Model, Snapshot, Task
 
 
-def build(
-    task: Task, model: Model, *, points: Count = 20, opposite_means: Natural = 4, keep: Count = 3
-) -> Measurement:
+def build(task: Task, model: Model, *, points: Count = 20, opposite_means: Natural = 4, keep: Count = 3) -> Measurement:
     """Measure ℓ∞ radii at the first ``points`` correctly classified test points of a two-layer ReLU network.
 
-    Columns as in ``robustness``: ``linf_attack_median``, ``linf_attack_min``, ``linf_attack_unflipped``,
-    ``linf_attack_radii``, ``linf_certificate_median``, ``linf_certificate_min``, ``linf_certificate_radii``,
-    ``linf_certificate_over_attack``, ``linf_certificate_over_attack_worst``, ``linf_certificate_violations``. And
+    Columns: those of ``robustness.summary`` with the prefix ``linf_``, such as ``linf_attack_median``;
     ``linf_universal_median``, the median radius along −y·sign(Σ_j v_j w_j), one direction for all points of a network;
     ``linf_z_median``, that along −y·sign(z).
 
@@ -55,12 +51,12 @@ def build(
         x, y, cluster = x.double(), y.double(), task.facts["cluster_test"].gather(1, index)
         universal = (params["v"][..., None] * params["w"]).sum(1).sign()
         along = -y[..., None, None] * torch.stack([universal, z], 1)[:, None]
-        moves = cluster_moves(means, labels, x, y, cluster, opposite_means).sign()
+        moves = robustness.cluster_moves(means, labels, x, y, cluster, opposite_means).sign()
         attack = minimal_attack(params, x, y, torch.cat([along, moves], 2), keep=keep, norm="linf")
         flips = first_flip(params, x, y, along)
         radii = [attack.radius, certified_radius_linf(params, x, y), *flips.unbind(-1)]
         found, certificate, along_own, along_z = (torch.where(right, kind, torch.nan) for kind in radii)
-        columns = {f"linf_{name}": values for name, values in summary(found, certificate).items()}
+        columns = {f"linf_{name}": values for name, values in robustness.summary(found, certificate).items()}
         columns |= {"linf_universal_median": quantile(along_own, 0.5), "linf_z_median": quantile(along_z, 0.5)}
         return {name: values.cpu() for name, values in columns.items()}
 

@@ -28,14 +28,28 @@ def products(coordinates: str, **kwargs) -> dict[str, torch.Tensor]:
     }
 
 
+@pytest.mark.parametrize("frame", ["random", "axes"])
 @pytest.mark.parametrize("means", ["orthogonal", "sphere"])
 @pytest.mark.parametrize("d", [12, 40])  # 12 = n + k, the least for which the reduction is exact
-def test_reduced_and_full_coordinates_have_one_law(means, d):
-    reduced, full = products("reduced", means=means, d=d), products("full", means=means, d=d)
+def test_reduced_and_full_coordinates_have_one_law(means, d, frame):
+    reduced, full = products("reduced", means=means, d=d), products("full", means=means, d=d, frame=frame)
     for name in reduced:
         if reduced[name].std() > 1e-9:  # orthogonal means have constant products
             # other seeds for the full space, or the two samples would share their means
             assert stats.ks_2samp(reduced[name][:200], full[name][200:]).pvalue > 1e-3, name
+
+
+def test_the_frame_of_full_coordinates():
+    """On the axes means are √d·e_q; in a random frame their entries have the law of a random unit vector."""
+    axes, random = (
+        clusters.build(range(200), **SMALL, coordinates="full", frame=frame) for frame in ("axes", "random")
+    )
+    assert torch.equal(axes.facts["means"][7], 4 * torch.eye(3, 16).double())
+    means = random.facts["means"]
+    assert torch.allclose(means @ means.mT, 16 * torch.eye(3).double().expand(200, -1, -1))
+    for entry in (means[:, 0, 0], means[:, 2, 15]):
+        assert stats.kstest(entry**2 / 16, stats.beta(1 / 2, 15 / 2).cdf).pvalue > 1e-3
+        assert 60 < (entry > 0).sum() < 140
 
 
 def test_noise_norms_in_the_reduced_space_are_chi_distributed():
