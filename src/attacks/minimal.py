@@ -140,8 +140,8 @@ def _nearest_below(w: Tensor, c: Tensor, pre: Tensor, s: Tensor, norm: Norm) -> 
     """
     tau = RELATIVE_TOLERANCE * (c * pre.relu()).sum(-1).abs()
     if norm == "linf":
-        rows = zip(*(leaf.split(1) for leaf in (c, pre, s, tau)), strict=True)
-        return torch.cat([_robust_nearest_below(w, *row, nearest_point_linf) for row in rows])
+        problems = zip(*(leaf.split(1) for leaf in (c, pre, s, tau)), strict=True)
+        return torch.cat([_robust_nearest_below(nearest_point_linf, w, *problem) for problem in problems])
     delta = torch.zeros(len(c), w.shape[1], dtype=w.dtype, device=w.device)
     active = no_constraints(delta, min(_SLOTS, w.shape[1] + 1))
     solved, empty = torch.zeros(2, len(c), dtype=torch.bool, device=w.device)
@@ -164,12 +164,13 @@ def _nearest_below(w: Tensor, c: Tensor, pre: Tensor, s: Tensor, norm: Norm) -> 
         rows = rows[possible]
     optimal = solved & ~(active.bound < (1 - GAP) * torch.linalg.vector_norm(delta, dim=-1))
     for row in (~optimal & ~empty).nonzero().squeeze(-1).tolist():
-        delta[row] = _robust_nearest_below(w, *(leaf[row : row + 1] for leaf in (c, pre, s, tau)), nearest_point)
+        problem = (leaf[row : row + 1] for leaf in (c, pre, s, tau))
+        delta[row] = _robust_nearest_below(nearest_point, w, *problem)
     return delta
 
 
 def _robust_nearest_below(
-    w: Tensor, c: Tensor, pre: Tensor, s: Tensor, tau: Tensor, nearest_of: Callable[..., np.ndarray | None]
+    nearest_of: Callable[..., np.ndarray | None], w: Tensor, c: Tensor, pre: Tensor, s: Tensor, tau: Tensor
 ) -> Tensor:
     """Solve one row ``[1, ...]``: ``nearest_of`` all tangents so far, until no new tangent is violated.
 
