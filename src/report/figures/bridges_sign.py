@@ -58,7 +58,7 @@ PLOTS = (
         "The frame of the means decides what Signum and Adam learn",
         "Markers: median over seeds; bars: smallest to largest seed. Rules on the left commute with rotations of the "
         "input: both frames have one law. Predictions in the random frame: √(2/π) = .80 (ℓ2) and 1.13 (ℓ∞) for Signum "
-        "and Adam, 1 and 1.25 for gradient flow. On the axes, Signum needs perturbations of length 1 to 2 only.",
+        "and Adam, 1 and 1.25 for gradient flow. On the axes, Signum needs perturbations of length .7 to 2 only.",
         "smallest attack (ℓ∞ bias): √(2/π)·√(d/k) in a random frame, 2√d/√(2d + 2k) on the axes",
         "Points per optimizer: smallest ℓ2 and ℓ∞ attack and test error, for random frame and axes.",
         ("bridge_sign_clusters",),
