@@ -105,9 +105,9 @@ def published(root: Path, paper: Paper, given: argparse.Namespace) -> tuple[dict
     title = (store.read_json(report / "inputs.json") or {}).get("title", heading(paper))
     figures = list(filter(None, given.figures.split(",")))
     shown = {f"{figure}.png" for figure in figures}
-    for text in () if given.name else (root / "README.md", root / "docs" / f"{name}.md"):
-        if text.exists():
-            shown |= set(re.findall(rf"figures/{name}/(\w+\.png)", text.read_text(encoding="utf-8")))
+    for shows in () if given.name else (root / "README.md", root / "docs" / f"{name}.md"):
+        if shows.exists():
+            shown |= set(re.findall(rf"figures/{name}/(\w+\.png)", shows.read_text(encoding="utf-8")))
     pictures = {root / "docs/figures" / page / file: report / "figures" / file for file in sorted(shown)}
     tables = {name: report / "tables" / f"{name}.csv" for name in filter(None, given.tables.split(","))}
     if gone := [path for path in [*pictures.values(), *tables.values()] if not path.exists()]:

@@ -234,7 +234,11 @@ def describe(data: pandas.DataFrame) -> str:
         return ""
     texts = []
     for (panel, name), part in data[data["n"] > 0].groupby(["panel", "series"], sort=False):
-        first, last = part.iloc[0], part.iloc[-1]
         where = f"{panel}, {name}" if panel else f"{name}"
-        texts.append(f"{where}: {first['y']:.3g} at {first['x']:.3g}, {last['y']:.3g} at {last['x']:.3g}")
+        ends = [f"{row['y']:.3g} at {_number(row['x'])}" for _, row in part.iloc[[0, -1]].iterrows()]
+        texts.append(f"{where}: {', '.join(ends)}")
     return "; ".join(texts) + "." if texts else ""
+
+
+def _number(x: object) -> str:
+    return x if isinstance(x, str) else f"{x:.3g}"

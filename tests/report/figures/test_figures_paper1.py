@@ -195,6 +195,8 @@ def test_values_that_are_not_finite_are_left_out_of_spreads():
 def test_words_for_those_who_do_not_see_the_lines():
     frame = pandas.DataFrame({"x": [1, 2], "y": [5.0, 7.0], "converged": True})
     assert style.describe(style.spread(frame, "x", "y", "radius")) == "radius: 5 at 1, 7 at 2."
+    named = pandas.DataFrame({"panel": "", "series": "radius", "x": ["Signum"], "y": [5.0], "n": [1]})
+    assert style.describe(named) == "radius: 5 at Signum, 5 at Signum."
 
 
 def test_attack_table(frames):
