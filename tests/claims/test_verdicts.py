@@ -309,11 +309,15 @@ def test_a_claim_is_as_good_as_its_worst_part():
     assert record(missing).verdict == "not run"
 
 
-def test_paper1_is_reproduced_by_networks_that_are_the_closed_forms(tmp_path):
+@pytest.fixture(scope="module")
+def closed_forms(tmp_path_factory):
+    return fabricated.frames(fabricated.paper1(tmp_path_factory.mktemp("outputs")))
+
+
+def test_paper1_is_reproduced_by_networks_that_are_the_closed_forms(closed_forms):
     claims = load(1)
-    records = judge(claims, fabricated.frames(fabricated.paper1(tmp_path)))
     expected = {claim.id: "passed" if claim.check else "reproduced" for claim in claims}
-    assert {record.id: record.verdict for record in records} == expected
+    assert {record.id: record.verdict for record in judge(claims, closed_forms)} == expected
 
 
 @pytest.mark.parametrize(
@@ -347,14 +351,10 @@ def test_paper1_is_reproduced_by_networks_that_are_the_closed_forms(tmp_path):
         ("cluster_width", {"harmful_margin": 1.0}, "P1-C17"),
     ],
 )
-def test_every_claim_of_paper1_can_fail(tmp_path, experiment, columns, fails):
-    grid = dict(fabricated.SMALL)[experiment]
+def test_every_claim_of_paper1_can_fail(closed_forms, experiment, columns, fails):
     (claim,) = (claim for claim in load(1) if claim.id == fails)
-    names = {name for number in claim.numbers for name in number.experiments}
-    cells = {name: fabricated.sweep(tmp_path, name, dict(fabricated.SMALL)[name]) for name in names}
-    assert judge([claim], fabricated.frames(cells))[0].verdict == ("passed" if claim.check else "reproduced")
-    cells[experiment] = fabricated.sweep(tmp_path / "other", experiment, grid, **columns)
-    record = judge([claim], fabricated.frames(cells))[0]
+    other = closed_forms | {experiment: closed_forms[experiment].assign(**columns)}
+    (record,) = judge([claim], other)
     assert record.verdict == ("failed" if claim.check else "contradicted"), record.reason
 
 
