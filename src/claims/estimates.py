@@ -73,7 +73,8 @@ def estimate(number: Number, rows: pandas.DataFrame, rng_key: tuple, level: floa
     if number.statistic in WORST:
         return _worst(number.statistic, rows, value)
     if rows.duplicated(["cell", "member", "is_baseline"]).any():
-        raise EstimateUnavailable(f"'{number.rows}' selects several steps of one member")
+        advice = "add a condition that selects one, such as final or step == 100"
+        raise EstimateUnavailable(f"'{number.rows}' selects several steps of one member; {advice}")
     if number.statistic == "rate":
         errors, points = value.sum(), numbers(rows, number.trials or "").sum()
         if not points:
