@@ -46,10 +46,49 @@ def names() -> list[str]:
 
 
 def check_file(parsed: Sequence[Override]) -> None:
-    """Raise ConfigError if an experiment's file is not a mapping; Hydra's error would not name the file."""
+    """Raise ConfigError if an experiment's file is not a mapping, or makes a variant that it sweeps ineffective.
+
+    Hydra's error would not name the file. It has none for a variant whose options or keys the experiment overrides.
+    """
     for override in parsed:
         if override.key_or_group == "experiment" and str(override.value()) in names():
-            _read(components.CONF / "experiment" / f"{override.value()}.yaml")
+            _check_variants(_read(components.CONF / "experiment" / f"{override.value()}.yaml"), str(override.value()))
+
+
+def _check_variants(experiment: Tree, name: str) -> None:
+    defaults, sweep = experiment.get("defaults"), experiment.get("sweep")
+    if not isinstance(defaults, list) or not isinstance(sweep, dict):
+        return
+    places = {str(key).lstrip("/"): i for i, entry in enumerate(defaults) if isinstance(entry, dict) for key in entry}
+    options, keys = _overrides(defaults), _leaves(experiment)
+    for group in (key for key in sweep if str(key).startswith("variant/") and key in places):
+        wins_over_variants = "_self_" not in defaults or defaults.index("_self_") > places[group]
+        swept = sweep[group] if isinstance(sweep[group], list) else []
+        for path in (path for path in sorted((components.CONF / group).glob("*.yaml")) if path.stem in swept):
+            variant = yaml_files.read(path, group, dict, "a mapping of keys to values")
+            own = _overrides(variant.get("defaults") or [])
+            lost = [f"/{key}" for key in own if own[key] != options.get(key, own[key])]
+            if wins_over_variants:
+                values = _leaves(variant)
+                lost += [key for key in values if values[key] != keys.get(key, values[key])]
+            if lost:
+                allowed = f"has no effect on {', '.join(lost)}: {name}.yaml overrides it; set it in the variants only"
+                raise ConfigError(group, path.stem, allowed)
+
+
+def _overrides(defaults: Sequence[object]) -> dict[str, object]:
+    """Return group → option of the entries ``override /group: option`` of a defaults list."""
+    pairs = [pair for entry in defaults if isinstance(entry, dict) for pair in entry.items()]
+    return {str(key).removeprefix("override /"): option for key, option in pairs if str(key).startswith("override /")}
+
+
+def _leaves(tree: Tree, prefix: str = "") -> dict[str, object]:
+    """Return dotted key → value of the keys that a file sets."""
+    found: dict[str, object] = {}
+    for key, value in tree.items():
+        if prefix or key not in ("defaults", "profiles", "sweep"):
+            found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
 
 
 def damaged_file() -> ConfigError | None:
