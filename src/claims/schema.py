@@ -196,7 +196,7 @@ def load(paper: Paper, folder: Path = FOLDER) -> list[Claim]:
     path = folder / f"{file_name(paper)}.yaml"
     if not path.exists():
         known = ", ".join(map(str, papers(folder)))
-        new = f"a new one needs conf/claims/{path.name}, at first with 'claims: []'"
+        new = f"a new one needs conf/claims/{path.name}, unless an experiment runs with paper=null"
         raise ConfigError("paper", paper, f"has no claims; papers that have: {known or 'none'}; {new}")
     return read(path)
 
