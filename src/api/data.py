@@ -5,7 +5,7 @@ the members, ``[N, ...]``. Numbers are float64, in the units of the data set.
 
 >>> from src.api import data
 >>> dir(data)
-['cifar10', 'clusters', 'fashion_mnist', 'mnist', 'npz', 'separable', 'teacher', 'tensors']
+['cifar10', 'clusters', 'fashion_mnist', 'mnist', 'npz', 'rademacher', 'separable', 'teacher', 'tensors']
 >>> task = data.clusters(seeds=[0, 1, 2], k=4, d=64, n=16)
 >>> task.x.shape, task.y[0].unique().tolist()
 (torch.Size([3, 16, 20]), [-1.0, 1.0])

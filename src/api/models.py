@@ -7,7 +7,7 @@ every parameter has a leading axis M. ``degree`` is L with f(a·θ) = a^L f(θ) 
 
 >>> from src.api import data, models
 >>> dir(models)
-['linear', 'mlp', 'module', 'tnn', 'torch_module', 'two_layer_relu']
+['linear', 'mlp', 'module', 'power_relu', 'tnn', 'torch_module', 'two_layer_relu']
 >>> task = data.separable(seeds=[0, 1], shape=[5], n=12)
 >>> model = models.mlp(task, width=7, power=2)
 >>> {name: tuple(leaf.shape) for name, leaf in model.init([0, 1]).items()}, model.degree
