@@ -71,19 +71,15 @@ def verdict_table(judged: Iterable[ClaimResult]) -> str:
 
 
 def number_table(judged: Iterable[ClaimResult]) -> str:
-    """Return one row per number of a claim; its worst group if it is taken in groups."""
-    rows = [
-        (
-            result.id,
-            _plain(number.name + (f"; worst: {number.group}" if number.group else "")),
-            measured(number),
-            _plain(number.criterion),
-            _networks(number),
-            number.verdict,
-        )
-        for result in judged
-        for number in result.numbers
-    ]
+    """Return one row per number of a claim: of its worst group if it is judged in groups, of every group otherwise."""
+    rows = []
+    for result in judged:
+        for number in result.numbers:
+            every = [number] if number.criterion or not number.groups else number.groups
+            for group in every:
+                name = number.name + (f"; {'worst: ' if number.criterion else ''}{group.group}" if group.group else "")
+                outcome = (measured(group), _plain(number.criterion), _networks(group), group.verdict)
+                rows.append((result.id, _plain(name), *outcome))
     return table_of(("claim", "number", "measured [95 %]", "criterion", "networks, converged", "verdict"), rows)
 
 
