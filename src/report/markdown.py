@@ -74,12 +74,12 @@ def number_table(judged: Iterable[ClaimResult]) -> str:
     """Return one row per number of a claim: of its worst group if it is judged in groups, of every group otherwise."""
     rows = []
     for result in judged:
-        for number in result.numbers:
-            every = [number] if number.criterion or not number.groups else number.groups
-            for group in every:
-                name = number.name + (f"; {'worst: ' if number.criterion else ''}{group.group}" if group.group else "")
-                outcome = (measured(group), _plain(number.criterion), _networks(group), group.verdict)
-                rows.append((result.id, _plain(name), *outcome))
+        shown = [(part, part, "worst: ") for part in result.parts]
+        shown += [(number, group, "") for number in result.reports for group in number.groups or [number]]
+        for number, group, worst in shown:
+            name = number.name + (f"; {worst}{group.group}" if group.group else "")
+            outcome = (measured(group), _plain(number.criterion), _networks(group), group.verdict)
+            rows.append((result.id, _plain(name), *outcome))
     return table_of(("claim", "number", "measured [95 %]", "criterion", "networks, converged", "verdict"), rows)
 
 
