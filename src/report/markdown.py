@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from src.claims.results import ClaimResult, NumberResult, Result
+from src.claims.results import ClaimResult, GroupResult, NumberResult, Result
 from src.claims.schema import WORST
 from src.errors import ConfigError
 from src.report.html import measured, percent
@@ -74,7 +74,7 @@ def number_table(judged: Iterable[ClaimResult]) -> str:
     """Return one row per number of a claim: of its worst group if it is judged in groups, of every group otherwise."""
     rows = []
     for result in judged:
-        shown = [(part, part, "worst: ") for part in result.parts]
+        shown: list[tuple[NumberResult, GroupResult, str]] = [(part, part, "worst: ") for part in result.parts]
         shown += [(number, group, "") for number in result.reports for group in number.groups or [number]]
         for number, group, worst in shown:
             name = number.name + (f"; {worst}{group.group}" if group.group else "")
