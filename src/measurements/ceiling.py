@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from src.attacks.boundary import nearest_boundary
 from src.constraints import Count, Natural
 from src.errors import ConfigError
-from src.measurements.robustness import cluster_moves
+from src.measurements.robustness import class_sums, cluster_moves
 from src.measurements.universal import quantile
 from src.oracles.nearest_cluster import nearest_cluster_radius
 from src.randomness import generator, normal
@@ -75,8 +75,7 @@ def cosines(params: Params, means: Tensor, labels: Tensor) -> tuple[Tensor, Tens
     """Return ``mean_cosine`` and ``class_cosine`` ``[M]`` of a network with ``w [M, m, r]`` and ``v [M, m]``."""
     w, v = params["w"], params["v"]
     weight = v.abs() * torch.linalg.vector_norm(w, dim=-1)
-    classes = torch.stack([((labels == sign)[..., None] * means).sum(-2) for sign in (-1.0, 1.0)], 1)
-    of_class = normalize(w, dim=-1) @ normalize(classes, dim=-1).mT
+    of_class = normalize(w, dim=-1) @ normalize(class_sums(means, labels), dim=-1).mT
     to_class = torch.where(v > 0, of_class[..., 1], of_class[..., 0])
     to_mean = (normalize(w, dim=-1) @ normalize(means, dim=-1).mT).amax(-1)
     return (weight * to_mean).sum(-1) / weight.sum(-1), (weight * to_class).sum(-1) / weight.sum(-1)

@@ -101,13 +101,18 @@ def summary(attack: Tensor, certificate: Tensor) -> dict[str, Tensor]:
     }
 
 
+def class_sums(means: Tensor, labels: Tensor) -> Tensor:
+    """Return the sums ``[M, 2, r]`` of the means ``[M, k, r]`` of the labels −1 and +1."""
+    return torch.stack([((labels == sign)[..., None] * means).sum(-2) for sign in (-1.0, 1.0)], 1)
+
+
 def cluster_moves(means: Tensor, labels: Tensor, x: Tensor, y: Tensor, cluster: Tensor, nearest: int) -> Tensor:
     """Return directions ``[M, P, 1 + nearest, r]`` for points x with labels y and clusters.
 
     The first is minus the sum of the means of the class of x, as of a gradient attack. The others lead from the mean of
     its cluster to the nearest ones of the other class, the best against the robust network.
     """
-    classes = torch.stack([((labels == sign)[..., None] * means).sum(-2) for sign in (-1.0, 1.0)], 1)
+    classes = class_sums(means, labels)
     own_class = torch.where(y[..., None] > 0, classes[:, 1:], classes[:, :1])
     similarity = (x @ means.mT).masked_fill(labels[:, None] == y[..., None], -torch.inf)
     other = similarity.topk(min(nearest, means.shape[1]), -1).indices

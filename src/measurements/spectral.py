@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from src.errors import ConfigError
+from src.measurements.stable_ranks import stable_rank
 from src.models.two_layer_relu import neurons
 from src.oracles.clusters import spectral_margin
 from src.types import Measurement, Model, Snapshot, Task
@@ -33,11 +34,10 @@ def build(task: Task, model: Model) -> Measurement:
         incoming, v = neurons(params, "spectral")
         with torch.no_grad():
             least = (task.y * model.apply(snapshot.params, task.x)).double().amin(-1)
-        sigma = torch.linalg.svdvals(params["w"])
         # ‖θ‖² ≥ 2 Σⱼ |vⱼ|‖(wⱼ, bⱼ)‖, with equality for balanced neurons
         size = 2 * (v.abs() * torch.linalg.vector_norm(incoming, dim=-1)).sum(-1)
         columns = {
-            "stable_rank": sigma.square().sum(-1) / sigma[:, 0].square(),
+            "stable_rank": stable_rank(torch.linalg.svdvals(params["w"])),
             "msp_optimum": torch.full_like(least, optimum),
             "rescaled_margin_ratio": least / size / task.facts["margin_oracle"].double(),
         }

@@ -42,11 +42,10 @@ def harmful_network(x: Tensor, y: Tensor, means: Tensor, labels: Tensor) -> Para
     averaging = feature_averaging(means, labels)
     noise = x - x @ means.mT @ torch.linalg.solve(means @ means.mT, means)
     # wᵢ = 4ξᵢ/‖ξᵢ‖²,  bᵢ = −2,  vᵢ = yᵢ
-    spikes = {"w": 4 * noise / noise.square().sum(-1, keepdim=True), "b": torch.full_like(y, -2), "v": y}
     return {
-        "w": torch.cat([averaging["w"], spikes["w"]], 1),
-        "b": torch.cat([averaging["b"], spikes["b"]], 1),
-        "v": torch.cat([-averaging["v"].expand(len(means), -1), spikes["v"]], 1),
+        "w": torch.cat([averaging["w"], 4 * noise / noise.square().sum(-1, keepdim=True)], 1),
+        "b": torch.cat([averaging["b"], torch.full_like(y, -2)], 1),
+        "v": torch.cat([-averaging["v"].expand(len(means), -1), y], 1),
     }
 
 

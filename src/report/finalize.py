@@ -135,11 +135,9 @@ def _judge(
         conditions = " ".join(f"{number.rows} {number.baseline}" for number in claim.numbers)
         reasons = [reason for name in claim.experiments for group, reason in others.get(name, {}).items()
                    if f"{group}_name" not in conditions]  # fmt: skip
-        if reasons:
-            (result,) = verdicts.judge([claim.without_minimum()], frames, planned, judge_number)
-            judged.append(verdicts.unjudged(result, f"made for {reasons[0]}"))
-        else:
-            judged += verdicts.judge([claim], frames, planned, judge_number)
+        measured = claim.without_minimum() if reasons else claim
+        (result,) = verdicts.judge([measured], frames, planned, judge_number)
+        judged.append(verdicts.unjudged(result, f"made for {reasons[0]}") if reasons else result)
     return judged
 
 

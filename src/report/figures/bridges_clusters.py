@@ -7,9 +7,8 @@ import pandas
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from src.report.figures.style import Plot, canvas, formula, legend, lines, log_ticks, spread
+from src.report.figures.style import BAND, Plot, canvas, doubling_lines, formula, legend, spread
 
-BAND = "Lines: median over seeds; bands: smallest to largest seed; hollow markers: some seed has not converged."
 TRAINERS = {
     "gradient_flow": "gradient flow",
     "nmd": "NMD",
@@ -22,12 +21,12 @@ def radius_vs_k(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """Draw F1: smallest perturbation and certificate over √d against k, with closed forms and the ceiling."""
     final = _final(frame)
     k = np.sort(final["data_k"].unique())
-    spectral = final.groupby("data_k").apply(lambda rows: (rows["msp_optimum"] / rows["data_d"] ** 0.5).iloc[0])
+    spectral = _optimum(final)
     panels = [
         pandas.concat([
             spread(final, "data_k", f"{column} / data_d**0.5", "trainer", panel),
             formula(k, np.full(len(k), 0.5**0.5), "ceiling √(1/2)", panel),
-            formula(k, spectral.loc[k], "spectral optimum γ*/√d", panel),
+            formula(k, spectral, "spectral optimum γ*/√d", panel),
             formula(k, 1 / np.sqrt(k), "feature averaging 1/√k", panel),
         ])
         for column, panel in (("attack_median", "smallest perturbation found"), ("certificate_median", "certificate"))
@@ -39,7 +38,7 @@ def rank_and_margin(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     """Draw F2: stable rank of W, and the ℓ2 margin of the balanced network over its optimum, against k."""
     final = _final(frame)
     k = np.sort(final["data_k"].unique())
-    spectral = final.groupby("data_k").apply(lambda rows: (rows["msp_optimum"] * (2 / rows["data_d"]) ** 0.5).iloc[0])
+    spectral = 2**0.5 * _optimum(final)
     ranks, margins = "stable rank", "ℓ2 margin"
     panels = [
         pandas.concat([
@@ -49,7 +48,7 @@ def rank_and_margin(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         ]),
         pandas.concat([
             spread(final, "data_k", "rescaled_margin_ratio", "trainer", margins),
-            formula(k, spectral.loc[k], "spectral optimum", margins),
+            formula(k, spectral, "spectral optimum", margins),
             formula(k, np.ones(len(k)), "feature averaging", margins),
         ]),
     ]  # fmt: skip
@@ -58,8 +57,12 @@ def rank_and_margin(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
 
 def _final(frame: pandas.DataFrame) -> pandas.DataFrame:
     final = frame[frame["final"] & frame["vars_trainer"].isin(TRAINERS)]
-    order = pandas.Categorical(final["vars_trainer"].map(TRAINERS), list(TRAINERS.values()), ordered=True)
-    return final.assign(trainer=order.astype(str))
+    return final.assign(trainer=final["vars_trainer"].map(TRAINERS))
+
+
+def _optimum(final: pandas.DataFrame) -> pandas.Series:
+    """Return γ*/√d for every k, in increasing order."""
+    return (final["msp_optimum"] / final["data_d"] ** 0.5).groupby(final["data_k"]).first()
 
 
 def _drawn(panels: list[pandas.DataFrame], labels: list[str]) -> tuple[Figure, pandas.DataFrame]:
@@ -72,9 +75,7 @@ def _drawn(panels: list[pandas.DataFrame], labels: list[str]) -> tuple[Figure, p
 
 
 def _panel(axes: Axes, data: pandas.DataFrame, label: str) -> None:
-    lines(axes, data)
-    axes.set_xscale("log", base=2)
-    log_ticks(axes.yaxis)
+    doubling_lines(axes, data)
     axes.set(ylabel=label, title=data["panel"].iloc[0])
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas
 from matplotlib.figure import Figure
 
-from src.report.figures.style import Plot, canvas, formula, legend, lines, log_ticks, spread
+from src.report.figures.style import BAND, Plot, canvas, doubling_lines, formula, legend, spread
 
 NETWORKS = {
     "prelu": "normalised cubes",
@@ -36,9 +36,7 @@ def ceiling(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
     data = pandas.concat(parts)
     data = data[data["y"] > 0]
     figure, (axes,) = canvas(height=3.4)
-    lines(axes, data)
-    axes.set_xscale("log", base=2)
-    log_ticks(axes.yaxis)
+    doubling_lines(axes, data)
     axes.set(xlabel="clusters k", ylabel="smallest perturbation found / √d")
     legend(axes)
     return figure, data
@@ -49,9 +47,9 @@ PLOTS = (
         "F30",
         "One ceiling: networks on the same clusters",
         "Smallest perturbation found, median over test points, over √d, of networks trained on the same points "
-        "with the squared loss; the ReLU network trained by Muon has the exponential loss. Lines: median over seeds; "
-        "bands: smallest to largest seed; hollow markers: some seed has not converged. Grey: under attacks of radius "
-        "√(d/2) any classifier has an error of at least min(k₊, k₋)/k; √(d/k) is the radius of feature averaging.",
+        "with the squared loss; the ReLU network trained by Muon has the exponential loss. "
+        f"{BAND} Grey: under attacks of radius √(d/2) any classifier has an error of at least "
+        "min(k₊, k₋)/k; √(d/k) is the radius of feature averaging.",
         "ceiling √(d/2) · ReLU √(d/k)",
         "Log–log plot of radii over the number of clusters for several networks, below a grey line at the ceiling.",
         ("bridge_robust_training", "bridge_muon_clusters"),

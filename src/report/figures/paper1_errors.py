@@ -9,8 +9,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from scipy.special import ndtr
 
-from src.report.figures.paper1_scaling import BAND
-from src.report.figures.style import COLOURS, Plot, canvas, is_curve, legend, lines, needed
+from src.report.figures.style import BAND, COLOURS, Plot, canvas, is_curve, legend, lines, needed
 
 
 def noise(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:

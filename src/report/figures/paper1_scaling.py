@@ -8,21 +8,21 @@ import seaborn
 from matplotlib.figure import Figure
 
 from src.report.figures.style import (
+    BAND,
     COLOURS,
     DASHES,
     Plot,
     canvas,
+    doubling_lines,
     formula,
     is_curve,
     legend,
     limits,
     lines,
-    log_ticks,
     needed,
     spread,
 )
 
-BAND = "Lines: median over seeds; bands: smallest to largest seed; hollow markers: some seed has not converged."
 SCALING = ("cluster_k_scaling", "cluster_d_scaling", "cluster_width")
 RADII = {
     "universal z, half flipped": "z_r50",
@@ -54,9 +54,7 @@ def _radii(frame: pandas.DataFrame, swept: str, label: str) -> tuple[Figure, pan
         formula(x, np.sqrt(d) / 2, "√d/2"),
     ])  # fmt: skip
     figure, (axes,) = canvas(height=3.4)
-    lines(axes, data)
-    axes.set_xscale("log", base=2)
-    log_ticks(axes.yaxis)
+    doubling_lines(axes, data)
     axes.set(xlabel=label, ylabel="ℓ2 norm of the perturbation")
     legend(axes)
     return figure, data
@@ -136,9 +134,7 @@ def balance(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
         formula(c, np.ones_like(c), "√(d/k)"),
     ])  # fmt: skip
     figure, (axes,) = canvas(height=2.9)
-    lines(axes, data)
-    axes.set_xscale("log", base=2)
-    log_ticks(axes.yaxis)
+    doubling_lines(axes, data)
     axes.set(xlabel="fraction c of clusters with the rarer label", ylabel="ℓ2 norm / √(d/k)")
     legend(axes)
     return figure, data

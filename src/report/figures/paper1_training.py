@@ -7,8 +7,8 @@ import pandas
 import seaborn
 from matplotlib.figure import Figure
 
-from src.report.figures.paper1_scaling import BAND
 from src.report.figures.style import (
+    BAND,
     COLOURS,
     DASHES,
     Plot,

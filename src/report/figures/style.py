@@ -27,6 +27,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 WIDTH = 3.6
 """Inches: one column of a paper, or the width of a phone."""
+BAND = "Lines: median over seeds; bands: smallest to largest seed; hollow markers: some seed has not converged."
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B4E9B", "#7F7F7F"]
 """Okabe & Ito's palette without yellow and black, which are hard to see on white and in text."""
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
@@ -34,7 +35,7 @@ SIZES = [7, 5.4, 4, 4, 4, 4, 4, 4]
 WIDTHS = [2.2, 1.6, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2]
 """The first series are the widest and lowest, so that they stay visible below later ones."""
 DASHES = [(None, None), (5, 1.5), (2, 1), (5, 1, 1, 1), (1, 1), (7, 2, 2, 2), (3, 2), (8, 2)]
-BAND = "seed range"
+SEED_RANGE = "seed range"
 """Label of bands in the legend: from the lowest to the highest member."""
 CLOSED_FORM = "closed form"
 """The gid of lines of formulas."""
@@ -208,7 +209,7 @@ def legend(axes: Axes, title: str | None = None, columns: int = 2) -> None:
     handles, labels = axes.get_legend_handles_labels()
     entries = dict(zip(labels, handles, strict=True))
     if any(isinstance(drawn, PolyCollection) for drawn in axes.collections):
-        entries[BAND] = Patch(color="0.5", alpha=0.3, lw=0)
+        entries[SEED_RANGE] = Patch(color="0.5", alpha=0.3, lw=0)
     handles, title_style = list(entries.values()), {"title": title, "title_fontsize": 7.5, "alignment": "left"}
     axes.figure.legend(handles, list(entries), ncols=columns, **title_style, **LEGEND)
 
@@ -217,6 +218,13 @@ def limits(axes: Axes, **ends: tuple[float | None, float | None]) -> None:
     """Set the finite limits of the axes ``x`` and ``y``; others stay as they are."""
     for axis, both in ends.items():
         axes.set(**{f"{axis}lim": [None if end is None or not np.isfinite(end) else end for end in both]})
+
+
+def doubling_lines(axes: Axes, data: pandas.DataFrame) -> None:
+    """Draw ``lines`` over an x that doubles, with logarithmic axes."""
+    lines(axes, data)
+    axes.set_xscale("log", base=2)
+    log_ticks(axes.yaxis)
 
 
 def log_ticks(axis: Axis) -> None:
