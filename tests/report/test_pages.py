@@ -11,7 +11,8 @@ from src.results import store
 from tests import chromium, fabricated
 
 pytestmark = pytest.mark.skipif(chromium.BINARY is None, reason="no Chromium here")
-SHOWN = "[...document.querySelectorAll('table.claims > tbody')].filter(b => b.offsetHeight).map(b => b.id)"
+CLAIMS = sum(not claim.check for claim in verdicts.load(1))
+SHOWN = "[...document.querySelector('table.claims').tBodies].filter(b => b.offsetHeight).map(b => b.id)"
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_text_stands_out_from_its_ground_in_both_schemes(pages, page, name):
 def test_claims_are_filtered_by_verdict_and_text_and_shown_again(pages, page):
     page.open(pages["report"])
     texts = page.run(SHOWN)
-    assert len(texts) == len(verdicts.load(1))
+    assert len(texts) == CLAIMS
     page.run("document.querySelector('[name=verdict][value=reproduced]').click()")
     assert page.run(SHOWN) == ["P1-C4"]
     assert page.run("document.getElementById('shown').textContent") == f"1 of {len(texts)} claims shown"
@@ -140,7 +141,7 @@ def test_without_scripts_everything_is_there(pages, page):
     page.call("Emulation.setScriptExecutionDisabled", {"value": True})
     page.open(pages["report"])
     page.call("Emulation.setScriptExecutionDisabled", {"value": False})
-    assert len(page.run(SHOWN)) == len(verdicts.load(1))
+    assert len(page.run(SHOWN)) == CLAIMS
     assert page.run("document.querySelector('.tools').hidden")
 
 
