@@ -9,7 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from src.config import cache, components, experiments, overrides, resolvers, schema
+from src.config import cache, components, experiments, hydra_internals, overrides, resolvers, schema
 from src.config.schema import Config
 from src.config.validation import Node, Tree, validated
 from src.errors import ConfigError
@@ -65,7 +65,7 @@ def _composed(parsed: Sequence[Override]) -> list[tuple[list[str], Tree]]:
     with initialize_config_dir(str(components.CONF), version_base="1.3"):
         whole = compose("config", overrides=start, return_hydra_config=True)
         cells = overrides.grid([*overrides.parsed(_own_words(whole)), *parsed])
-        return [(job, schema.resolved(compose("config", overrides=job))) for job in cells]
+        return [(job, schema.resolved(node)) for job, node in zip(cells, hydra_internals.composed(cells), strict=True)]
 
 
 def first(words: Sequence[str]) -> tuple[Config, dict[str, list]]:
