@@ -13,6 +13,7 @@ learning rate alone makes the cosine rise, so compare it with the growth of the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -40,6 +41,7 @@ def sketch(vectors: Tensor, size: int) -> Tensor:
     return torch.zeros(len(vectors), size, dtype=torch.float64).index_add_(1, bucket, sign * vectors).round(decimals=6)
 
 
+@lru_cache(maxsize=2)  # one for the weights, one for the subgradients
 def _buckets(coordinates: int, size: int) -> tuple[Tensor, Tensor]:
     """Draw the bucket in 0 … size − 1 and the sign ±1 of every coordinate."""
     stream = generator(0, "direction sketch", coordinates, size)

@@ -112,14 +112,21 @@ EXACT = {"exact": exact, "svd": by_svd, "gram": by_gram}
 
 def _finite(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Return the matrices, with zero for those that are not finite, and a mask ``[..., 1]`` of the finite ones."""
-    finite = torch.isfinite(matrix).all(-1).all(-1)
-    return torch.where(finite[..., None, None], matrix, 0), finite[..., None]
+    finite = torch.isfinite(_largest(matrix))
+    if not finite.all():
+        matrix = torch.where(finite[..., None, None], matrix, 0)
+    return matrix, finite[..., None]
 
 
 def _scaled(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Return the matrix in float64 over its largest entry, and that entry ``[..., 1, 1]``."""
-    size = safe_divisor(matrix.double().abs().amax((-2, -1), keepdim=True))
+    size = safe_divisor(_largest(matrix)[..., None, None].double())
     return matrix / size, size
+
+
+def _largest(matrix: Tensor) -> Tensor:
+    """Return max |G_ij|, ``[...]``; NaN if an entry is."""
+    return matrix.abs().flatten(-2).amax(-1)
 
 
 def _row(matrix: Tensor) -> Tensor:
