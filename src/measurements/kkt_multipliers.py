@@ -20,6 +20,7 @@ from torch import Tensor
 
 from src.constraints import Count, NonNegative
 from src.measurements.members import degree_of, one_member
+from src.optimizers.duality import safe_divisor
 from src.optimizers.norms import Norm
 from src.optimizers.predicted import predicted
 from src.types import Measurement, Model, Params, Snapshot, Task
@@ -102,24 +103,26 @@ def example_gradients(model: Model, params: Params, x: Tensor, y: Tensor) -> Par
 def least_dual_norm(vectors: Params, norm: Norm, iterations: int) -> tuple[Tensor, float]:
     """Return μ in the simplex ``[K]`` with a small ‖Σ μ_i v_i‖_*, and this norm, by exponentiated subgradient descent.
 
-    ∂‖g‖_*/∂μ_i = ⟨v_i, u⟩ with u the steepest direction at g. Steps are c/√k over the spread of the subgradient.
+    ∂‖g‖_*/∂μ_i = ⟨v_i, u⟩ with u the steepest direction at g, and ‖g‖_* = ⟨g, u⟩ = Σ μ_i ⟨v_i, u⟩. Steps are c/√k over
+    the spread of the subgradient. They are taken in single precision; the norm of the result is not.
     """
-    flat = torch.cat([leaf.flatten(1) for leaf in vectors.values()], 1)  # [K, P]
+    exact = torch.cat([leaf.flatten(1) for leaf in vectors.values()], 1)  # [K, P]
+    flat = (exact / safe_divisor(exact.abs().max())).float()
     log_mu = torch.full((len(flat),), -math.log(len(flat)), dtype=flat.dtype, device=flat.device)
     best, smallest = log_mu.exp(), math.inf
     for k in range(iterations):
         mu = log_mu.exp()
         g = _unflatten(mu @ flat, vectors)
-        size = float(norm.dual(g))
+        slope = flat @ torch.cat([leaf.flatten() for leaf in norm.steepest(g).values()])
+        size = float(mu @ slope)
         if size < smallest:
             best, smallest = mu, size
-        direction = norm.steepest(g)
-        slope = flat @ torch.cat([leaf.flatten() for leaf in direction.values()])
         spread = float(slope.max() - slope.min())
         if spread <= 0:
             break
         log_mu = torch.log_softmax(log_mu - 2 * slope / (spread * math.sqrt(k + 1)), 0)
-    return best, smallest
+    best = best.to(exact)
+    return best, float(norm.dual(_unflatten(best @ exact, vectors)))
 
 
 def _unflatten(flat: Tensor, like: Params) -> Params:
