@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from src.errors import ConfigError
 from src.optimizers.log_scaled import per_member
 from src.training.stopping import StopRule
 from src.types import Batch, Move, Objective, Params, Snapshot, State, UpdateRule
@@ -71,14 +72,61 @@ def train(
 ) -> Iterator[Progress]:
     """Yield ``progress`` itself, then the progress after every step until ``steps`` or until all members have ended.
 
-    A member that has ended keeps its parameters, so its numbers do not depend on the other members. A member
+    A member that has ended keeps its parameters, so its numbers do not depend on the other members; where the rule
+    allows it, it is no longer computed. A member
     passes a level of ``log_risk_levels``, which descend, at the first step with a log-risk at or below it. ``epoch`` is
     the number of steps of an epoch, None without batches.
     """
     yield progress
-    if over(progress, steps):
-        return
+    separable = _separable(rule, epoch)
+    while not over(progress, steps):
+        running = (~progress.ended).nonzero().squeeze(-1)
+        alone = separable and len(running) < len(progress.ended)
+        begin = tree_map(lambda leaf: leaf[running], progress) if alone else progress  # noqa: B023 (used at once)
+        examples = _of_members(batches, running) if alone else batches
+        for part in _steps(begin, objective, rule, examples, stop, steps, log_risk_levels, epoch):
+            progress = tree_map(partial(_inserted, running), part, progress) if alone else part
+            yield progress
+            if separable and bool(part.ended.any()):
+                break
+
+
+def _separable(rule: UpdateRule, epoch: int | None) -> bool:
+    """Return whether ended members can be left out: not with a learning rate for each, nor from means over epochs."""
+    if rule.rate is None or epoch is not None:
+        return False
+    try:
+        rule.rate(torch.zeros(1))
+    except ConfigError:  # a list of learning rates
+        return False
+    return True
+
+
+def _of_members(batches: Batches, members: Tensor) -> Batches:
+    """Return the batches of some members, where every step has the whole training set."""
+    whole = batches(0)
+    part = whole if whole.y.ndim == 1 else Batch(whole.x[members], whole.y[members])
+    return lambda step: part
+
+
+def _inserted(members: Tensor, part: Tensor, whole: Tensor) -> Tensor:
+    """Return ``whole [M, ...]`` with ``part [K, ...]`` in the places of ``members [K]``; scalars are shared."""
+    return whole.index_copy(0, members, part) if part.ndim else part
+
+
+def _steps(
+    progress: Progress,
+    objective: Objective,
+    rule: UpdateRule,
+    batches: Batches,
+    stop: StopRule,
+    steps: int,
+    log_risk_levels: Sequence[float],
+    epoch: int | None,
+) -> Iterator[Progress]:
+    """Yield the progress after every step, as ``train``."""
     log_risk, grad = objective(progress.params, batches(progress.step))
+    levels = log_risk.new_tensor(log_risk_levels)
     while not over(progress, steps):
         epoch_risk = progress.epoch_risk
         if epoch is not None:
@@ -95,7 +143,7 @@ def train(
         )
         log_risk, grad = objective(progress.params, batches(progress.step))
         if log_risk_levels:
-            progress = _passing(progress, log_risk, log_risk_levels)
+            progress = _passing(progress, log_risk, levels)
         if progress.step % stop.check_every == 0 or progress.step == steps:
             view = snapshot(progress, objective, rule, batches)
             progress = progress._replace(diverged=progress.diverged | ~view.log_risk.isfinite())
@@ -108,9 +156,9 @@ def train(
         yield progress
 
 
-def _passing(progress: Progress, log_risk: Tensor, log_risk_levels: Sequence[float]) -> Progress:
-    """Return the progress with the levels that members pass at this step."""
-    levels = sum(((log_risk <= level).long() for level in log_risk_levels), torch.zeros_like(progress.levels))
+def _passing(progress: Progress, log_risk: Tensor, log_risk_levels: Tensor) -> Progress:
+    """Return the progress with the levels ``[K]`` that members pass at this step."""
+    levels = (log_risk.unsqueeze(-1) <= log_risk_levels).sum(-1)
     passed_at = torch.where(levels > progress.levels, progress.step, progress.passed_at)
     return progress._replace(levels=torch.maximum(levels, progress.levels), passed_at=passed_at)
 
