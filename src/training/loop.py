@@ -73,16 +73,15 @@ def train(
     """Yield ``progress`` itself, then the progress after every step until ``steps`` or until all members have ended.
 
     A member that has ended keeps its parameters, so its numbers do not depend on the other members; where the rule
-    allows it, it is no longer computed. A member
-    passes a level of ``log_risk_levels``, which descend, at the first step with a log-risk at or below it. ``epoch`` is
-    the number of steps of an epoch, None without batches.
+    allows it, it is no longer computed. A member passes a level of ``log_risk_levels``, which descend, at the first
+    step with a log-risk at or below it. ``epoch`` is the number of steps of an epoch, None without batches.
     """
     yield progress
     separable = _separable(rule, epoch)
     while not over(progress, steps):
         running = (~progress.ended).nonzero().squeeze(-1)
         alone = separable and len(running) < len(progress.ended)
-        begin = tree_map(lambda leaf: leaf[running], progress) if alone else progress  # noqa: B023 (used at once)
+        begin = tree_map(partial(_taken, running), progress) if alone else progress
         examples = _of_members(batches, running) if alone else batches
         for part in _steps(begin, objective, rule, examples, stop, steps, log_risk_levels, epoch):
             progress = tree_map(partial(_inserted, running), part, progress) if alone else part
@@ -107,6 +106,11 @@ def _of_members(batches: Batches, members: Tensor) -> Batches:
     whole = batches(0)
     part = whole if whole.y.ndim == 1 else Batch(whole.x[members], whole.y[members])
     return lambda step: part
+
+
+def _taken(members: Tensor, whole: Tensor) -> Tensor:
+    """Return the members' part of a leaf ``[M, ...]``; scalars are shared."""
+    return whole[members] if whole.ndim else whole
 
 
 def _inserted(members: Tensor, part: Tensor, whole: Tensor) -> Tensor:
