@@ -68,7 +68,7 @@ def build(
         norm, slope = _norm(point), _norm(ascent)
         # η = min(α/‖g‖², ρ‖θ‖/‖g‖)
         eta = torch.minimum(size / slope**2, rho * norm / slope).nan_to_num(posinf=0.0)
-        trial = {name: leaf + _per_member(eta, leaf) * ascent[name] for name, leaf in point.items()}
+        trial = {name: torch.addcmul(leaf, _per_member(eta, leaf), ascent[name]) for name, leaf in point.items()}
         return trial, {
             "point": point,
             "grad": ascent,
@@ -83,7 +83,7 @@ def build(
 
 def _norm(params: Params) -> Tensor:
     """Return ‖θ‖₂ ``[M]`` over all leaves."""
-    return sum(leaf.flatten(1).square().sum(1) for leaf in params.values()).sqrt()  # type: ignore[union-attr]
+    return torch.stack([torch.linalg.vector_norm(leaf.flatten(1), dim=1) for leaf in params.values()]).norm(dim=0)
 
 
 def _per_member(value: Tensor, like: Tensor) -> Tensor:
@@ -91,4 +91,6 @@ def _per_member(value: Tensor, like: Tensor) -> Tensor:
 
 
 def _choose(mask: Tensor, new: Params, old: Params) -> Params:
+    if mask.all():
+        return new  # as at most steps, without a copy
     return {name: torch.where(_per_member(mask, leaf), leaf, old[name]) for name, leaf in new.items()}
