@@ -19,10 +19,12 @@ def build(task: Task, model: Model) -> Measurement:
     Columns: ``harmful_train_error``, ``harmful_test_errors``, ``harmful_test_points`` and ``harmful_margin``.
 
     Raises:
-        ConfigError: for a task without clusters.
+        ConfigError: for a task without clusters, or without noise, where no spike is at one point alone.
     """
     if "means" not in task.facts:
         raise ConfigError("measurements.harmful_network", "{}", "needs data=clusters")
+    if task.facts["sigma"] == 0:
+        raise ConfigError("data.sigma", 0, "must be > 0 with measurements.harmful_network")
     means, labels = (task.facts[name].to(task.x) for name in ("means", "labels"))
     params = balanced(harmful_network(task.x, task.y, means, labels))
     measurements = [errors.build(task, model), margin.build(task, model)]

@@ -61,3 +61,8 @@ def test_other_data_is_refused():
     task = clusters.build([0], k=2, d=64, n=8, n_test=1)
     with pytest.raises(ConfigError, match="needs data=clusters"):
         harmful_network.build(task._replace(facts={}), None)
+
+
+def test_needs_noise():
+    with pytest.raises(ConfigError, match=r"data\.sigma"):
+        measured(clusters.build([0], k=4, d=256, n=16, n_test=1, sigma=0.0))
