@@ -44,6 +44,8 @@ def transform(name: Name, c: int, *, scale: float = 1.0, seed: int = 0) -> Trans
     """
     if name == "dft":
         return _dft(c, scale)
+    if name == "identity" and scale == 1:
+        return Transform(_same, _same, torch.ones(c, dtype=torch.float64), scale, orthogonal=True, real=True)
     orthonormal = matrix(name, c, seed)
     inverse = torch.linalg.inv(orthonormal) if name == "authors" else orthonormal.mT
     return Transform(
@@ -54,6 +56,10 @@ def transform(name: Name, c: int, *, scale: float = 1.0, seed: int = 0) -> Trans
         orthogonal=name != "authors",
         real=True,
     )
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def matrix(name: Name, c: int, seed: int = 0) -> Tensor:
@@ -125,16 +131,25 @@ def _along_tubes(m: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def _dft(c: int, scale: float) -> Transform:
-    """Return the unitary DFT of real tensors: slices k and c − k are conjugate, and one of them is stored."""
-    multiplicity = torch.full((c // 2 + 1,), 2.0, dtype=torch.float64)
+    """Return the unitary DFT of real tensors: slices k and c − k are conjugate, and one of them is stored.
+
+    The real and the imaginary parts of all slices are one real matrix product, several times as fast as an FFT along a
+    short axis that is not the last one.
+    """
+    slices = c // 2 + 1
+    k, i = torch.meshgrid(torch.arange(slices), torch.arange(c), indexing="ij")
+    angle = 2 * math.pi / c * (k * i % c).double()
+    parts = torch.cat([angle.cos(), -angle.sin()]) / math.sqrt(c)
+    multiplicity = torch.full((slices,), 2.0, dtype=torch.float64)
     multiplicity[0] = 1
     if c % 2 == 0:
         multiplicity[-1] = 1
-    return Transform(
-        forward=lambda tensor: scale * torch.fft.rfft(tensor, dim=-3, norm="ortho"),
-        inverse=lambda hat: torch.fft.irfft(hat, n=c, dim=-3, norm="ortho") / scale,
-        multiplicity=multiplicity,
-        scale=scale,
-        orthogonal=True,
-        real=False,
-    )
+    to_parts, from_parts = _along_tubes(scale * parts), _along_tubes(parts.mT * multiplicity.repeat(2) / scale)
+
+    def forward(tensor: Tensor) -> Tensor:
+        return torch.complex(*to_parts(tensor).chunk(2, -3))
+
+    def inverse(hat: Tensor) -> Tensor:
+        return from_parts(torch.cat([hat.real, hat.imag], -3))
+
+    return Transform(forward, inverse, multiplicity, scale, orthogonal=True, real=False)
