@@ -34,14 +34,18 @@ def test_every_command_has_a_page_of_help(command, capsys):
         (status, "ouputs=x", "did you mean 'outputs'"),
         (status, "--wach", "did you mean '--watch'"),
         (status, "--watch=3", "--watch"),
+        (status, "outputs=nowhere", "nowhere"),
         (status, "outputs=", "outputs=FOLDER"),
         (status, "-x", "known: outputs, --watch"),
         (report, "compere=a,b", "did you mean 'compare'"),
         (report, "outputs", "outputs=FOLDER"),
+        (report, "outputs=nowhere", "nowhere"),
+        (report, "--index", "--index"),
         (dashboards, "profile=smal", "must be one of smoke, default, paper"),
         (dashboards, "project=a/b", "without / "),
         (dashboards, "uplaod", "did you mean 'upload'"),
         (dashboards, "outptus=x", "did you mean 'outputs'"),
+        (dashboards, "--push", "--push"),
         (benchmarks, "tensor", "did you mean 'tensors'"),
         (benchmarks, "--smok", "did you mean '--smoke'"),
         (publish, "9", "has no claims"),
@@ -73,9 +77,18 @@ def test_a_home_is_found_in_every_path(tmp_path, monkeypatch, capsys):
         cli.path("~nobody-here/a", "outputs")
 
 
-@pytest.mark.parametrize("words", [["src.status"], ["src.report"], ["src.run", "--help"], ["src.run", "--cfg", "job"]])
-@pytest.mark.parametrize("reader", ["gone", "none", "ascii"])
-def test_no_traceback_whatever_reads_the_output(words, reader, tmp_path):
+@pytest.mark.parametrize(
+    ("reader", "words"),
+    [
+        ("gone", ["src.status"]),
+        ("gone", ["src.run", "--cfg", "job"]),
+        ("none", ["src.report"]),
+        ("none", ["src.run", "--help"]),
+        ("ascii", ["src.status"]),
+        ("ascii", ["src.run", "--cfg", "job"]),
+    ],
+)
+def test_no_traceback_whatever_reads_the_output(reader, words, tmp_path):
     (tmp_path / "outputs").mkdir()
     command = [sys.executable, "-m", *words]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii" if reader == "ascii" else "utf-8"}

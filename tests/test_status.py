@@ -88,12 +88,6 @@ def test_nothing_yet(tmp_path, capsys):
     assert capsys.readouterr().out == "no cells yet\n"
 
 
-@pytest.mark.parametrize("word", ["outputs=nowhere", "--wach", "output=x", "outputs="])
-def test_a_mistake_is_one_line(word, capsys):
-    assert status.main([word]) == 2
-    assert len(capsys.readouterr().err.strip().splitlines()) == 1
-
-
 @pytest.mark.parametrize("closed", ["", "width"])
 def test_a_folder_that_cannot_be_read_is_one_line(closed, sweep, monkeypatch, capsys):
     refuse_to(monkeypatch, "iterdir", sweep / closed)

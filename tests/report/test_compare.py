@@ -94,12 +94,6 @@ def test_a_report_of_another_version_is_one_line(pair, capsys):
     assert "was written by another version" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("word", ["outputs=nowhere", "comprae=a,b", "--index"])
-def test_a_wrong_word_is_one_line(word, capsys):
-    assert command.main([word]) == 2
-    assert len(capsys.readouterr().err.strip().splitlines()) == 1
-
-
 def test_the_index_has_every_paper_and_the_newest_report_first(pair):
     outputs = pair[1]
     cell = outputs / "x" / "cell"
