@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import json
-from itertools import product
+from itertools import cycle, product
 from math import log, sqrt
 from pathlib import Path
 
@@ -157,20 +157,32 @@ def read(path: Path):
     return json.loads(path.read_text())
 
 
-def draw_every_cell_alone(plots, frames):
-    """Draw every plot from each single cell, as during a sweep; FigureNotReady is allowed."""
+def check_figures(plots, drawn):
+    """Figures are numbered in order and described; their data are finite, and no panel says that it has none."""
+    assert [plot.id for plot in plots] == [f"F{i}" for i in range(1, 1 + len(plots))]
+    for plot in plots:
+        figure, data = drawn[plot.id]
+        assert plot.caption.endswith(".") and plot.alt.endswith(".") and plot.formula, plot.id
+        assert len(data) and np.isfinite(data.select_dtypes("number")).all(axis=None), plot.id
+        assert not panels_without_a_value(figure), plot.id
+
+
+def draw_cells_alone(plots, frames):
+    """Draw every plot from the first and the last cell alone, as during a sweep; FigureNotReady is allowed."""
     with style.rc_context():
         for plot in plots:
             for name in plot.experiments:
-                for _, cell in frames[name].groupby("cell"):
+                cells = frames[name]["cell"]
+                for cell in {cells.iloc[0], cells.iloc[-1]}:
                     with contextlib.suppress(style.FigureNotReady):
-                        plot.draw(cell)
+                        plot.draw(frames[name][cells == cell])
 
 
 CONFIG = ("data_", "model_", "optimizer_", "objective_", "vars_", "batch_size", "compare_at_loss", "steps")
 CONFIG += ("seed", "member")
 """Prefixes of columns from the config."""
-NOTHING = {"NaN": float("nan"), "inf": float("inf"), "-inf": float("-inf"), "no curve": None, "empty curve": []}
+NOTHING = {"no number": (float("nan"), float("-inf")), "no curve": (None, [])}
+"""What stands for the measured values, in turns."""
 
 
 def draw_without_values(plots, frames, what):
@@ -178,16 +190,15 @@ def draw_without_values(plots, frames, what):
     with style.rc_context():
         for plot in plots:
             rows = pandas.concat([frames[name] for name in plot.experiments], ignore_index=True)
-            curves = any(isinstance(entry, list) for column in rows for entry in rows[column])
-            if not curves and not isinstance(NOTHING[what], float):
+            numbers = what == "no number"
+            if not numbers and not any(isinstance(entry, list) for column in rows for entry in rows[column]):
                 continue
             try:
                 figure, _ = plot.draw(without_values(rows, what))
             except style.FigureNotReady:
                 continue
-            if what == "NaN":
+            if numbers:
                 figure.draw_without_rendering()
-            if isinstance(NOTHING[what], float):
                 noted = panels_without_a_value(figure)
                 panels = [axes for axes in figure.axes if not hasattr(axes, "_colorbar")]
                 formulas = 1 if plot.title == "Test error under noise" else 0  # a panel of a closed form alone
@@ -199,19 +210,19 @@ def panels_without_a_value(figure):
     return [axes for axes in figure.axes if style.NO_VALUE in [text.get_text() for text in axes.texts]]
 
 
-def without_values(frame: pandas.DataFrame, what: str, only: str = "") -> pandas.DataFrame:
-    """Return the rows with all measured numbers and curves replaced, or those of one column."""
-    value, changed = NOTHING[what], frame.copy()
+def without_values(frame: pandas.DataFrame, what: str) -> pandas.DataFrame:
+    """Return the rows with all measured curves, and for "no number" also all numbers, replaced."""
+    values, changed = [value for value, _ in zip(cycle(NOTHING[what]), frame.index)], frame.copy()
     for column in frame:
-        curves = frame[column].map(lambda entry: isinstance(entry, list))
-        numbers = pandas.api.types.is_float_dtype(frame[column]) or column in ("test_errors", "test_points")
-        if column.startswith(CONFIG) or (only and column != only):
+        if column.startswith(CONFIG):
             continue
-        if curves.any():
-            empty = isinstance(value, list) or value is None
-            changed[column] = frame[column].map(
-                lambda curve, empty=empty: value if empty else [value] * len(curve), na_action="ignore"
-            )
-        elif numbers and isinstance(value, float):
-            changed[column] = value
+        if any(isinstance(entry, list) for entry in frame[column]):
+            changed[column] = [
+                ([value] * len(curve) if what == "no number" else value) if isinstance(curve, list) else curve
+                for curve, value in zip(frame[column], values, strict=True)
+            ]
+        elif what == "no number" and (
+            pandas.api.types.is_float_dtype(frame[column]) or column in ("test_errors", "test_points")
+        ):
+            changed[column] = values
     return changed

@@ -30,19 +30,8 @@ def drawn(frames):
         return {plot.id: plot.draw(rows_of(plot, frames)) for plot in paper1.PLOTS}
 
 
-def test_every_figure_of_the_paper_is_there_once():
-    assert [plot.id for plot in paper1.PLOTS] == [f"F{i}" for i in range(1, 11)]
-
-
-@pytest.mark.parametrize("plot", paper1.PLOTS, ids=lambda plot: plot.id)
-def test_a_figure_says_what_it_shows_and_hands_back_finite_data(plot, drawn):
-    figure, data = drawn[plot.id]
-    assert plot.caption.endswith(".")
-    assert plot.alt.endswith(".")
-    assert plot.formula
-    assert all(axes.get_ylabel() for axes in figure.axes)
-    assert len(data)
-    assert np.isfinite(data.select_dtypes("number")).all(axis=None)
+def test_figures_say_what_they_show_and_hand_back_finite_data(drawn):
+    fabricated.check_figures(paper1.PLOTS, drawn)
 
 
 @pytest.mark.parametrize(("name", "swept"), [("F1", "data_k"), ("F2", "data_d")])
@@ -216,13 +205,9 @@ def test_assumption_table_has_every_configuration_and_says_whether_it_is_met(fra
 
 
 def test_half_finished_sweeps_are_drawn(frames):
-    fabricated.draw_every_cell_alone(paper1.PLOTS, frames)
+    fabricated.draw_cells_alone(paper1.PLOTS, frames)
 
 
-@pytest.mark.parametrize("what", ["NaN", "-inf", "no curve", "empty curve"])
+@pytest.mark.parametrize("what", fabricated.NOTHING)
 def test_panels_without_a_finite_value_say_so(what, frames):
     fabricated.draw_without_values(paper1.PLOTS, frames, what)
-
-
-def test_panels_with_values_say_nothing(drawn):
-    assert not [axes for figure, _ in drawn.values() for axes in fabricated.panels_without_a_value(figure)]

@@ -166,22 +166,8 @@ def plot(name):
     return next(plot for plot in paper2.PLOTS if plot.id == name)
 
 
-def test_every_figure_and_table_of_the_paper_is_there_once():
-    assert [plot.id for plot in paper2.PLOTS] == [f"F{i}" for i in range(1, 11)]
-    assert [table.id for table in paper2.TABLES] == ["T2", "T3", "T4"]
-
-
-@pytest.mark.parametrize("plot", paper2.PLOTS, ids=lambda plot: plot.id)
-def test_a_figure_says_what_it_shows_and_hands_back_finite_data(plot, drawn, frames):
-    figure, data = drawn[plot.id]
-    assert plot.caption.endswith(".")
-    assert plot.alt.endswith(".")
-    assert plot.formula
-    assert set(plot.columns) <= set(rows_of(plot, frames))
-    assert all(axes.get_ylabel() for axes in figure.axes)
-    assert figure.axes[-1].get_xlabel()
-    assert len(data)
-    assert np.isfinite(data.select_dtypes("number")).all(axis=None)
+def test_figures_say_what_they_show_and_hand_back_finite_data(drawn):
+    fabricated.check_figures(paper2.PLOTS, drawn)
 
 
 def test_gaps_are_those_of_the_rows_and_lines_go_through_their_means(drawn, frames):
@@ -341,13 +327,9 @@ def test_hollow_markers_where_a_seed_was_not_trained(frames):
 
 
 def test_half_finished_sweeps_are_drawn(frames):
-    fabricated.draw_every_cell_alone(paper2.PLOTS, frames)
+    fabricated.draw_cells_alone(paper2.PLOTS, frames)
 
 
-@pytest.mark.parametrize("what", ["NaN", "-inf", "no curve", "empty curve"])
+@pytest.mark.parametrize("what", fabricated.NOTHING)
 def test_panels_without_a_finite_value_say_so(what, frames):
     fabricated.draw_without_values(paper2.PLOTS, frames, what)
-
-
-def test_panels_with_values_say_nothing(drawn):
-    assert not [axes for figure, _ in drawn.values() for axes in fabricated.panels_without_a_value(figure)]
