@@ -32,8 +32,9 @@ def covered(cells, seeds, alike, *, shared=True, statistic=mean, truth=0.0, valu
     return inside / 400
 
 
-@pytest.mark.parametrize("alike", [0.0, 0.5, 0.9])
-@pytest.mark.parametrize(("cells", "seeds"), [(1, 3), (4, 3), (5, 5), (2, 8)])
+@pytest.mark.parametrize(
+    ("cells", "seeds", "alike"), [(1, 3, 0.5), (4, 3, 0.0), (4, 3, 0.9), (5, 5, 0.5), (5, 5, 0.9), (2, 8, 0.0)]
+)
 def test_bootstrap_covers_the_truth_about_as_often_as_it_says(cells, seeds, alike):
     offset = lambda noise, cell: (noise + 10 * cell)[None]  # noqa: E731
     assert 0.90 <= covered(cells, seeds, alike, values=offset, truth=5 * (cells - 1)) <= 0.985

@@ -15,9 +15,10 @@ ROOT = Path(__file__).parents[2]
 README = "# Suite\n\n<!-- overview -->\nold\n<!-- /overview -->\n\nafter\n![radii](docs/figures/paper1/F1.png)\n"
 
 
-@pytest.fixture
-def root(tmp_path):
-    """Return a repository with texts and the report of one experiment."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A repository with texts and the report of one experiment."""
+    tmp_path = tmp_path_factory.mktemp("made")
     name = "cluster_trainers"
     grid = dict(fabricated.SMALL)[name]
     cells = fabricated.sweep(tmp_path / "outputs", name, grid)
@@ -33,6 +34,12 @@ def root(tmp_path):
     (tmp_path / "README.md").write_text(README)
     (tmp_path / "docs").mkdir()
     return tmp_path
+
+
+@pytest.fixture
+def root(made, tmp_path):
+    """A copy of the repository."""
+    return shutil.copytree(made, tmp_path, dirs_exist_ok=True)
 
 
 def texts(root):
