@@ -18,8 +18,8 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-@pytest.fixture
-def empty_figures(monkeypatch):
+@pytest.fixture(scope="module")
+def empty_figures():
     """Figures are drawn, but their files are empty: rendering takes most of the time."""
     from src.report.figures import style
 
@@ -29,7 +29,9 @@ def empty_figures(monkeypatch):
             file.write_bytes(b"")
         return files
 
-    monkeypatch.setattr(style, "save", save)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(style, "save", save)
+        yield
 
 
 @pytest.fixture
@@ -42,6 +44,7 @@ def wandb_server(monkeypatch):
 
     monkeypatch.setattr(wandb_run, "_failed", set())
     monkeypatch.setattr(wandb_run, "_problems", [])
+    monkeypatch.setattr(wandb_run, "PATIENCE", 120.0)  # on a busy machine wandb-core takes long to start
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.delenv("WANDB_MODE", raising=False)
     wandb.teardown()

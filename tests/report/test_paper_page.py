@@ -45,7 +45,7 @@ def made(outputs, cells, **columns):
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
+def built(tmp_path_factory, empty_figures):
     outputs = tmp_path_factory.mktemp("outputs")
     cells = fabricated.paper1(outputs)
     del cells["cluster_noise"]  # F5 cannot be drawn

@@ -16,7 +16,7 @@ from src.results import wandb_run
 
 ROOT = Path(__file__).parents[2]
 WANDB = Path(sys.executable).parent / "wandb"
-HANGS = 60  # seconds; wandb waits 90 s for a server by default, and a slow machine needs some seconds to start it
+HANGS = 300  # seconds; a run that waits for a server that hangs waits for ever at its end
 ABOUT = {
     "id": "cell0", "project": "suite", "name": "k=4", "group": "cluster_margin", "job_type": "cell",
     "tags": ["paper1", "smoke", "claim 1.1", "x" * 70],
@@ -55,9 +55,12 @@ def run_a_cell(mode, outputs, steps=(1, 2, 4), exit_code=0, **changes):
 
 
 def records(outputs, run_id="cell0"):
-    """Return the records of a run's .wandb log by type, read with W&B's reader."""
+    """Return the records of a run's .wandb log by type, read as ``wandb leet inspect --json`` does."""
+    from wandb.util import get_core_path
+
     (path,) = outputs.glob(f"wandb/*run-*-{run_id}/run-{run_id}.wandb")
-    lines = subprocess.run([WANDB, "leet", "inspect", "--json", path], capture_output=True, text=True, check=True)
+    command = [get_core_path(), "leet", "inspect", "--no-observability", "--json", "--run-file", path, path.parents[1]]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True)
     found = [json.loads(line) for line in lines.stdout.splitlines()]
     return {kind: [r[kind] for r in found if r["type"] == kind] for kind in {r["type"] for r in found}}
 
@@ -86,10 +89,10 @@ def warnings(caplog):
     return [r.message for r in caplog.records if r.levelname == "WARNING" and r.name == "src.results.wandb_run"]
 
 
-def eventually(condition, within=120.0):
+def eventually(condition, within=600.0):
     deadline = time.monotonic() + within
     while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
+        time.sleep(0.1)
     return condition()
 
 
@@ -134,13 +137,16 @@ def test_an_offline_run_can_be_read_back_and_names_no_machine_and_no_folder(tmp_
     assert not warnings(caplog)
 
 
-def test_successive_runs_do_not_merge(tmp_path):
+def test_successive_runs_do_not_merge_and_a_bad_call_spoils_nothing_else(tmp_path, caplog):
     run_a_cell("offline", tmp_path, steps=[1, 2])
     unfinished = open_run("offline", tmp_path, id="cell1", config={"seeds": [9]})
     run_a_cell("offline", tmp_path, steps=[8], id="cell2")
+    unfinished.send(lambda wandb, run: run.log({"figure": wandb.Image(str(tmp_path / "missing.png"))}))
+    unfinished.log([])
     unfinished.log(rows(4))
     unfinished.finish()
     assert [steps_on_disk(tmp_path, f"cell{i}") for i in range(3)] == [[1, 2], [4], [8]]
+    assert len(warnings(caplog)) == 1, "of the first of two bad calls"
 
 
 def test_config_and_rows_are_on_disk_though_the_process_is_killed(tmp_path):
@@ -167,11 +173,11 @@ def test_an_online_run_arrives_whole(tmp_path, wandb_server, caplog):
     assert json.loads(wandb_server.files["cell0/wandb-summary.json"])["verdict"] == "reproduced"
 
 
-@pytest.mark.parametrize("fault", ["refuse", "error", "hang", "closed port", "no key"])
+@pytest.mark.parametrize("fault", ["refuse", "hang", "closed port", "no key"])  # error: in test_wandb_mirror.py
 def test_a_server_that_fails_costs_one_warning_and_runs_are_kept_offline(
     tmp_path, monkeypatch, caplog, fault, wandb_server
 ):
-    monkeypatch.setattr(wandb_run, "PATIENCE", 2.0)
+    monkeypatch.setattr(wandb_run, "PATIENCE", 5.0)
     wandb_server.fault = fault
     if fault == "closed port":
         wandb_server.shutdown()
@@ -197,7 +203,7 @@ def test_a_server_that_fails_midway_costs_one_warning_and_gets_all_later(
     run = open_run("online", tmp_path)
     run.log(rows(1))
     assert eventually(lambda: "cell0" in wandb_server.runs)
-    monkeypatch.setattr(wandb_run, "PATIENCE", 2.0)
+    monkeypatch.setattr(wandb_run, "PATIENCE", 5.0)
     wandb_server.fault = fault
     began = time.monotonic()
     run.log(rows(2))
@@ -212,10 +218,9 @@ def test_a_server_that_fails_midway_costs_one_warning_and_gets_all_later(
 
 
 def test_a_crash_of_wandb_core_costs_one_warning(tmp_path, wandb_server, caplog, monkeypatch):
-    monkeypatch.setattr(wandb_run, "PATIENCE", 30.0)  # on a busy machine wandb-core takes seconds to start
     run = open_run("online", tmp_path)
     assert eventually(lambda: "cell0" in wandb_server.runs)
-    monkeypatch.setattr(wandb_run, "PATIENCE", 2.0)
+    monkeypatch.setattr(wandb_run, "PATIENCE", 5.0)
     found = subprocess.run(["pgrep", "-P", str(os.getpid()), "wandb-core"], capture_output=True, text=True, check=True)
     for pid in found.stdout.split():
         os.kill(int(pid), signal.SIGKILL)
@@ -230,16 +235,6 @@ def test_without_wandb_a_cell_runs_all_the_same(tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "wandb", None)
     run_a_cell("online", tmp_path)
     assert len(warnings(caplog)) == 1 and not list(tmp_path.iterdir())
-
-
-def test_a_bad_call_spoils_nothing_else(tmp_path, caplog):
-    run = open_run("offline", tmp_path)
-    run.send(lambda wandb, run: run.log({"figure": wandb.Image(str(tmp_path / "missing.png"))}))
-    run.log([])
-    run.log(rows(1))
-    run.finish()
-    assert len(warnings(caplog)) == 1
-    assert steps_on_disk(tmp_path) == [1]
 
 
 def test_a_hung_server_does_not_hold_up_the_exit(tmp_path, wandb_server):
