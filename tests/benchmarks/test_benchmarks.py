@@ -1,18 +1,28 @@
-"""Every part runs at its smallest size; no time is asserted."""
+"""Every part runs at its smallest size and everything once; no time is asserted."""
 
 import json
+from functools import cache
 
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import summary
+from benchmarks import summary, timing, workers
 
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("outputs")
-    assert benchmarks.main(["--smoke", f"outputs={folder}"]) == 0
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(timing, "seconds", lambda work, smoke: (work(), 1.0)[1])
+        patched.setattr(workers, "SWEEP", [*workers.SWEEP[:2], "optimizer=nmd,ngd"])
+        patched.setattr(workers.os, "cpu_count", lambda: 1)
+        patched.setattr(workers, "sweep", cache(workers.sweep))
+        assert benchmarks.main(["--smoke", f"outputs={folder}"]) == 0
     return folder / "benchmarks"
+
+
+def test_a_time_is_positive():
+    assert timing.seconds(lambda: sum(range(100)), smoke=True) > 0
 
 
 @pytest.mark.parametrize("part", benchmarks.PARTS)
