@@ -5,6 +5,8 @@ PIPFLAGS ?= -q
 VENV    := .venv
 RUN     := $(VENV)/bin/python
 ARGS    ?=
+# Files in their order: by the number of tests, a file of one long test would come last and keep one core waiting.
+PYTEST  := $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # Select kernels that round as on other CPUs: matrix products in MKL, loops in PyTorch, linear algebra in NumPy.
 OTHER_KERNELS := MKL_CBWR=COMPATIBLE ATEN_CPU_CAPABILITY=default OPENBLAS_CORETYPE=Nehalem
 NUMERICAL     := $(addprefix tests/,attacks oracles optimizers tensors)
@@ -26,14 +28,14 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 test: setup  ## run all tests on two cores; without ARGS, repeat the numerical ones with the kernels of other CPUs
-	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
+	$(PYTEST) $(ARGS)
 	$(if $(ARGS),,$(MAKE) --no-print-directory test-dispatch)
 
 test-fast: setup  ## run the fast tests, about a minute on two cores
-	$(RUN) -m pytest -n 2 --dist loadfile -m 'not slow' $(ARGS)
+	$(PYTEST) -m 'not slow' $(ARGS)
 
 test-dispatch: setup  ## run the numerical tests with the kernels of other CPUs
-	$(OTHER_KERNELS) $(RUN) -m pytest -n 2 --dist loadfile $(NUMERICAL)
+	$(OTHER_KERNELS) $(PYTEST) $(NUMERICAL)
 
 test-faults: setup  ## inject faults into small runs, 15 minutes on two cores; SEED=7 repeats its faults
 	unshare --map-root-user --mount $(RUN) -m tests.faults $(if $(SEED),seed=$(SEED)) $(ARGS)

@@ -57,17 +57,20 @@ def second_device(monkeypatch):
 def kinds(words, outputs):
     """Return, of an experiment, one cell for each set of components, with few steps, examples and attacked points."""
     found = {}
-    for config in sweep.expand([f"+experiment={words[0]}", *words[1:], *QUIET]):
+    for config in sweep.expand([f"+experiment={words[0]}", *words[1:], *QUIET, f"outputs={outputs}"]):
         components = tuple(getattr(config, group).name for group in GROUPS)
-        sizes = {"n_test": 50} | ({"n": 24} if config.data.name == "clusters" else {})
-        short = {
-            "outputs": str(outputs),
-            "steps": min(config.steps, 3),
-            "data": config.data.model_copy(update=sizes),
-            "measurements": {name: fewer(name, options) for name, options in config.measurements.items()},
-        }
-        found.setdefault(components, config.model_copy(update=short))
+        found.setdefault(components, small(config))
     return list(found.values())
+
+
+def small(config):
+    """Return a config with few steps, examples and attacked points."""
+    n = 24 if config.data.name == "clusters" else min(config.data.n, 100)
+    return config.model_copy(update={
+        "steps": min(config.steps, 3),
+        "data": config.data.model_copy(update={"n": n, "n_test": 50}),
+        "measurements": {name: fewer(name, options) for name, options in config.measurements.items()},
+    })  # fmt: skip
 
 
 def fewer(name, options):
