@@ -27,7 +27,7 @@ def rows_of(outputs, experiment):
 
 
 def test_seven_optimizers_and_the_claims_on_them(tmp_path):
-    assert run("muon_margin", tmp_path, "report=false") == 0
+    assert run("muon_margin", tmp_path, "log_points=4", "report=false") == 0
     rows = rows_of(tmp_path, "muon_margin")
     final = rows[rows["final"]]
     assert sorted(final["optimizer_name"]) == ["adam", "muon", "muon_adam", "muon_signum", "ngd", "nmd", "signum"]
@@ -44,7 +44,7 @@ def test_seven_optimizers_and_the_claims_on_them(tmp_path):
 
 def test_a_row_where_the_loss_is_first_reached(tmp_path):
     assert run("muon_margin", tmp_path, "optimizer=nmd", "seeds=[7,8]", "optimizer.lr=0.5", "compare_at_loss=[0.1,10]",
-               "report=false") == 0  # fmt: skip
+               "log_points=4", "report=false") == 0  # fmt: skip
     rows = rows_of(tmp_path, "muon_margin")
     matched = rows[rows["matched"].notna()]
     assert sorted(zip(matched["seed"], matched["matched"], strict=True)) == [(7, 0.1), (7, 10), (8, 0.1), (8, 10)]
@@ -56,7 +56,7 @@ def test_a_row_where_the_loss_is_first_reached(tmp_path):
 
 
 def test_linear_models_against_their_exact_optima(tmp_path):
-    assert run("linear_margin", tmp_path, "optimizer=nmd,muon", "report=false") == 0
+    assert run("linear_margin", tmp_path, "optimizer=nmd,muon", "steps=50", "report=false") == 0
     rows = rows_of(tmp_path, "linear_margin")
     final = rows[rows["final"]]
     assert sorted(zip(final["data_name"], final["optimizer_name"], strict=True)) == [
@@ -67,10 +67,9 @@ def test_linear_models_against_their_exact_optima(tmp_path):
 
 
 def test_cifar_of_the_repository_needs_no_archive(tmp_path):
-    assert run("cifar_margin", tmp_path, "optimizer=nmd,muon", "steps=40", "report=false") == 0
-    final = rows_of(tmp_path, "cifar_margin").query("final")
-    assert sorted(final["optimizer_name"]) == ["muon", "nmd"]
-    (folder, _) = sorted((tmp_path / "cifar_margin").glob("*/provenance.json"))
+    assert run("cifar_margin", tmp_path, "optimizer=nmd", "steps=5", "report=false") == 0
+    assert rows_of(tmp_path, "cifar_margin")["final"].any()
+    (folder,) = (tmp_path / "cifar_margin").glob("*/provenance.json")
     assert set(json.loads(folder.read_text())["data"]) == {
         f"airplane_automobile_{part}.bin{end}" for part in ("train", "test") for end in ("", ".gz")
     }
@@ -79,7 +78,7 @@ def test_cifar_of_the_repository_needs_no_archive(tmp_path):
 def test_classes_that_are_not_in_the_repository_are_one_line(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("src.data.cifar10.FOLDER", tmp_path / "nowhere")
     monkeypatch.setitem(sys.modules, "pooch", None)
-    assert run("cifar_margin", tmp_path, "data.positive=[3]", "data.files=auto", "report=false") == 2
+    assert run("cifar_margin", tmp_path, "optimizer=nmd", "data.positive=[3]", "data.files=auto", "report=false") == 2
     lines = [line for line in capfd.readouterr().err.splitlines() if "data.name" in line]
     assert len(lines) == 1
     assert "cifar-10-binary.tar.gz" in lines[0]

@@ -24,10 +24,10 @@ sys.argv = ["run"]
 for words in json.loads(sys.stdin.read()):
     assert entry.run(words) == 0
     print("----", file=sys.stderr)
-sys.exit(pytest.main(["-q", "tests/optimizers/test_optimizer_contract.py", "-k", "log_gd"]))
+sys.exit(pytest.main(["tests/optimizers/test_optimizer_contract.py", "-k", "log_gd"]))
 """
 FEWER = ["launcher=basic", "measurements.robustness.points=2", "measurements.robust_network.points=2"]
-FEWER += ["measurements.kkt.iterations=50"]
+FEWER += ["measurements.kkt.iterations=50", "log_points=3"]
 
 
 @pytest.fixture(scope="module")
