@@ -38,7 +38,7 @@ def test_finds_the_smallest_flips_of_small_networks(width, seed):
     ], dtype=torch.float64)  # fmt: skip
     exists = (y != 0) & truth.isfinite()
     assert exists.sum() > 10
-    for turn in (rotation(3, attempt) for attempt in range(6)):
+    for turn in (rotation(3, attempt) for attempt in range(3)):
         rotated = {**params, "w": params["w"] @ turn}
         attack = minimal_attack(rotated, x @ turn, y, random_starts(20, 3) @ turn, keep=20)
         ratio = (attack.radius / truth)[exists]
@@ -55,7 +55,7 @@ def test_noise_of_the_size_of_rounding_changes_no_radius(noise):
     y = outputs(params, x).sign()
     base = minimal_attack(params, x, y, random_starts(20, 3), keep=20).radius
     assert base[0].isfinite().sum() >= 4
-    for seed in range(4):
+    for seed in range(2):
         draw = torch.Generator().manual_seed(seed)
         noisy = {
             name: leaf * (1 + noise * torch.randn(leaf.shape, generator=draw, dtype=torch.float64))
@@ -65,7 +65,7 @@ def test_noise_of_the_size_of_rounding_changes_no_radius(noise):
         torch.testing.assert_close(radius, base, rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("scale", [1e-60, 1e-20, 1e20, 1e60])
+@pytest.mark.parametrize("scale", [1e-60, 1e60])
 def test_no_scale_changes_which_flips_are_found(scale):
     """Scales of the output, of the hidden neurons, and of the inputs, which are the unit of a radius."""
     params = random_network(3, 8, 3, seed=8)

@@ -6,6 +6,7 @@ import torch
 from src.config import sweep
 from src.runner import build
 from src.types import Snapshot
+from tests.runner.test_device import small
 
 BETWEEN_THEM = (  # every measurement
     "cluster_attacks", "cluster_trajectory", "linear_margin", "schatten_margin", "tnn_bounds", "tnn_departures",
@@ -14,7 +15,7 @@ BETWEEN_THEM = (  # every measurement
 
 
 def assembled(name):
-    config = sweep.expand([f"+experiment={name}", "profile=smoke", "seeds=[101,102]"])[0]
+    config = small(sweep.first([f"+experiment={name}", "profile=smoke", "seeds=[101,102]"])[0])
     parts = build.assemble(config)
     return parts.measurements + parts.last, build.start(config, parts).params
 
