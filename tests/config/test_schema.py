@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import yaml
 from omegaconf import OmegaConf
 
 from src.claims import schema as claims
@@ -33,18 +32,21 @@ def test_every_experiment_composes_in_every_profile(experiment, profile):
     words = [f"+experiment={experiment}", f"profile={profile}"]
     if experiment == "your_margin":
         words += ["data.path=pyproject.toml", "model.path=torch.nn.Linear"]
-    written = yaml.safe_load((CONF / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8"))
-    swept = written.get("sweep", {})
     if profile == "smoke":
         cells = sweep.expand(words)
-    elif profile == "default" and "sweep" in written.get("profiles", {}).get("smoke", {}):
-        # The whole grid takes long to compose: every value once, with the first values of the other keys.
-        changed = [
-            f"{key}={'null' if value is None else value}" for key, values in swept.items() for value in values[1:]
-        ]
-        cells = [sweep.first(words)[0], *(sweep.first([*words, change])[0] for change in changed)]
-    else:  # the grid is that of smoke, or has sizes that no test composes
+    else:
         cells = [sweep.first(words)[0]]
+    if profile == "default":  # the whole grid takes long to compose: every value once, with the first of other keys
+        written = OmegaConf.to_container(OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml"))  # reads 1e-4
+        swept, smoke = (node.get("sweep", {}) for node in (written, written.get("profiles", {}).get("smoke", {})))
+        for key, values in swept.items():
+            group, _, name = key.partition(".")
+            for value in [value for value in values[1:] if value not in {**swept, **smoke}[key]]:
+                if name and group in GROUPS:
+                    node = getattr(cells[0], group).model_copy(update={name: value})
+                    cells.append(cells[0].model_copy(update={group: node}))
+                else:
+                    cells.append(sweep.first([*words, f"{key}={'null' if value is None else value}"])[0])
     assert {cell.name for cell in cells} == {experiment}
     assert all(cell.paper in ((None,) if experiment == "your_margin" else claims.papers()) for cell in cells)
     assert len({cell.folder for cell in cells}) == len(cells), "two cells share one identity"
@@ -138,39 +140,9 @@ def test_steps_that_cannot_be_counted_are_one_line(words, told):
     assert str(refused.value).startswith(told)
 
 
-@pytest.mark.parametrize(
-    ("group", "key", "value", "words"),
-    [
-        ("data", "sgima", 1.0, "did you mean 'sigma'"),
-        ("data", "sigma", -1.0, "must be a number >= 0"),
-        ("data", "sigma", float("nan"), "must be a number >= 0"),
-        ("data", "k", 2.5, "must be an integer >= 1"),
-        ("data", "k", True, "must be an integer >= 1"),
-        ("data", "k", "many", "must be an integer >= 1"),
-        ("data", "means", "orthogonl", "did you mean 'orthogonal'"),
-        ("data", "stratified", 1, "must be true or false"),
-        ("model", "width", 0, "must be an integer >= 1"),
-        ("optimizer", "name", "margin_flwo", "did you mean 'margin_flow'"),
-    ],
-)
-def test_wrong_values_are_refused_in_one_line(group, key, value, words):
-    cell, *_ = sweep.expand(["+experiment=cluster_width", "profile=smoke"])
-    node = getattr(cell, group).model_copy(update={key: value})
-    with pytest.raises(ConfigError) as refused:
-        schema.arguments(group, node)
-    assert f"{group}.{key}=" in str(refused.value)
-    assert words in str(refused.value)
-    assert "\n" not in str(refused.value)
-
-
 def test_whole_floats_are_integers():
     cell, *_ = sweep.expand(["data.d=1e6"])
     assert schema.arguments("data", cell.data)["d"] == 10**6
-
-
-def test_unknown_top_level_key_with_plus_is_refused():
-    with pytest.raises(ConfigError, match="did you mean 'seeds'"):
-        sweep.expand(["+seed=3"])
 
 
 def test_unresolved_interpolation_is_one_line():
