@@ -1,8 +1,9 @@
-"""Figures of students of a low-rank teacher (F9) and of stronger attacks (F10, T2)."""
+"""Figures of students of a low-rank teacher (F9, F11) and of stronger attacks (F10, T2)."""
 
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pandas
 from matplotlib.figure import Figure
@@ -14,27 +15,27 @@ ATTACKS = {"clean": "clean", "fgsm": "FGSM", "pgd10": "PGD-10", "pgd40": "PGD-40
 LIMIT = "√2: limit for deep students"
 
 
-def teacher(frame: pandas.DataFrame) -> tuple[Figure, pandas.DataFrame]:
-    """Draw F9: harmonic mean of ‖W‖_F/‖W‖_sp over the layers of a student, against its depth."""
+def students(frame: pandas.DataFrame, x: str, xlabel: str) -> tuple[Figure, pandas.DataFrame]:
+    """Draw F9 and F11: harmonic mean of ‖W‖_F/‖W‖_sp over the layers of a student, against its depth or width."""
     rows = timed(frame)
     final = rows[rows["final"]]
-    start = rows[rows["step"] == 0].drop_duplicates(["model_depth", "seed"])  # the same with and without attack
+    start = rows[rows["step"] == 0].drop_duplicates([x, "seed"])  # the same with and without attack
     order = sorted(final["objective_eps"].astype(float).unique(), reverse=True)
-    depths = sorted(final["model_depth"].unique())
+    sizes = sorted(final[x].unique())
     at = {eps: final[final["objective_eps"].astype(float) == eps] for eps in order}
     labels = {eps: f"ε = {eps:g}" if eps else "no attack" for eps in order}
     data = pandas.concat([
-        *[spread(at[eps], "model_depth", "harmonic_ratio", f"end, {labels[eps]}") for eps in order],
-        spread(start, "model_depth", "harmonic_ratio", "start"),
-        *[spread(at[eps], "model_depth", "ratio_bound", f"bound, {labels[eps]}") for eps in order],
-        spread(start, "model_depth", "teacher_ratio", "teacher").assign(converged=1.0),
-        formula(depths, math.sqrt(2), LIMIT),
+        *[spread(at[eps], x, "harmonic_ratio", f"end, {labels[eps]}") for eps in order],
+        spread(start, x, "harmonic_ratio", "start"),
+        *[spread(at[eps], x, "ratio_bound", f"bound, {labels[eps]}") for eps in order],
+        spread(start, x, "teacher_ratio", "teacher").assign(converged=1.0),
+        formula(sizes, math.sqrt(2), LIMIT),
     ])  # fmt: skip
     figure, (axes,) = canvas(height=3.4)
     lines(axes, data)
     axes.set_ylim(1, None)
     log_ticks(axes.yaxis)
-    axes.set(xlabel="t-layers of the student", ylabel="harmonic mean of ‖W‖_F / ‖W‖_sp", xticks=depths)
+    axes.set(xlabel=xlabel, ylabel="harmonic mean of ‖W‖_F / ‖W‖_sp", xticks=sizes)
     legend(axes)
     return figure, data
 
@@ -88,7 +89,7 @@ PLOTS = (
         "Harmonic means of norm ratios over the depth of the student, with bounds above and a grey level at root two.",
         ("tnn_teacher",),
         ("model_depth", "objective_eps", "harmonic_ratio", "ratio_bound", "teacher_ratio"),
-        teacher,
+        partial(students, x="model_depth", xlabel="t-layers of the student"),
     ),
     Plot(
         "F10",
@@ -100,6 +101,17 @@ PLOTS = (
         ("tnn_attacks",),
         ("vars_training", "test_fgsm_accuracy", "test_pgd40_accuracy", "test_l2_accuracy"),
         attacks,
+    ),
+    Plot(
+        "F11",
+        "Wide students",
+        "The mean of F9 for students of six t-layers against their width D, trained with an attack and steps ∝ √D. "
+        f"{BAND} {HOLLOW.capitalize()}",
+        "n / Σ_l (‖W^l‖_sp/‖W^l‖_F) ≤ γ̂^(−1/n)",
+        "Harmonic means of norm ratios over the width of the student: rising at the start, and at the end.",
+        ("tnn_width",),
+        ("model_width", "objective_eps", "harmonic_ratio", "ratio_bound", "teacher_ratio"),
+        partial(students, x="model_width", xlabel="width D of the student"),
     ),
 )
 TABLES = (
