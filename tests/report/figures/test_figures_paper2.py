@@ -142,6 +142,9 @@ def frames():
         "tnn_truncation": experiment("tnn_truncation", trainings, truncated),
         "tnn_transforms": experiment("tnn_transforms", transforms, flow),
         "tnn_teacher": experiment("tnn_teacher", students, taught).drop(columns="train_clean_accuracy"),
+        "tnn_width": experiment(
+            "tnn_width", configs(model_width=[8, 16], objective_eps=[0.02], model_depth=[6]), taught
+        ),
         "tnn_attacks": experiment("tnn_attacks", trainings, attacked),
         "tnn_bounds": experiment("tnn_bounds", configs(model_rank=[4, None], data_n=[500, 2000]), bounded),
     }
