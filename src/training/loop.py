@@ -130,7 +130,7 @@ def _steps(
 ) -> Iterator[Progress]:
     """Yield the progress after every step, as ``train``."""
     log_risk, grad = objective(progress.params, batches(progress.step))
-    levels = log_risk.new_tensor(log_risk_levels)
+    levels = torch.tensor(log_risk_levels, dtype=log_risk.dtype, device=log_risk.device)
     while not over(progress, steps):
         epoch_risk = progress.epoch_risk
         if epoch is not None:
