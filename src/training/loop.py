@@ -77,7 +77,7 @@ def train(
     step with a log-risk at or below it. ``epoch`` is the number of steps of an epoch, None without batches.
     """
     yield progress
-    separable = _separable(rule, epoch)
+    separable = _separable(rule, stop, epoch)
     while not over(progress, steps):
         running = (~progress.ended).nonzero().squeeze(-1)
         alone = separable and len(running) < len(progress.ended)
@@ -90,9 +90,12 @@ def train(
                 break
 
 
-def _separable(rule: UpdateRule, epoch: int | None) -> bool:
-    """Return whether ended members can be left out: not with a learning rate for each, nor from means over epochs."""
-    if rule.rate is None or epoch is not None:
+def _separable(rule: UpdateRule, stop: StopRule, epoch: int | None) -> bool:
+    """Return whether ended members can be left out.
+
+    They cannot with a learning rate for each, nor from margins on the data of all members or means over epochs.
+    """
+    if rule.rate is None or stop.of_margins or epoch is not None:
         return False
     try:
         rule.rate(torch.zeros(1))

@@ -15,13 +15,15 @@ from src.types import Model, Snapshot, State, Task
 class StopRule(NamedTuple):
     """Criterion of every ``check_every`` steps: ``update(snapshot, state) -> (converged [M], state)``, a plain tree.
 
-    ``of_risk`` is whether it depends on the risk, which is then that on the whole training set, not on a batch.
+    ``of_risk`` is whether it depends on the risk, which is then that on the whole training set, not on a batch;
+    ``of_margins`` is whether it depends on the margins, which it computes for all members of the task.
     """
 
     init: Callable[[int], State]
     update: Callable[[Snapshot, State], tuple[Tensor, State]]
     check_every: int
     of_risk: bool = False
+    of_margins: bool = False
 
 
 def build(
@@ -70,7 +72,7 @@ def build(
             converged &= (before > 0) & (smoothed <= (1 + flatness) * before)
         return converged, {"smoothed_margin": smoothed}
 
-    return StopRule(init, update, check_every, of_risk=log_risk is not None)
+    return StopRule(init, update, check_every, of_risk=log_risk is not None, of_margins=needs_margins)
 
 
 def measured(steps: int, log_points: int | Sequence[float]) -> set[int]:

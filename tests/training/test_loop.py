@@ -2,8 +2,11 @@
 
 import math
 
+import pytest
 import torch
 
+from src.data import clusters
+from src.models import two_layer_relu
 from src.optimizers import nmd
 from src.training import loop, objectives, stopping
 from src.training.batches import build as batches_of
@@ -46,6 +49,27 @@ def test_a_member_counts_its_own_steps_and_keeps_its_parameters():
     for member, step in enumerate(ended):
         for name, leaf in last.params.items():
             assert torch.equal(leaf[member], progress[step].params[name][member])
+
+
+@pytest.mark.parametrize("criterion", [{"log_risk": -10.0}, {"slackness": 2.0}, {"flatness": 0.05}])
+def test_members_that_have_ended_are_left_out_without_effect(criterion):
+    """With a learning rate for each member all are computed to the end."""
+    task = clusters.build([0, 1, 2], k=4, d=64, n=16, sigma=0.5)
+    model = two_layer_relu.build(task, width=8)
+    objective = objectives.exponential(task, model)
+    stop = stopping.build(
+        task, model, **{"slackness": None, "flatness": None, "log_risk": None, **criterion}, check_every=5
+    )
+    ends = []
+    for lr in (0.3, [0.3, 0.3, 0.3]):
+        rule = nmd.build(task, model, lr=lr)
+        begin = loop.start(model.init([0, 1, 2]), rule, stop)
+        *_, last = loop.train(begin, objective, rule, batches_of(task, [0, 1, 2], None), stop, 400, LEVELS)
+        ends.append(last)
+    assert ends[0].converged.all() and len(set(ends[0].own_steps.tolist())) > 1
+    for name in ("own_steps", "levels", "passed_at"):
+        assert torch.equal(getattr(ends[0], name), getattr(ends[1], name))
+    torch.testing.assert_close(ends[0].params, ends[1].params)
 
 
 def test_in_batches_a_member_ends_by_the_risk_on_the_whole_training_set():
