@@ -1,4 +1,4 @@
-"""Cache composed configs on disk: composing takes about 60 ms a cell and depends on conf/ only."""
+"""Cache composed configs on disk: composing is slow and depends on conf/ only."""
 
 from __future__ import annotations
 

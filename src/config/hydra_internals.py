@@ -1,8 +1,8 @@
 """Wrap the private parts of Hydra that the suite needs; the only file that imports ``hydra._internal``.
 
 Hydra has no public way to list the jobs of a sweep without running them, and all cells are checked before the first one
-trains. It composes every job from the files anew, a third of a second each. It also has no public way to run a launcher
-on jobs in a given order, here the longest first.
+trains. It reads and merges the files once per job, which takes longer than the rest of a finished command. It also has
+no public way to run a launcher on jobs in a given order, here the longest first.
 """
 
 from __future__ import annotations
