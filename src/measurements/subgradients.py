@@ -23,13 +23,12 @@ def build(task: Task, model: Model, *, examples: Count = 16, size: Count = 256) 
     """Measure ``subgradient_sketch [M, size]``, of the first ``examples`` training examples, to six decimals."""
 
     def measure(snapshot: Snapshot) -> Mapping[str, Tensor]:
-        rows = []
+        sketches = []
         for member in range(len(snapshot.log_risk)):
             x, y, params = one_member(task, snapshot.params, member)
             h = example_gradients(model, params, x[:examples], torch.ones_like(y[:examples]))
-            rows.append(torch.cat([leaf.flatten() for leaf in h.values()]))
-        flat = torch.stack(rows)
-        unit = flat / torch.linalg.vector_norm(flat, dim=1, keepdim=True)
-        return {"subgradient_sketch": sketch(unit, size)}
+            flat = torch.cat([leaf.flatten() for leaf in h.values()])
+            sketches.append(sketch((flat / torch.linalg.vector_norm(flat)).unsqueeze(0), size))
+        return {"subgradient_sketch": torch.cat(sketches)}
 
     return measure
