@@ -47,7 +47,7 @@ lint: setup  ## check style and types, and the files of claims and deviations
 	$(RUN) -m src.claims check
 
 smoke: PROFILE := smoke
-smoke: reproduce  ## run every experiment at its smallest size, in seconds
+smoke: reproduce  ## run every experiment at its smallest size, in minutes
 
 reproduce: setup  ## run all papers and the bridges; a failed cell stops no other
 	code=0; for paper in $(PAPERS); do \
