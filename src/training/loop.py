@@ -78,16 +78,41 @@ def train(
     """
     yield progress
     separable = _separable(rule, stop, epoch)
+    whole, running = progress, torch.arange(len(progress.ended), device=progress.ended.device)
+    log_risk, grad = objective(progress.params, batches(progress.step))
+    levels = torch.tensor(log_risk_levels, dtype=log_risk.dtype, device=log_risk.device)
     while not over(progress, steps):
-        running = (~progress.ended).nonzero().squeeze(-1)
-        alone = separable and len(running) < len(progress.ended)
-        begin = tree_map(partial(_taken, running), progress) if alone else progress
-        examples = _of_members(batches, running) if alone else batches
-        for part in _steps(begin, objective, rule, examples, stop, steps, log_risk_levels, epoch):
-            progress = tree_map(partial(_inserted, running), part, progress) if alone else part
-            yield progress
-            if separable and bool(part.ended.any()):
-                break
+        if separable and bool(progress.ended.any()):  # from here on, all is of the running members
+            whole = tree_map(partial(_inserted, running), progress, whole)
+            left = (~progress.ended).nonzero().squeeze(-1)
+            progress, log_risk, grad = tree_map(partial(_taken, left), (progress, log_risk, grad))
+            running, batches = running[left], _of_members(batches, left)
+        epoch_risk = progress.epoch_risk
+        if epoch is not None:
+            epoch_risk = _averaged(epoch_risk, log_risk.double().exp(), progress.step % epoch)
+        moved = rule.update(progress.params, progress.rule_state, log_risk, grad)
+        if bool(progress.ended.any()):
+            moved = tree_where(progress.ended, (progress.params, progress.rule_state), moved)
+        progress = progress._replace(
+            step=progress.step + 1,
+            params=moved[0],
+            rule_state=moved[1],
+            own_steps=progress.own_steps + ~progress.ended,
+            epoch_risk=epoch_risk,
+        )
+        log_risk, grad = objective(progress.params, batches(progress.step))
+        if log_risk_levels:
+            progress = _passing(progress, log_risk, levels)
+        if progress.step % stop.check_every == 0 or progress.step == steps:
+            view = snapshot(progress, objective, rule, batches)
+            progress = progress._replace(diverged=progress.diverged | ~view.log_risk.isfinite())
+            if progress.step % stop.check_every == 0:  # not at the last step: rules compare with the previous check
+                if stop.of_risk and epoch is not None:
+                    view = view._replace(log_risk=_training_log_risk(view.params, objective, batches, epoch))
+                converged, stop_state = stop.update(view, progress.stop_state)
+                converged = progress.converged | converged & ~progress.diverged
+                progress = progress._replace(converged=converged, stop_state=stop_state)
+        yield progress if len(running) == len(whole.ended) else tree_map(partial(_inserted, running), progress, whole)
 
 
 def _separable(rule: UpdateRule, stop: StopRule, epoch: int | None) -> bool:
@@ -119,48 +144,6 @@ def _taken(members: Tensor, whole: Tensor) -> Tensor:
 def _inserted(members: Tensor, part: Tensor, whole: Tensor) -> Tensor:
     """Return ``whole [M, ...]`` with ``part [K, ...]`` in the places of ``members [K]``; scalars are shared."""
     return whole.index_copy(0, members, part) if part.ndim else part
-
-
-def _steps(
-    progress: Progress,
-    objective: Objective,
-    rule: UpdateRule,
-    batches: Batches,
-    stop: StopRule,
-    steps: int,
-    log_risk_levels: Sequence[float],
-    epoch: int | None,
-) -> Iterator[Progress]:
-    """Yield the progress after every step, as ``train``."""
-    log_risk, grad = objective(progress.params, batches(progress.step))
-    levels = torch.tensor(log_risk_levels, dtype=log_risk.dtype, device=log_risk.device)
-    while not over(progress, steps):
-        epoch_risk = progress.epoch_risk
-        if epoch is not None:
-            epoch_risk = _averaged(epoch_risk, log_risk.double().exp(), progress.step % epoch)
-        moved = rule.update(progress.params, progress.rule_state, log_risk, grad)
-        if bool(progress.ended.any()):
-            moved = tree_where(progress.ended, (progress.params, progress.rule_state), moved)
-        progress = progress._replace(
-            step=progress.step + 1,
-            params=moved[0],
-            rule_state=moved[1],
-            own_steps=progress.own_steps + ~progress.ended,
-            epoch_risk=epoch_risk,
-        )
-        log_risk, grad = objective(progress.params, batches(progress.step))
-        if log_risk_levels:
-            progress = _passing(progress, log_risk, levels)
-        if progress.step % stop.check_every == 0 or progress.step == steps:
-            view = snapshot(progress, objective, rule, batches)
-            progress = progress._replace(diverged=progress.diverged | ~view.log_risk.isfinite())
-            if progress.step % stop.check_every == 0:  # not at the last step: rules compare with the previous check
-                if stop.of_risk and epoch is not None:
-                    view = view._replace(log_risk=_training_log_risk(view.params, objective, batches, epoch))
-                converged, stop_state = stop.update(view, progress.stop_state)
-                converged = progress.converged | converged & ~progress.diverged
-                progress = progress._replace(converged=converged, stop_state=stop_state)
-        yield progress
 
 
 def _passing(progress: Progress, log_risk: Tensor, log_risk_levels: Tensor) -> Progress:
