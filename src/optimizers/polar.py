@@ -119,7 +119,9 @@ def _finite(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _scaled(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the matrix in float64 over its largest entry, and that entry ``[..., 1, 1]``."""
+    """Return the matrix in float64 over its largest entry, and that entry ``[..., 1, 1]``; one of float32 as it is."""
+    if matrix.dtype == torch.float32:  # its squares neither overflow nor underflow in float64
+        return matrix.double(), torch.ones(1, 1, dtype=torch.float64, device=matrix.device)
     size = safe_divisor(_largest(matrix)[..., None, None].double())
     return matrix / size, size
 
