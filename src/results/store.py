@@ -14,7 +14,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -248,6 +249,7 @@ def config_of(cell: Path) -> dict[str, Any]:
 def frame(cells: Iterable[Path]) -> pandas.DataFrame:
     """Return one row per cell, member and measured step; config keys are columns, ``data.k`` as ``data_k``.
 
+    A row of a step in which a member passes several losses of ``compare_at_loss`` stands once for each of them.
     ``soft_margin_peak`` is the largest ``soft_margin`` of the member so far, and ``growth_l`` is ``fnorm_l``² less its
     value in the member's first row.
 
@@ -260,7 +262,7 @@ def frame(cells: Iterable[Path]) -> pandas.DataFrame:
     for cell in cells:
         config = config_of(cell)
         shared = {"cell": cell.name, "experiment": config["name"], **flatten(config)}
-        cell_rows = rows(cell)
+        cell_rows = list(_at_each_loss(rows(cell), config.get("compare_at_loss") or []))
         last = {row["member"]: row for row in cell_rows if row["final"]}
         records += [shared | row | _relative_to(last.get(row["member"]), row) for row in cell_rows]
     table = pandas.DataFrame(records)
@@ -271,6 +273,21 @@ def frame(cells: Iterable[Path]) -> pandas.DataFrame:
         first = table.groupby(member)[norm].transform("first")
         table[norm.replace("fnorm", "growth")] = table[norm] ** 2 - first**2
     return table
+
+
+def _at_each_loss(cell_rows: Iterable[Row], losses: Sequence[float]) -> Iterator[Row]:
+    """Yield the rows, and copies of those in which a member has passed several of the ``losses``, which descend.
+
+    Such a row has the lowest of them as ``matched``; each copy has another one, and is not final.
+    """
+    passed: Counter[int] = Counter()
+    for row in cell_rows:
+        if row.get("matched") in losses:
+            place = losses.index(row["matched"])
+            for loss in losses[passed[row["member"]] : place]:
+                yield row | {"matched": loss, "final": False}
+            passed[row["member"]] = place + 1
+        yield row
 
 
 def _relative_to(last: Row | None, row: Row) -> Row:

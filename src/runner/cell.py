@@ -108,8 +108,8 @@ def rows_of(
 
     ``own_steps`` counts the steps of a member, which end before those of its cell once it has converged.
     ``matched`` is the loss of ``compare_at_loss`` that a member first reached at this step (the lowest, if it passed
-    several), otherwise null. With batches, ``epoch_risk`` is
-    the mean of the batches' risks over the epoch that ends at this step.
+    several; ``store.frame`` has a row for each), otherwise null. With batches, ``epoch_risk`` is the mean of the
+    batches' risks over the epoch that ends at this step.
     """
     in_epochs = config.batch_size is not None
     columns = {name: values.tolist() for measure in measurements for name, values in measure(view).items()}
