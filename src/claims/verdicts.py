@@ -157,9 +157,10 @@ def _all_rows(number: Number, frames: Mapping[str, pandas.DataFrame]) -> pandas.
         raise EstimateUnavailable(f"{number.experiments[0]} has no finished cell", run=False)
     rows = pandas.concat(finished, ignore_index=True)
     # Two experiments may share a cell: the same numbers under the same identity.
+    moment = ["step", *rows.columns.intersection(["matched"])]
     identity = rows["cell"].str.rsplit("-").str[-1]
-    rows = rows[~rows.assign(cell=identity).duplicated(["cell", "member", "step"])]
-    if rows.duplicated(["experiment", "cell", "seed", "step"]).any():
+    rows = rows[~rows[["member", *moment]].assign(cell=identity).duplicated()]
+    if rows.duplicated(["experiment", "cell", "seed", *moment]).any():
         raise EstimateUnavailable("a cell has duplicate seeds, so its networks are not replicates")
     return rows.assign(cell=rows["experiment"] + "/" + rows["cell"])
 

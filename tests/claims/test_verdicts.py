@@ -127,6 +127,11 @@ def test_a_cell_that_two_experiments_share_counts_once():
     assert (record.n, record.cells) == (9, ("e/a", "e/b", "f/c"))
 
 
+def test_two_losses_passed_in_one_step_are_two_rows():
+    frame = pandas.concat([rows(v=0.5, matched=0.1).assign(final=False), rows(v=0.5, matched=0.01)])
+    assert [verdict(frame, rows=f"matched == {loss}").n for loss in (0.1, 0.01)] == [6, 6]
+
+
 def test_slope_rate_ratio_and_fraction():
     power = rows(v=3 * np.array([2, 2, 2, 8, 8, 8.0]) ** 0.5)
     assert verdict(power, slope="v", x="k").estimate == pytest.approx(0.5)

@@ -133,6 +133,8 @@ def canvas(panels: int = 1, height: float = 2.6) -> tuple[Figure, list[Axes]]:
 def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     """Save ``stem.png`` (200 dpi) and ``stem.pdf``, without dates, so that equal figures are equal files."""
     png, pdf = stem.with_suffix(".png"), stem.with_suffix(".pdf")
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)  # keep this layout for both files
     figure.savefig(png, dpi=200, metadata={"Software": None})
     figure.savefig(pdf, metadata={"Creator": None, "Producer": None, "CreationDate": None})
     return png, pdf
