@@ -1,12 +1,13 @@
 """Every YAML passes its schema; every kind of wrong value is refused in one line."""
 
+import itertools
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
 from src.claims import schema as claims
-from src.config import schema, sweep
+from src.config import experiments, schema, sweep
 from src.config.components import CONF, GROUPS, component
 from src.config.schema import Component
 from src.config.validation import parameters
@@ -26,8 +27,10 @@ def test_component_yaml_spells_out_its_schema(group, path):
     assert set(parameters(component(group, node["name"]))) == set(node) - {"name"}
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-@pytest.mark.parametrize("profile", ["smoke", "default", "paper"])
+@pytest.mark.parametrize(("experiment", "profile"), [
+    *itertools.product(EXPERIMENTS, ["default", "paper"]),
+    *((name, "smoke") for name in [*experiments.of_paper(3), "your_margin"]),  # of the others, tests/end_to_end run it
+])  # fmt: skip
 def test_every_experiment_composes_in_every_profile(experiment, profile):
     words = [f"+experiment={experiment}", f"profile={profile}"]
     if experiment == "your_margin":
