@@ -158,7 +158,7 @@ def _all_rows(number: Number, frames: Mapping[str, pandas.DataFrame]) -> pandas.
     rows = pandas.concat(finished, ignore_index=True)
     # Two experiments may share a cell: the same numbers under the same identity.
     moment = ["step", *rows.columns.intersection(["matched"])]
-    identity = rows["cell"].str.rsplit("-").str[-1]
+    identity = rows["cell"].map({cell: cell.rsplit("-", 1)[-1] for cell in rows["cell"].unique()})
     rows = rows[~rows[["member", *moment]].assign(cell=identity).duplicated()]
     if rows.duplicated(["experiment", "cell", "seed", *moment]).any():
         raise EstimateUnavailable("a cell has duplicate seeds, so its networks are not replicates")

@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import math
 import os
 import time
 from collections import Counter
@@ -300,8 +301,7 @@ def _relative_to(last: Row | None, row: Row) -> Row:
     relative = {"steps_taken": last.get("own_steps", last["step"])}
     for sketch, cosine in COSINES.items():
         if sketch in row:
-            pairs = zip(row[sketch], last[sketch], strict=True)
-            relative[cosine] = 1 - sum((a - b) ** 2 for a, b in pairs) / 2
+            relative[cosine] = 1 - math.dist(row[sketch], last[sketch]) ** 2 / 2
     return relative
 
 
