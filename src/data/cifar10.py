@@ -18,7 +18,17 @@ import numpy as np
 import torch
 
 from src.constraints import Count
-from src.data.images import FOLDER, Images, Scale, Subset, check_classes, checked_bytes, two_classes
+from src.data.images import (
+    FOLDER,
+    Images,
+    Layout,
+    Scale,
+    Selection,
+    Subset,
+    check_classes,
+    checked_bytes,
+    two_classes,
+)
 from src.errors import ConfigError
 from src.types import Task
 
@@ -60,7 +70,7 @@ def build(
     n_test: Count | None = 192,
     pool: bool = True,
     scale: Scale = "unit",
-    layout: Literal["vector", "matrix"] = "vector",
+    layout: Layout = "vector",
     subset_seed: Subset = None,
     files: Literal["auto", "repository"] = "auto",
 ) -> Task:
@@ -92,14 +102,7 @@ def build(
         seeds,
         train,
         test,
-        positive=positive,
-        negative=negative,
-        n=n,
-        n_test=n_test,
-        pool=pool,
-        scale=scale,
-        layout=layout,
-        subset_seed=subset_seed,
+        Selection(positive, negative, n, n_test, pool, scale, layout, subset_seed),
         facts={"sha256": sha256},
         more=more,
     )

@@ -14,12 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import torch
-
 from src import cli
 from src.constraints import Count
-from src.data.images import FOLDER, Images, Scale, Subset, idx_array, two_classes
+from src.data.images import FOLDER, Images, Layout, Scale, Selection, Subset, idx_images, two_classes
 from src.errors import ConfigError, reason
 from src.types import Task
 
@@ -42,7 +39,7 @@ def build(
     n_test: Count | None = 2000,
     pool: bool = False,
     scale: Scale = "pixels",
-    layout: Literal["vector", "matrix"] = "matrix",
+    layout: Layout = "matrix",
     subset_seed: Subset = None,
     folder: str | None = None,
 ) -> Task:
@@ -60,14 +57,7 @@ def build(
         seeds,
         read(source, "train"),
         read(source, "t10k"),
-        positive=positive,
-        negative=negative,
-        n=n,
-        n_test=n_test,
-        pool=pool,
-        scale=scale,
-        layout=layout,
-        subset_seed=subset_seed,
+        Selection(positive, negative, n, n_test, pool, scale, layout, subset_seed),
         facts={"sha256": SHA256},
     )
 
@@ -75,11 +65,10 @@ def build(
 @cache
 def read(folder: Path, part: Literal["train", "t10k"]) -> Images:
     """Return all images of the training or the test set after a check of the files' content."""
-    pixels, labels = (_idx(folder / f"{part}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
-    return Images(torch.from_numpy(pixels), torch.from_numpy(labels).long())
+    return idx_images(folder, part, _content)
 
 
-def _idx(path: Path) -> np.ndarray:
+def _content(path: Path) -> bytes:
     source = "from https://github.com/zalandoresearch/fashion-mnist or Debian's dataset-fashion-mnist"
     try:
         packed = path.read_bytes()
@@ -94,4 +83,4 @@ def _idx(path: Path) -> np.ndarray:
         content = b""
     if hashlib.sha256(content).hexdigest() != SHA256[path.name.removesuffix(".gz")]:
         raise ConfigError("data.name", "fashion_mnist", f"{path.name} is damaged; get it again {source}")
-    return idx_array(content)
+    return content

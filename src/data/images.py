@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -19,6 +19,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "data"
 
 
 Scale = Literal["unit", "pixels", "symmetric"]
+Layout = Literal["vector", "matrix"]
 Subset = int | Literal["first"] | None
 """The training set: drawn from this seed for all members, the first images of the file, or one for each member."""
 
@@ -28,6 +29,30 @@ class Images(NamedTuple):
 
     pixels: Tensor
     labels: Tensor
+
+
+class Selection(NamedTuple):
+    """The part of labelled images that a task has.
+
+    Attributes:
+        positive: labels of the class +1.
+        negative: labels of the class −1; images with other labels are dropped.
+        n: training images of a member, drawn without replacement.
+        n_test: test images; None takes all.
+        pool: average over 2×2 pixels.
+        scale: ``pixels`` in [0, 1], ``symmetric`` in [−1, 1], or every image divided by its ℓ2 norm (``unit``).
+        layout: an image is a ``vector`` or a ``matrix``; a matrix stacks the channels.
+        subset_seed: seed of one training set for all members; ``first``: the first n of the file.
+    """
+
+    positive: list[int]
+    negative: list[int]
+    n: int
+    n_test: int | None
+    pool: bool
+    scale: Scale
+    layout: Layout
+    subset_seed: Subset
 
 
 def checked_bytes(path: Path, sha256: str, *, missing: str) -> bytes:
@@ -50,6 +75,12 @@ def checked_bytes(path: Path, sha256: str, *, missing: str) -> bytes:
     return content
 
 
+def idx_images(folder: Path, part: Literal["train", "t10k"], content: Callable[[Path], bytes]) -> Images:
+    """Return the images of two files in MNIST's format, with ``content`` of a file once unzipped and checked."""
+    pixels, labels = (idx_array(content(folder / f"{part}-{kind}-ubyte.gz")) for kind in ("images-idx3", "labels-idx1"))
+    return Images(torch.from_numpy(pixels), torch.from_numpy(labels).long())
+
+
 def idx_array(content: bytes) -> np.ndarray:
     """Parse an idx file of uint8: the bytes 0, 0, 8 and the number of axes, then big-endian sizes, then the data."""
     axes = content[3]
@@ -61,19 +92,12 @@ def two_classes(
     seeds: Sequence[int],
     train: Images,
     test: Images,
+    chosen: Selection,
     *,
-    positive: list[int],
-    negative: list[int],
-    n: int,
-    n_test: int | None,
-    pool: bool,
-    scale: Scale,
-    layout: Literal["vector", "matrix"],
-    subset_seed: Subset,
     facts: dict[str, Any],
     more: str = "",
 ) -> Task:
-    """Build a task from ``n`` images per member, drawn without replacement: +1 for ``positive``, −1 for ``negative``.
+    """Build a task of ``n`` images per member: +1 for ``positive``, −1 for ``negative``.
 
     Members share the training set if it is drawn from ``subset_seed``, is the first of the file, or has all images.
     The last two keep the order of the file. Members always share the test set.
@@ -82,20 +106,14 @@ def two_classes(
         seeds: member i draws its images from ``seeds[i]``.
         train: training images.
         test: test images.
-        positive: labels of the class +1.
-        negative: labels of the class −1; images with other labels are dropped.
-        n: training images of a member.
-        n_test: test images; None takes all.
-        pool: average over 2×2 pixels.
-        scale: ``pixels`` in [0, 1], ``symmetric`` in [−1, 1], or every image divided by its ℓ2 norm (``unit``).
-        layout: an image is a ``vector`` or a ``matrix``; a matrix stacks the channels.
-        subset_seed: seed of one training set for all members; ``first``: the first n of the file.
+        chosen: the part of them.
         facts: facts of the task; ``index`` ``[M, n]`` or ``[n]``, positions of the images in the file, is added.
         more: end of the message about sizes, with where more images can be had.
 
     Raises:
         ConfigError: for unknown or overlapping classes, or more images than the classes have.
     """
+    positive, negative, n, n_test, pool, scale, layout, subset_seed = chosen
     check_classes(positive, negative, int(train.labels.max()))
     train_pool = torch.nonzero(torch.isin(train.labels, torch.tensor([*positive, *negative]))).squeeze(1)
     test_pool = torch.nonzero(torch.isin(test.labels, torch.tensor([*positive, *negative]))).squeeze(1)

@@ -8,11 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import torch
-
 from src.constraints import Count
-from src.data.images import FOLDER, Images, Scale, Subset, checked_bytes, idx_array, two_classes
+from src.data.images import FOLDER, Images, Layout, Scale, Selection, Subset, checked_bytes, idx_images, two_classes
 from src.types import Task
 
 SHA256 = {
@@ -32,7 +29,7 @@ def build(
     n_test: Count | None = 2000,
     pool: bool = True,
     scale: Scale = "unit",
-    layout: Literal["vector", "matrix"] = "vector",
+    layout: Layout = "vector",
     subset_seed: Subset = None,
 ) -> Task:
     """Return ``x [M, n, d]`` (``[n, d]`` when shared), d = 196 pooled or 784; as matrices ``[..., 14, 14]`` or 28×28.
@@ -55,14 +52,7 @@ def build(
         seeds,
         read("train"),
         read("t10k"),
-        positive=positive,
-        negative=negative,
-        n=n,
-        n_test=n_test,
-        pool=pool,
-        scale=scale,
-        layout=layout,
-        subset_seed=subset_seed,
+        Selection(positive, negative, n, n_test, pool, scale, layout, subset_seed),
         facts={"sha256": SHA256},
     )
 
@@ -70,9 +60,8 @@ def build(
 @cache
 def read(part: Literal["train", "t10k"]) -> Images:
     """Return all images of the training or the test set after a check of the files' sha256."""
-    pixels, labels = (_idx(FOLDER / "mnist" / f"{part}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
-    return Images(torch.from_numpy(pixels), torch.from_numpy(labels).long())
+    return idx_images(FOLDER / "mnist", part, _content)
 
 
-def _idx(path: Path) -> np.ndarray:
-    return idx_array(gzip.decompress(checked_bytes(path, SHA256[path.name], missing="it is part of the repository")))
+def _content(path: Path) -> bytes:
+    return gzip.decompress(checked_bytes(path, SHA256[path.name], missing="it is part of the repository"))
