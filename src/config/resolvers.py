@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -19,8 +20,11 @@ def times(*factors: float) -> float:
 
 
 def ratio_power(value: float, reference: float, exponent: float) -> float:
-    """Return (value/reference)^exponent: ``${ratio_power:${model.width},1024,-0.5}`` in YAML."""
-    return (value / reference) ** exponent
+    """Return (value/reference)^exponent: ``${ratio_power:${model.width},1024,-0.5}`` in YAML.
+
+    NaN for a value that is no positive number; the check of its own key refuses it.
+    """
+    return (value / reference) ** exponent if isinstance(value, int | float) and value > 0 else math.nan
 
 
 def within(folder: str, path: str) -> str:

@@ -268,6 +268,9 @@ FINISHED = {
     [
         (["+experiment=hybrid_margin", "optimizer.ratio=-1"], "optimizer.ratio=-1: must be a number > 0"),
         (["+experiment=schatten_margin", "optimizer.p=0"], "optimizer.p=0: must be a number >= 1"),
+        (["+experiment=muon_margin", "data.n=-3"], "data.n=-3: must be an integer >= 1"),
+        (["+experiment=muon_margin", "data.n=null"], "data.n=null: must be an integer >= 1"),
+        (["+experiment=muon_margin", "model.width=0"], "model.width=0: must be an integer >= 1"),
         (["+experiment=muon_margin", "optimizer.polar_factor=gram"], "some swept options of optimizer lack this key"),
     ],
 )
