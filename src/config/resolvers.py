@@ -22,9 +22,10 @@ def times(*factors: float) -> float:
 def ratio_power(value: float, reference: float, exponent: float) -> float:
     """Return (value/reference)^exponent: ``${ratio_power:${model.width},1024,-0.5}`` in YAML.
 
-    NaN for a value that is no positive number; the check of its own key refuses it.
+    NaN unless both are positive numbers; the check of their key, or of the key that has the result, refuses it.
     """
-    return (value / reference) ** exponent if isinstance(value, int | float) and value > 0 else math.nan
+    positive = all(isinstance(size, int | float) and size > 0 for size in (value, reference))
+    return (value / reference) ** exponent if positive else math.nan
 
 
 def within(folder: str, path: str) -> str:

@@ -271,6 +271,7 @@ FINISHED = {
         (["+experiment=muon_margin", "data.n=-3"], "data.n=-3: must be an integer >= 1"),
         (["+experiment=muon_margin", "data.n=null"], "data.n=null: must be an integer >= 1"),
         (["+experiment=muon_margin", "model.width=0"], "model.width=0: must be an integer >= 1"),
+        (["+experiment=muon_margin", "vars.reference.n=-3"], "optimizer.lr=nan: must be a number > 0"),
         (["+experiment=muon_margin", "optimizer.polar_factor=gram"], "some swept options of optimizer lack this key"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from src import run as entry
 from src.claims import columns
 from src.claims import schema as claim_schema
-from src.config import experiments
+from src.config import experiments, sweep
 
 EXPERIMENTS = [(paper, name) for paper in (2, "bridges") for name in experiments.of_paper(paper)]
 
@@ -18,6 +18,8 @@ def test_every_experiment_runs_and_its_claims_are_judged(paper, experiment, tmp_
     monkeypatch.setattr("sys.argv", ["run"])
     words = [f"+experiment={experiment}", "profile=smoke", "tracking.mode=disabled", f"outputs={tmp_path}"]
     assert entry.run(words) == 0
+    cells = list((tmp_path / experiment).glob("*/status.json"))
+    assert len(cells) == len(sweep.expand(words)), "two cells share one identity"
     (claims,) = (tmp_path / "reports").glob("*/claims.json")
     judged = json.loads(claims.read_text())
     assert [record["id"] for record in judged] == [
