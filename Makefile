@@ -1,7 +1,8 @@
 # Everything runs in .venv. A target creates it if it is missing.
 PYTHON  ?= python3.11
 PROFILE ?= default
-PIPFLAGS ?= -q
+# Compiling every module of every package takes a minute; Python compiles those it imports.
+PIPFLAGS ?= -q --no-compile
 VENV    := .venv
 RUN     := $(VENV)/bin/python
 ARGS    ?=

@@ -1,7 +1,7 @@
 """Write the results of papers into docs/results/, and the counts of their verdicts into README.md.
 
     python scripts/publish.py [PAPER …] [outputs=outputs]
-    python scripts/publish.py 3 name=paper3_n2048 profile=paper outputs=FOLDER figures=F1,F2 tables=T4
+    python scripts/publish.py 3 name=paper3_n2048 report=outputs/reports/NAME figures=F1,F2 tables=T4
 
 - ``docs/results/PAPER.md``, whole: verdicts, checks, what would contradict each claim, every number, deviations.
 - ``docs/results/overview.json``: how many claims of each paper have which verdict; README.md shows it between
@@ -9,7 +9,7 @@
 - ``docs/figures/PAPER/``: the figures that README.md and docs/PAPER.md show, and those that are named.
 - ``docs/scaling.md``, between ``<!-- benchmarks -->`` and ``<!-- /benchmarks -->``: the last ratios of ``make bench``.
 
-``name=NAME`` writes one page of another folder of outputs, docs/results/NAME.md, and leaves the overview as it is.
+``name=NAME`` writes one page of another report, docs/results/NAME.md, and leaves the overview as it is.
 Without PAPER, publish every paper with a report. The same report gives the same texts. Exit code 2: a report, figure,
 table or marker is missing; then nothing is written.
 """
@@ -41,7 +41,7 @@ COMMAND = cli.Command(
     keys={
         "outputs": cli.OUTPUTS,
         "name": cli.Key("", "NAME", "publish one paper as docs/results/NAME.md, for instance of another size"),
-        "profile": cli.Key("default", "NAME", "the profile of the reports"),
+        "report": cli.Key(None, "FOLDER", "the report of that page, outputs/reports/…", cli.path),
         "figures": cli.Key("", "F1,F2", "figures to show on the page of results"),
         "tables": cli.Key("", "T4", "tables to show on the page of results"),
     },
@@ -61,10 +61,13 @@ def _publish(given: argparse.Namespace, root: Path) -> int:
     papers = list(map(from_name, given.words))
     if unknown := [paper for paper in papers if paper not in known]:
         raise ConfigError("paper", unknown[0], f"has no claims; papers that have: {', '.join(map(str, known))}")
-    if given.name and not (given.name.isidentifier() and len(papers) == 1):
-        raise ConfigError("name", given.name, "must be one name of letters, digits and _, and needs one PAPER")
+    if given.name and not (given.name.isidentifier() and len(papers) == 1 and given.report):
+        allowed = "must be one name of letters, digits and _, and needs one PAPER and report=FOLDER"
+        raise ConfigError("name", given.name, allowed)
+    if given.report and not given.name:
+        raise ConfigError("report", given.report, "needs the name of its page, name=NAME")
     files = {} if given.name else benchmarks(root, outputs)
-    reported = [paper for paper in known if _report(outputs, paper, given.profile).exists()]
+    reported = [paper for paper in known if _report(outputs, paper).exists()]
     overview = store.read_json(root / OVERVIEW) or {}
     for paper in papers or reported or ([] if files else known):
         pages, overview[file_name(paper)] = published(root, paper, given)
@@ -97,8 +100,9 @@ def published(root: Path, paper: Paper, given: argparse.Namespace) -> tuple[dict
     Raises:
         ConfigError: if the report, or a figure or table of it, is missing.
     """
-    outputs, name = root / given.outputs, file_name(paper)
-    report, page = _report(outputs, paper, given.profile), given.name or name
+    name = file_name(paper)
+    report = root / given.report if given.report else _report(root / given.outputs, paper)
+    outputs, page = report.parents[1], given.name or name
     if not (report / "claims.json").exists():
         raise ConfigError("report", report, f"is missing; make reproduce-{name} builds it")
     judged = paper_page.read_claims(report / "claims.json")
@@ -127,8 +131,8 @@ def published(root: Path, paper: Paper, given: argparse.Namespace) -> tuple[dict
     return files | {target: source.read_bytes() for target, source in pictures.items()}, entry
 
 
-def _report(outputs: Path, paper: Paper, profile: str) -> Path:
-    return paper_page.folder_of(outputs, file_name(paper), profile)
+def _report(outputs: Path, paper: Paper) -> Path:
+    return paper_page.folder_of(outputs, file_name(paper), "default")
 
 
 def overviewed(readme: Path, overview: dict) -> str:

@@ -79,7 +79,7 @@ def _sweep(overrides: Sequence[str]) -> int:
         return 2
     from src.report import finalize  # pandas and SciPy take their time to import, too
 
-    code = finalize.experiment(configs, overrides, log)
+    code = finalize.experiments({configs[0].name: configs}, overrides, log)
     return 2 if mistakes else code
 
 

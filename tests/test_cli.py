@@ -51,6 +51,7 @@ def test_every_command_has_a_page_of_help(command, capsys):
         (publish, "9", "has no claims"),
         (publish, "paper=1", "known: outputs"),
         (reproduce, "²", "must be one of 1, 2, 3, bridges"),
+        (reproduce, "experiments=", "experiments=NAME"),
         (reproduce, "--only-reports", "did you mean '--only-report'"),
     ],
 )

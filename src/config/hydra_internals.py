@@ -8,7 +8,7 @@ no public way to run a launcher on jobs in a given order, here the longest first
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hydra import compose
@@ -37,12 +37,13 @@ def grid(overrides: Sequence[Override]) -> list[list[str]]:
     return BasicSweeper.split_arguments(list(overrides), max_batch_size=None)[0]
 
 
-def composed(jobs: Sequence[Sequence[str]]) -> Iterator[DictConfig]:
-    """Yield the config of every job, as ``hydra.compose("config", job)``; the same options are composed once."""
+def composer() -> Callable[[Sequence[str]], DictConfig]:
+    """Return ``hydra.compose("config", job)`` as a function of the job, which composes the same options once."""
     loader = GlobalHydra.instance().config_loader()
     assert isinstance(loader, ConfigLoaderImpl)
     known: dict[tuple[str, ...], DictConfig] = {}
-    for job in jobs:
+
+    def composed(job: Sequence[str]) -> DictConfig:
         overrides = OverridesParser.create().parse_overrides(list(job))
         options = tuple(str(word.input_line) for word in overrides if _chooses(word, loader))
         if options not in known:
@@ -52,7 +53,9 @@ def composed(jobs: Sequence[Sequence[str]]) -> Iterator[DictConfig]:
         ConfigLoaderImpl._apply_overrides_to_config(keys, config)
         with open_dict(config):
             del config["hydra"]
-        yield config
+        return config
+
+    return composed
 
 
 def _chooses(word: Override, loader: ConfigLoaderImpl) -> bool:

@@ -63,9 +63,9 @@ def _composed(parsed: Sequence[Override]) -> list[tuple[list[str], Tree]]:
     start = overrides.grid(parsed)[0]
     overrides.refuse_what_is_no_option(overrides.parsed(start))
     with initialize_config_dir(str(components.CONF), version_base="1.3"):
-        whole = compose("config", overrides=start, return_hydra_config=True)
-        cells = overrides.grid([*overrides.parsed(_own_words(whole)), *parsed])
-        return [(job, schema.resolved(node)) for job, node in zip(cells, hydra_internals.composed(cells), strict=True)]
+        composed = hydra_internals.composer()
+        cells = overrides.grid([*overrides.parsed(_own_words(composed(start))), *parsed])
+        return [(job, schema.resolved(composed(job))) for job in cells]
 
 
 def first(words: Sequence[str]) -> tuple[Config, dict[str, list]]:
@@ -75,9 +75,10 @@ def first(words: Sequence[str]) -> tuple[Config, dict[str, list]]:
     """
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(components.CONF), version_base="1.3"):
-        whole = compose("config", overrides=list(words), return_hydra_config=True)
+        composed = hydra_internals.composer()
+        whole = composed(words)
         start = overrides.grid(overrides.parsed(_own_words(whole)))[0]
-        config = schema.typed(schema.resolved(compose("config", overrides=[*start, *words])))
+        config = schema.typed(schema.resolved(composed([*start, *words])))
     swept = {}
     for key, values in _layout(whole).lists.items():
         swept[key if "." in key else f"{key}.name" if key in components.GROUPS else "label"] = values

@@ -43,13 +43,14 @@ def paper(key: Paper, sweeps: Mapping[str, Sequence[Config]], overrides: Sequenc
     return _finalize(key, sweeps, overrides, file_name(key), claims, from_paper, log)
 
 
-def experiment(configs: Sequence[Config], overrides: Sequence[str], log: Log) -> int:
-    """Report on one experiment, with the claims and deviations that use it; return the exit code as ``paper``."""
-    name, key = configs[0].name, configs[0].paper
-    claims = [] if key is None else [claim for claim in claim_schema.load(key) if name in claim.experiments]
+def experiments(sweeps: Mapping[str, Sequence[Config]], overrides: Sequence[str], log: Log) -> int:
+    """Report on one or some experiments, with the claims and deviations that use them; return as ``paper``."""
+    key, names = next(iter(sweeps.values()))[0].paper, set(sweeps)
+    claims = [] if key is None else [claim for claim in claim_schema.load(key) if names & set(claim.experiments)]
     from_paper = [] if key is None else deviations.load(key)
-    shown = [entry for entry in from_paper if entry.effect and name in entry.effect.experiments]
-    return _finalize(key, {name: configs}, overrides, name, claims, shown, log, note_absent=False)
+    shown = [entry for entry in from_paper if entry.effect and names & set(entry.effect.experiments)]
+    title = "-".join(sweeps) if key is None or len(names) == 1 else "-".join([file_name(key), *sweeps])
+    return _finalize(key, sweeps, overrides, title, claims, shown, log, note_absent=False)
 
 
 def _finalize(

@@ -24,7 +24,7 @@ def widths(tmp_path, monkeypatch):
 
 def concluded(configs):
     said = []
-    code = finalize.experiment(configs, [], said.append)
+    code = finalize.experiments({"cluster_width": configs}, [], said.append)
     claims = json.loads((Path(configs[0].outputs) / "reports/cluster_width/claims.json").read_text())
     (claim,) = [claim for claim in claims if claim["id"] == "P1-C10"]
     return code, claim, "\n".join(said)
@@ -127,7 +127,7 @@ FAILURES = [
 def test_verdicts_come_first_and_a_report_that_cannot_be_made_is_one_line(error, code, line, widths, monkeypatch):
     monkeypatch.setattr(finalize.paper_page, "build", _raising(error))
     said = []
-    assert finalize.experiment(widths, [], said.append) == code
+    assert finalize.experiments({"cluster_width": widths}, [], said.append) == code
     assert re.search(r"P1-C10 +reproduced", said[0])
     assert [line in text and "\n" not in text for text in said] == [False, True, False]
 

@@ -69,7 +69,7 @@ def test_a_cell_is_whole_though_the_server_has_errors(tmp_path, monkeypatch, cap
     configs = sweep.expand([*overrides, f"outputs={tmp_path}", "tracking.mode=online"])
     for config in configs:
         cell.run(config, "python", log=lambda line: None)
-    assert finalize.experiment(configs, overrides, lambda line: None) == 0
+    assert finalize.experiments({"cluster_width": configs}, overrides, lambda line: None) == 0
     assert all(store.finished(config.folder) for config in configs)
     assert (tmp_path / "reports" / "index.html").exists()
     assert len(warnings(caplog)) == 1

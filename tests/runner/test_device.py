@@ -63,11 +63,11 @@ def kinds(words, outputs):
     return list(found.values())
 
 
-def small(config):
+def small(config, steps=3):
     """Return a config with few steps, examples and attacked points."""
     n = 24 if config.data.name == "clusters" else min(config.data.n, 100)
     return config.model_copy(update={
-        "steps": min(config.steps, 3),
+        "steps": min(config.steps, steps),
         "data": config.data.model_copy(update={"n": n, "n_test": 50}),
         "measurements": {name: fewer(name, options) for name, options in config.measurements.items()},
     })  # fmt: skip
@@ -96,8 +96,8 @@ def test_every_experiment_measures_elsewhere_what_it_measures_here(words, tmp_pa
 
 
 def test_a_killed_cell_goes_on_elsewhere(tmp_path, second_device, monkeypatch):
-    config, *_ = sweep.expand(["+experiment=muon_margin", *QUIET, f"outputs={tmp_path}", "optimizer=adam", "steps=30"])
-    train = cells.loop.train
+    config, *_ = sweep.expand(["+experiment=muon_margin", *QUIET, f"outputs={tmp_path}", "optimizer=adam"])
+    config, train = small(config, steps=30), cells.loop.train
     with monkeypatch.context() as patched, pytest.raises(Killed):
         patched.setattr(cells.loop, "train", mortal(train, 12))
         rows_of(config.model_copy(update={"device": "cuda", "checkpoint_every": 0}))

@@ -13,6 +13,7 @@ from tests import fabricated
 
 ROOT = Path(__file__).parents[2]
 README = "# Suite\n\n<!-- overview -->\nold\n<!-- /overview -->\n\nafter\n![radii](docs/figures/paper1/F1.png)\n"
+LARGE = ["name=large", "report=outputs/reports/paper1"]
 
 
 @pytest.fixture(scope="module")
@@ -135,9 +136,11 @@ def test_a_paper_that_is_not_published_again_keeps_its_row(root):
         (lambda root: None, ["99"], "paper=99: has no claims; papers that have: 1, 2, 3, "),
         (lambda root: None, ["2"], "make reproduce-paper2"),
         (lambda root: None, ["outputs=nowhere"], "is missing"),
-        (lambda root: None, ["1", "name=large", "figures=F9"], "figures=F9: is not in the report"),
-        (lambda root: None, ["1", "name=large", "tables=T9"], "tables=T9: is not in the report"),
-        (lambda root: None, ["name=large"], "needs one PAPER"),
+        (lambda root: None, ["1", *LARGE, "figures=F9"], "figures=F9: is not in the report"),
+        (lambda root: None, ["1", *LARGE, "tables=T9"], "tables=T9: is not in the report"),
+        (lambda root: None, LARGE, "needs one PAPER"),
+        (lambda root: None, ["1", LARGE[0]], "needs one PAPER and report=FOLDER"),
+        (lambda root: None, ["1", LARGE[1]], "needs the name of its page"),
     ],
 )
 def test_what_cannot_be_published_is_one_line_and_nothing_is_written(root, capsys, broken, arguments, says):
@@ -198,8 +201,8 @@ def test_benchmarks_are_published_without_a_report(root):
     assert "| new |" in (root / "docs/scaling.md").read_text()
 
 
-def test_a_page_of_another_folder_leaves_the_overview_as_it_is(root):
-    words = ["1", "name=large", "figures=F1", "tables=T4"]
+def test_a_page_of_another_report_leaves_the_overview_as_it_is(root):
+    words = ["1", *LARGE, "figures=F1", "tables=T4"]
     assert publish.main(words, root) == 0
     page = (root / "docs/results/large.md").read_text()
     assert "| msp | 0.988 | agrees |" in page and "![F1](../figures/large/F1.png)" in page

@@ -22,6 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -40,7 +41,7 @@ SEED_RANGE = "seed range"
 CLOSED_FORM = "closed form"
 """The gid of lines of formulas."""
 PUBLISHED = "published"
-"""The gid of what a paper reports."""
+"""The gid of what a paper reports, and its label in the legend."""
 NO_VALUE = "no finite value"
 """Text in a panel without values."""
 LEGEND = {"loc": "outside upper left", "handlelength": 2.2, "columnspacing": 1.0}
@@ -207,11 +208,13 @@ def lines(axes: Axes, data: pandas.DataFrame, colour_of: Mapping | None = None, 
 
 
 def legend(axes: Axes, title: str | None = None, columns: int = 2) -> None:
-    """Draw one legend above all panels, without duplicate entries."""
+    """Draw one legend above all panels, without duplicate entries; published values have one for all series."""
     handles, labels = axes.get_legend_handles_labels()
     entries = dict(zip(labels, handles, strict=True))
-    if any(isinstance(drawn, PolyCollection) for drawn in axes.collections):
+    if any(isinstance(drawn, PolyCollection) and drawn.get_gid() != PUBLISHED for drawn in axes.collections):
         entries[SEED_RANGE] = Patch(color="0.5", alpha=0.3, lw=0)
+    if any(line.get_gid() == PUBLISHED for line in axes.get_lines()):
+        entries[PUBLISHED] = Line2D([], [], color="0.5", alpha=0.3, lw=3.5)
     handles, title_style = list(entries.values()), {"title": title, "title_fontsize": 7.5, "alignment": "left"}
     axes.figure.legend(handles, list(entries), ncols=columns, **title_style, **LEGEND)
 
