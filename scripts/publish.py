@@ -7,6 +7,8 @@
 - ``docs/results/overview.json``: how many claims of each paper have which verdict; README.md shows it between
   ``<!-- overview -->`` and ``<!-- /overview -->``.
 - ``docs/figures/PAPER/``: the figures that README.md and docs/PAPER.md show, and those that are named.
+- ``docs/results/other_kernels.md``, between ``<!-- compared -->`` and ``<!-- /compared -->``: the comparison of two
+  folders of outputs, only with ``compare=A,B``, which writes nothing else.
 - ``docs/scaling.md``, between ``<!-- benchmarks -->`` and ``<!-- /benchmarks -->``: the last ratios of ``make bench``.
 
 ``name=NAME`` writes one page of another report, docs/results/NAME.md, and leaves the overview as it is.
@@ -20,7 +22,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,7 +33,7 @@ from src.claims import schema
 from src.claims.results import OF_CLAIMS
 from src.config.papers import Paper, file_name, from_name, heading, in_order
 from src.errors import ConfigError
-from src.report import paper_page
+from src.report import compare, paper_page
 from src.report.markdown import csv_table, provenance, results_page, table_of
 from src.results import store
 
@@ -44,11 +46,13 @@ COMMAND = cli.Command(
         "report": cli.Key(None, "FOLDER", "the report of that page, outputs/reports/…", cli.path),
         "figures": cli.Key("", "F1,F2", "figures to show on the page of results"),
         "tables": cli.Key("", "T4", "tables to show on the page of results"),
+        "compare": cli.Key("", "A,B", "only compare two folders of outputs, in docs/results/other_kernels.md"),
     },
     words=("[PAPER …]", "papers, 1, 2, 3 or bridges; by default, every paper with a report"),
     examples=["python scripts/publish.py", "python scripts/publish.py 1 3 outputs=elsewhere"],
 )
 OVERVIEW = Path("docs/results/overview.json")
+KERNELS = Path("docs/results/other_kernels.md")
 
 
 def main(arguments: Sequence[str], root: Path = ROOT) -> int:
@@ -66,6 +70,10 @@ def _publish(given: argparse.Namespace, root: Path) -> int:
         raise ConfigError("name", given.name, allowed)
     if given.report and not given.name:
         raise ConfigError("report", given.report, "needs the name of its page, name=NAME")
+    if given.compare:
+        return _write(
+            root, {root / KERNELS: fill(root / KERNELS, "compared", compare.markdown(given.compare)).encode()}
+        )
     files = {} if given.name else benchmarks(root, outputs)
     reported = [paper for paper in known if _report(outputs, paper).exists()]
     overview = store.read_json(root / OVERVIEW) or {}
@@ -75,6 +83,10 @@ def _publish(given: argparse.Namespace, root: Path) -> int:
     if not given.name:
         files[root / OVERVIEW] = (json.dumps(overview, ensure_ascii=False, indent=1) + "\n").encode()
         files[root / "README.md"] = overviewed(root / "README.md", overview).encode()
+    return _write(root, files)
+
+
+def _write(root: Path, files: Mapping[Path, bytes]) -> int:
     changed = [path for path, content in files.items() if not path.exists() or path.read_bytes() != content]
     for path in changed:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,8 @@ from src import cli
 from src.claims.results import ClaimResult, Result
 from src.errors import ConfigError, nearest, reason
 from src.report import html, paper_page
+from src.report.markdown import escaped
+from src.report.markdown import table_of as table
 from src.results import store
 
 BEYOND, WITHIN, SAME = "beyond noise", "within noise", "same"
@@ -26,14 +28,7 @@ def write(pair: str, page: Path | None = None) -> str:
     Raises:
         ConfigError: unless these are two folders with results and a report in common.
     """
-    names = [name.strip() and str(cli.path(name.strip(), "compare")) for name in pair.split(",")]
-    if len(names) != 2 or not all(names):
-        raise ConfigError("compare", pair, "must be two folders, A,B")
-    left, right = (reports_in(Path(name)) for name in names)
-    if len(left) == len(right) == 1:  # two single reports are compared whatever their names
-        right = dict(zip(left, right.values(), strict=True))
-    if not left.keys() & right.keys():
-        raise ConfigError("compare", pair, f"no report in common: {', '.join(left)} in A, {', '.join(right)} in B")
+    names, left, right = _read(pair)
     claims = compare(left, right)
     summary = summarize(claims, left, right)
     folder = Path(names[1]) / "reports" if (Path(names[1]) / "reports").is_dir() else Path(names[1]).parent
@@ -52,6 +47,47 @@ def write(pair: str, page: Path | None = None) -> str:
         raise ConfigError("out", page, f"cannot be written: {reason(error)}") from error
     computed = "".join(f"{fact}: {a}{f' → {b}' if b != a else ''}\n" for fact, a, b in facts)
     return f"{table_of(claims)}\n{computed}{summary}\npage: {page}"
+
+
+def _read(pair: str) -> tuple[list[str], Reports, Reports]:
+    """Return the names of the two folders of ``A,B`` and the reports in each."""
+    names = [name.strip() and str(cli.path(name.strip(), "compare")) for name in pair.split(",")]
+    if len(names) != 2 or not all(names):
+        raise ConfigError("compare", pair, "must be two folders, A,B")
+    left, right = (reports_in(Path(name)) for name in names)
+    if len(left) == len(right) == 1:  # two single reports are compared whatever their names
+        right = dict(zip(left, right.values(), strict=True))
+    if not left.keys() & right.keys():
+        raise ConfigError("compare", pair, f"no report in common: {', '.join(left)} in A, {', '.join(right)} in B")
+    return names, left, right
+
+
+def markdown(pair: str) -> str:
+    """Return the comparison of ``A,B`` as Markdown: counts per report, and the verdicts that differ with their numbers.
+
+    Raises:
+        ConfigError: unless these are two folders with results and a report in common.
+    """
+    names, left, right = _read(pair)
+    claims, counts = compare(left, right), []
+    for report in dict.fromkeys(claim["report"] for claim in claims):
+        own = [claim for claim in claims if claim["report"] == report]
+        how = Counter(number["how"] for claim in own for number in claim["numbers"])
+        numbers = (how[SAME], how[WITHIN], how[BEYOND], how[UNKNOWN] + how[ONE_SIDED])
+        counts.append((report, *map(str, (len(own), sum(claim["moved"] for claim in own), *numbers))))
+    differing = []
+    for claim in filter(lambda claim: claim["moved"], claims):
+        in_both = ({result.id: result for result in reports[claim["report"]]} for reports in (left, right))
+        differing.append((claim["id"], *(_verdict(results.get(claim["id"])) for results in in_both)))
+    machines = [", ".join(computed_on(Path(name)).values()) or "not recorded" for name in names]
+    header = ("report", "claims and checks", "verdicts that differ", "numbers that are equal", "moved within noise",
+              "moved beyond noise", "moved, noise unknown")  # fmt: skip
+    tables = [table(header, counts), *([table(("claim", "A", "B"), differing)] if differing else [])]
+    return "\n\n".join([f"A: {machines[0]}. B: {machines[1]}.", *tables]) + "\n"
+
+
+def _verdict(result: ClaimResult | None) -> str:
+    return f"{result.verdict}: {escaped(f'{result.name}, {html.measured(result)}')}" if result else "missing"
 
 
 def reports_in(folder: Path) -> Reports:

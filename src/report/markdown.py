@@ -59,9 +59,9 @@ def verdict_table(judged: Iterable[ClaimResult]) -> str:
     rows = [
         (
             result.id,
-            _plain(result.statement) + (f" ({_plain(result.reason)})" if result.reason else ""),
-            f"{_plain(result.name)}: {measured(result)}",
-            _plain(result.criterion),
+            escaped(result.statement) + (f" ({escaped(result.reason)})" if result.reason else ""),
+            f"{escaped(result.name)}: {measured(result)}",
+            escaped(result.criterion),
             _networks(result),
             result.verdict if result.check else f"**{result.verdict}**",
         )
@@ -78,14 +78,14 @@ def number_table(judged: Iterable[ClaimResult]) -> str:
         shown += [(number, group, "") for number in result.reports for group in number.groups or [number]]
         for number, group, worst in shown:
             name = number.name + (f"; {worst}{group.group}" if group.group else "")
-            outcome = (measured(group), _plain(number.criterion), _networks(group), group.verdict)
-            rows.append((result.id, _plain(name), *outcome))
+            outcome = (measured(group), escaped(number.criterion), _networks(group), group.verdict)
+            rows.append((result.id, escaped(name), *outcome))
     return table_of(("claim", "number", "measured [95 %]", "criterion", "networks, converged", "verdict"), rows)
 
 
 def control_table(judged: Iterable[ClaimResult]) -> str:
     """Return one row per claim: which result would contradict it, and its control."""
-    rows = [(result.id, _plain(result.fails_if or "–"), _plain(result.control or "–")) for result in judged]
+    rows = [(result.id, escaped(result.fails_if or "–"), escaped(result.control or "–")) for result in judged]
     return table_of(("claim", "fails if", "control"), rows)
 
 
@@ -101,10 +101,10 @@ def deviation_table(deviations: Iterable[Record]) -> str:
     """Return one row per deviation: both sides with the overrides that select them, and the measured effect."""
     rows = [
         (
-            f"{entry['id']}: {_plain(entry['subject'])}",
-            *(f"{_plain(entry[side])}<br>`{entry['switch'][side]}`" for side in ("paper", "code")),
+            f"{entry['id']}: {escaped(entry['subject'])}",
+            *(f"{escaped(entry[side])}<br>`{entry['switch'][side]}`" for side in ("paper", "code")),
             _effect(entry),
-            _plain(entry["note"]),
+            escaped(entry["note"]),
         )
         for entry in deviations
     ]
@@ -115,8 +115,8 @@ def _effect(entry: Record) -> str:
     if entry["effect"] is None:
         return "not measured"
     effect = NumberResult(**entry["effect"])
-    reason = f" ({_plain(effect.reason)})" if effect.reason else ""
-    return f"{_plain(effect.name)}: {measured(effect)}{reason}"
+    reason = f" ({escaped(effect.reason)})" if effect.reason else ""
+    return f"{escaped(effect.name)}: {measured(effect)}{reason}"
 
 
 def _networks(result: Result) -> str:
@@ -129,7 +129,7 @@ def _commit(git: Record | None) -> str:
     return f"`{git['sha'][:7]}`" + (" with uncommitted changes" if git["dirty"] else "")
 
 
-def _plain(text: str) -> str:
+def escaped(text: str) -> str:
     """Escape what Markdown would interpret in a cell of a table."""
     return re.sub(r"([|*<])", r"\\\1", text)
 

@@ -56,6 +56,14 @@ def test_the_cpus_and_their_kernels_are_shown(pair):
     assert "AVX512" in next((b / "reports").glob("compared-*.html")).read_text()
 
 
+def test_the_comparison_in_markdown_counts_what_moved_and_names_no_folder(pair):
+    text = compare.markdown(",".join(map(str, pair)))
+    assert "| paper1 | 3 | 2 | 0 | 1 | 1 | 1 |" in text
+    assert "| C2 | reproduced: radius, 0.5 [0.4, 0.6] | contradicted: radius, 2 [1.5, 2.5] |" in text
+    assert "| C3 | missing | inconclusive: radius, – |" in text
+    assert str(pair[0]) not in text
+
+
 def test_reports_are_taken_as_folders_too(pair, tmp_path):
     a, b = (outputs / "reports" / "paper1" for outputs in pair)
     b = b.rename(b.with_name("paper1-smoke"))

@@ -201,6 +201,15 @@ def test_benchmarks_are_published_without_a_report(root):
     assert "| new |" in (root / "docs/scaling.md").read_text()
 
 
+def test_a_comparison_fills_its_page_and_writes_nothing_else(root):
+    page = root / publish.KERNELS
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text("before\n<!-- compared -->\nold\n<!-- /compared -->\n")
+    assert publish.main([f"compare={root}/outputs,{root}/outputs"], root) == 0
+    assert "| paper1 | " in page.read_text() and "old" not in page.read_text()
+    assert (root / "README.md").read_text() == README
+
+
 def test_a_page_of_another_report_leaves_the_overview_as_it_is(root):
     words = ["1", *LARGE, "figures=F1", "tables=T4"]
     assert publish.main(words, root) == 0
