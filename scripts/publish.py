@@ -22,7 +22,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -128,10 +128,9 @@ def published(root: Path, paper: Paper, given: argparse.Namespace) -> tuple[dict
     tables = {name: report / "tables" / f"{name}.csv" for name in filter(None, given.tables.split(","))}
     if gone := [path for path in [*pictures.values(), *tables.values()] if not path.exists()]:
         raise ConfigError(gone[0].parent.name, gone[0].stem, "is not in the report")
-    exhibits = [f"![{figure}](../figures/{page}/{figure}.png)" for figure in figures]
-    exhibits += [f"{name}:\n\n{csv_table(path)}" for name, path in tables.items()]
+    exhibits = _exhibits(paper, page, report, figures, tables) if given.name else []
     text = results_page(
-        f"Results: {title}" if not given.name else f"Results: {title}, {page}",
+        f"Results: {title}",
         provenance(outputs, judged),
         judged,
         store.read_json(report / "deviations.json") or [],
@@ -141,6 +140,24 @@ def published(root: Path, paper: Paper, given: argparse.Namespace) -> tuple[dict
     counts = paper_page.counted(judged)
     entry = {"title": title, "verdicts": {verdict: counts[verdict] for verdict in OF_CLAIMS}}
     return files | {target: source.read_bytes() for target, source in pictures.items()}, entry
+
+
+def _exhibits(
+    paper: Paper, page: str, report: Path, figures: Sequence[str], tables: Mapping[str, Path]
+) -> Iterator[str]:
+    """Yield the commands of the figures, then figures and tables with their captions."""
+    captions = {shown.id: f"*{shown.id}: {shown.title}. {shown.caption}*"
+                for kind in paper_page.of_paper(paper)[1:] for shown in kind}  # fmt: skip
+    commands = [
+        (store.read_json(report / "figures" / f"{figure}.json") or {}).get("commands", {}) for figure in figures
+    ]
+    lines = dict.fromkeys(re.sub(r" outputs=\S+", "", line) for of in commands for line in of.values())
+    if lines:
+        yield "\n".join(["```sh", *lines, "```"])
+    for figure in figures:
+        yield f"![{figure}](../figures/{page}/{figure}.png)\n\n{captions.get(figure, figure)}"
+    for table, path in tables.items():
+        yield f"{captions.get(table, table)}\n\n{csv_table(path)}"
 
 
 def _report(outputs: Path, paper: Paper) -> Path:

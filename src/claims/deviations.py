@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from src.claims.verdicts import JudgeNumber
 
 FOLDER = Path(__file__).resolve().parents[2] / "conf" / "deviations"
-SIDES = ("paper", "code")
 
 
 def _overrides(text: str) -> str:

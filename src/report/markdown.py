@@ -51,7 +51,7 @@ def results_page(
         "Deviations": deviation_table(deviations) if deviations else "",
     }
     sections = [f"## {name}\n\n{table}" for name, table in tables.items() if table]
-    return "\n\n".join([f"# {title}", f"{origin} {chance(judged)}", *exhibits, *sections]) + "\n"
+    return "\n\n".join([f"# {title}", f"{origin} {chance(judged)}".strip(), *exhibits, *sections]) + "\n"
 
 
 def verdict_table(judged: Iterable[ClaimResult]) -> str:
@@ -94,7 +94,8 @@ def chance(judged: Iterable[ClaimResult]) -> str:
     groups = [group for result in judged for part in result.parts for group in part.groups or [part]]
     intervals = sum(group.statistic not in WORST and group.low != group.high for group in groups)
     missed = round(0.05 * intervals)
-    return f"{intervals} judged numbers have a 95 % interval; about {missed} of them miss the truth by chance."
+    sentence = f"{intervals} judged numbers have a 95 % interval; about {missed} of them miss the truth by chance."
+    return sentence if intervals else ""
 
 
 def deviation_table(deviations: Iterable[Record]) -> str:
