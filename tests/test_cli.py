@@ -61,6 +61,14 @@ def test_a_mistake_is_one_line_and_exit_code_two(command, word, told, capsys):
     assert told in line
 
 
+def test_some_experiments_of_a_paper_can_be_chosen():
+    names = ["muon_margin", "relu_margin"]
+    assert reproduce.chosen_of(names, "") == names
+    assert reproduce.chosen_of(names, "relu_margin,relu_margin") == ["relu_margin"]
+    with pytest.raises(ConfigError, match=r"experiments=relu_margn: must be one of .*did you mean 'relu_margin'"):
+        reproduce.chosen_of(names, "relu_margn")
+
+
 def test_words_and_flags_come_in_any_order():
     given = reproduce.COMMAND.read(["--only-report", "1", "profile=smoke", "~data.rho"])
     assert (given.only_report, given.words) == (True, ["1", "profile=smoke", "~data.rho"])

@@ -40,6 +40,17 @@ def test_a_claim_is_not_reproduced_by_what_is_left_of_a_sweep(widths):
     assert claim["reason"] in said
 
 
+def test_some_experiments_of_a_paper_have_a_report_of_their_own(widths, tmp_path):
+    absent = SimpleNamespace(
+        **vars(widths[0]) | {"name": "cluster_noise", "folder": tmp_path / "cluster_noise" / "absent"}
+    )
+    assert finalize.experiments({"cluster_width": widths, "cluster_noise": [absent]}, [], lambda line: None) == 1
+    (folder,) = (path.parent for path in tmp_path.glob("reports/*/claims.json"))
+    judged = {claim["id"]: claim["verdict"] for claim in json.loads((folder / "claims.json").read_text())}
+    assert folder.name == "paper1-cluster_width-cluster_noise"
+    assert judged == {"P1-C10": "reproduced", "P1-C17": "inconclusive"}
+
+
 def test_a_cell_that_a_sweep_names_twice_is_missed_once_or_not_at_all(widths):
     assert concluded([*widths, widths[0]])[1]["verdict"] == "reproduced"
 
