@@ -79,7 +79,7 @@ def markdown(pair: str) -> str:
     for claim in filter(lambda claim: claim["moved"], claims):
         in_both = ({result.id: result for result in reports[claim["report"]]} for reports in (left, right))
         differing.append((claim["id"], *(_verdict(results.get(claim["id"])) for results in in_both)))
-    machines = [", ".join(computed_on(Path(name)).values()) or "not recorded" for name in names]
+    machines = [_measured(Path(name)) for name in names]
     header = ("report", "claims and checks", "verdicts that differ", "numbers that are equal", "moved within noise",
               "moved beyond noise", "moved, noise unknown")  # fmt: skip
     tables = [table(header, counts), *([table(("claim", "A", "B"), differing)] if differing else [])]
@@ -110,13 +110,23 @@ def reports_in(folder: Path) -> Reports:
 
 def computed_on(folder: Path) -> dict[str, str]:
     """Return the CPUs and the kernels of PyTorch and its libraries with which the reports were computed."""
+    return {fact: "; ".join(values) for fact in ("cpu", "dispatch") if (values := _provenance(folder, fact))}
+
+
+def _measured(folder: Path) -> str:
+    """Return when, at which commits, on which CPUs and with which kernels the reports were computed."""
+    days = [day[:10] for dates in _provenance(folder, "date") for day in dates.split(" to ")]
+    commits = [commit[:7] for commits in _provenance(folder, "git sha") for commit in commits.split(", ")]
+    when = (
+        f"{' to '.join(dict.fromkeys((min(days), max(days))))} at {', '.join(dict.fromkeys(commits))}" if days else ""
+    )
+    return ", ".join(filter(None, [when, *computed_on(folder).values()])) or "not recorded"
+
+
+def _provenance(folder: Path, fact: str) -> list[str]:
+    """Return the different values of a fact in the provenance of the folder's reports."""
     files = [folder / "provenance.json", *sorted(folder.glob("reports/*/provenance.json"))]
-    by_fact: dict[str, set[str]] = {}
-    for facts in filter(None, map(store.read_json, files)):
-        for fact, value in facts.items():
-            if fact in ("cpu", "dispatch"):
-                by_fact.setdefault(fact, set()).add(value)
-    return {fact: "; ".join(sorted(values)) for fact, values in by_fact.items()}
+    return sorted({facts[fact] for facts in filter(None, map(store.read_json, files)) if fact in facts})
 
 
 def compare(left: Reports, right: Reports) -> list[html.Entry]:
