@@ -63,7 +63,7 @@ WRONG = {
     "a seed that stands twice": ("seeds=[3,3]", "replicates would be identical"),
     "a seed beyond all": ("seeds=[99999999999999999999999]", "must be an integer >= 0"),
     "two experiments": ("+experiment=cluster_width,cluster_noise", "one at a time"),
-    "a size as it was named before": ("profiles.smoke.d=256", "known: seeds, data, sweep"),
+    "a size as it was named before": ("profiles.smoke.d=256", "known: seeds, steps, data, sweep"),
     "a profile there is not": ("+profiles.big={}", "known: smoke, default, paper"),
     "a key that a profile cannot set": ("+profiles.smoke.data.depth=3", "data.depth=?: unknown key; known: name, k, d"),
     "a single value to sweep": ("+sweep.steps=4", "must be a list of values"),
