@@ -36,7 +36,7 @@ test-fast: setup  ## run the fast tests, about a minute on two cores
 	$(PYTEST) -m 'not slow' $(ARGS)
 
 test-dispatch: setup  ## run the numerical tests with the kernels of other CPUs
-	$(OTHER_KERNELS) $(PYTEST) -m 'not slow' $(NUMERICAL)
+	$(OTHER_KERNELS) $(PYTEST) $(NUMERICAL)
 
 test-faults: setup  ## inject faults into small runs, 15 minutes on two cores; SEED=7 repeats its faults
 	unshare --map-root-user --mount $(RUN) -m tests.faults $(if $(SEED),seed=$(SEED)) $(ARGS)
