@@ -7,8 +7,8 @@
 - ``docs/results/overview.json``: how many claims of each paper have which verdict; README.md shows it between
   ``<!-- overview -->`` and ``<!-- /overview -->``.
 - ``docs/figures/PAPER/``: the figures that README.md and docs/PAPER.md show, and those that are named.
-- ``docs/results/other_kernels.md``, between ``<!-- compared -->`` and ``<!-- /compared -->``: the comparison of two
-  folders of outputs, only with ``compare=A,B``, which writes nothing else.
+- ``docs/results/other_kernels.md``, between ``<!-- REPORT -->`` and ``<!-- /REPORT -->``: the comparison of each report
+  that two folders of outputs have in common; only with ``compare=A,B``, which writes nothing else.
 - ``docs/scaling.md``, between ``<!-- benchmarks -->`` and ``<!-- /benchmarks -->``: the last ratios of ``make bench``.
 
 ``name=NAME`` writes one page of another report, docs/results/NAME.md, and leaves the overview as it is.
@@ -71,9 +71,7 @@ def _publish(given: argparse.Namespace, root: Path) -> int:
     if given.report and not given.name:
         raise ConfigError("report", given.report, "needs the name of its page, name=NAME")
     if given.compare:
-        return _write(
-            root, {root / KERNELS: fill(root / KERNELS, "compared", compare.markdown(given.compare)).encode()}
-        )
+        return _write(root, {root / KERNELS: fill(root / KERNELS, compare.markdown(given.compare)).encode()})
     files = {} if given.name else benchmarks(root, outputs)
     reported = [paper for paper in known if _report(outputs, paper).exists()]
     overview = store.read_json(root / OVERVIEW) or {}
@@ -101,7 +99,7 @@ def benchmarks(root: Path, outputs: Path) -> dict[Path, bytes]:
     if not page.exists() or not (folder / "ratios.md").exists():
         return {}
     return {
-        page: fill(page, "benchmarks", (folder / "ratios.md").read_text(encoding="utf-8")).encode(),
+        page: fill(page, {"benchmarks": (folder / "ratios.md").read_text(encoding="utf-8")}).encode(),
         root / "docs/figures/benchmarks.png": (folder / "ratios.png").read_bytes(),
     }
 
@@ -172,21 +170,24 @@ def overviewed(readme: Path, overview: dict) -> str:
         counts = [entry["verdicts"][verdict] for verdict in OF_CLAIMS]
         title = f"{heading(paper)}: [{entry['title']}](docs/results/{name}.md)"
         rows.append((title, str(sum(counts)), *(str(count or "–") for count in counts)))
-    return fill(readme, "overview", table_of(("paper", "claims", *OF_CLAIMS), rows) + "\n")
+    return fill(readme, {"overview": table_of(("paper", "claims", *OF_CLAIMS), rows) + "\n"})
 
 
-def fill(page: Path, kind: str, block: str) -> str:
-    """Return the text of ``page`` with ``block`` between the markers of its kind.
+def fill(page: Path, blocks: Mapping[str, str]) -> str:
+    """Return the text of ``page`` with every block between the markers of its kind, kind → block.
 
     Raises:
         ConfigError: if the page does not have these markers once.
     """
-    text, opening, closing = page.read_text(encoding="utf-8"), f"<!-- {kind} -->", f"<!-- /{kind} -->"
-    before, _, rest = text.partition(opening)
-    _, closed, after = rest.partition(closing)
-    if text.count(opening) != 1 or not closed:
-        raise ConfigError("text", page.name, f"needs the lines {opening} and {closing}, once")
-    return f"{before}{opening}\n{block}{closing}{after}"
+    text = page.read_text(encoding="utf-8")
+    for kind, block in blocks.items():
+        opening, closing = f"<!-- {kind} -->", f"<!-- /{kind} -->"
+        before, _, rest = text.partition(opening)
+        _, closed, after = rest.partition(closing)
+        if text.count(opening) != 1 or not closed:
+            raise ConfigError("text", page.name, f"needs the lines {opening} and {closing}, once")
+        text = f"{before}{opening}\n{block}{closing}{after}"
+    return text
 
 
 if __name__ == "__main__":

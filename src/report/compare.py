@@ -62,28 +62,28 @@ def _read(pair: str) -> tuple[list[str], Reports, Reports]:
     return names, left, right
 
 
-def markdown(pair: str) -> str:
-    """Return the comparison of ``A,B`` as Markdown: counts per report, and the verdicts that differ with their numbers.
+def markdown(pair: str) -> dict[str, str]:
+    """Return the comparison of ``A,B`` as Markdown, by report: counts, and the verdicts that differ with their numbers.
 
     Raises:
         ConfigError: unless these are two folders with results and a report in common.
     """
     names, left, right = _read(pair)
-    claims, counts = compare(left, right), []
+    header = ("claims and checks", "verdicts that differ", "numbers that are equal", "moved within noise",
+              "moved beyond noise", "moved, noise unknown")  # fmt: skip
+    claims, texts = compare(left, right), {}
     for report in dict.fromkeys(claim["report"] for claim in claims):
         own = [claim for claim in claims if claim["report"] == report]
         how = Counter(number["how"] for claim in own for number in claim["numbers"])
         numbers = (how[SAME], how[WITHIN], how[BEYOND], how[UNKNOWN] + how[ONE_SIDED])
-        counts.append((report, *map(str, (len(own), sum(claim["moved"] for claim in own), *numbers))))
-    differing = []
-    for claim in filter(lambda claim: claim["moved"], claims):
-        in_both = ({result.id: result for result in reports[claim["report"]]} for reports in (left, right))
-        differing.append((claim["id"], *(_verdict(results.get(claim["id"])) for results in in_both)))
-    machines = [_measured(Path(name)) for name in names]
-    header = ("report", "claims and checks", "verdicts that differ", "numbers that are equal", "moved within noise",
-              "moved beyond noise", "moved, noise unknown")  # fmt: skip
-    tables = [table(header, counts), *([table(("claim", "A", "B"), differing)] if differing else [])]
-    return "\n\n".join([f"A: {machines[0]}. B: {machines[1]}.", *tables]) + "\n"
+        counts = tuple(map(str, (len(own), sum(claim["moved"] for claim in own), *numbers)))
+        in_both = [{result.id: result for result in reports[report]} for reports in (left, right)]
+        differing = [(claim["id"], *(_verdict(results.get(claim["id"])) for results in in_both))
+                     for claim in own if claim["moved"]]  # fmt: skip
+        a, b = (_measured(Path(name), report) for name in names)
+        tables = [table(header, [counts]), *([table(("claim", "A", "B"), differing)] if differing else [])]
+        texts[report] = "\n\n".join([f"A: {a}. B: {b}.", *tables]) + "\n"
+    return texts
 
 
 def _verdict(result: ClaimResult | None) -> str:
@@ -108,24 +108,24 @@ def reports_in(folder: Path) -> Reports:
     return reports
 
 
-def computed_on(folder: Path) -> dict[str, str]:
+def computed_on(folder: Path, report: str = "*") -> dict[str, str]:
     """Return the CPUs and the kernels of PyTorch and its libraries with which the reports were computed."""
-    return {fact: "; ".join(values) for fact in ("cpu", "dispatch") if (values := _provenance(folder, fact))}
+    return {fact: "; ".join(values) for fact in ("cpu", "dispatch") if (values := _provenance(folder, fact, report))}
 
 
-def _measured(folder: Path) -> str:
-    """Return when, at which commits, on which CPUs and with which kernels the reports were computed."""
-    days = [day[:10] for dates in _provenance(folder, "date") for day in dates.split(" to ")]
-    commits = [commit[:7] for commits in _provenance(folder, "git sha") for commit in commits.split(", ")]
+def _measured(folder: Path, report: str) -> str:
+    """Return when, at which commits, on which CPUs and with which kernels a report was computed."""
+    days = [day[:10] for dates in _provenance(folder, "date", report) for day in dates.split(" to ")]
+    commits = [commit[:7] for commits in _provenance(folder, "git sha", report) for commit in commits.split(", ")]
     when = (
         f"{' to '.join(dict.fromkeys((min(days), max(days))))} at {', '.join(dict.fromkeys(commits))}" if days else ""
     )
-    return ", ".join(filter(None, [when, *computed_on(folder).values()])) or "not recorded"
+    return ", ".join(filter(None, [when, *computed_on(folder, report).values()])) or "not recorded"
 
 
-def _provenance(folder: Path, fact: str) -> list[str]:
-    """Return the different values of a fact in the provenance of the folder's reports."""
-    files = [folder / "provenance.json", *sorted(folder.glob("reports/*/provenance.json"))]
+def _provenance(folder: Path, fact: str, report: str) -> list[str]:
+    """Return the different values of a fact in the provenance of the report, or of the folder's reports."""
+    files = [folder / "provenance.json", *sorted(folder.glob(f"reports/{report}/provenance.json"))]
     return sorted({facts[fact] for facts in filter(None, map(store.read_json, files)) if fact in facts})
 
 

@@ -59,9 +59,9 @@ def test_the_cpus_and_their_kernels_are_shown(pair):
 def test_the_comparison_in_markdown_counts_what_moved_and_names_no_folder(pair):
     facts = {"cpu": "some CPU", "date": "2026-01-02T03:04 to 2026-01-03T04:05", "git sha": "0123456789"}
     store.write_json(pair[0] / "reports" / "paper1" / "provenance.json", facts)
-    text = compare.markdown(",".join(map(str, pair)))
+    text = compare.markdown(",".join(map(str, pair)))["paper1"]
     assert text.startswith("A: 2026-01-02 to 2026-01-03 at 0123456, some CPU. B: not recorded.")
-    assert "| paper1 | 3 | 2 | 0 | 1 | 1 | 1 |" in text
+    assert "| 3 | 2 | 0 | 1 | 1 | 1 |" in text
     assert "| C2 | reproduced: radius, 0.5 [0.4, 0.6] | contradicted: radius, 2 [1.5, 2.5] |" in text
     assert "| C3 | missing | inconclusive: radius, – |" in text
     assert str(pair[0]) not in text

@@ -154,9 +154,10 @@ def test_what_cannot_be_published_is_one_line_and_nothing_is_written(root, capsy
 
 
 def test_the_repositorys_own_texts_have_their_markers_and_its_pages_of_results_their_texts():
-    for page, kind in (("README.md", "overview"), ("docs/scaling.md", "benchmarks")):
-        assert publish.fill(ROOT / page, kind, "")
-    for paper in json.loads((ROOT / publish.OVERVIEW).read_text(encoding="utf-8")):
+    papers = json.loads((ROOT / publish.OVERVIEW).read_text(encoding="utf-8"))
+    for page, kinds in (("README.md", ["overview"]), ("docs/scaling.md", ["benchmarks"]), (publish.KERNELS, papers)):
+        assert publish.fill(ROOT / page, dict.fromkeys(kinds, ""))
+    for paper in papers:
         assert (ROOT / "docs" / f"{paper}.md").exists() and (ROOT / "docs/results" / f"{paper}.md").exists()
 
 
@@ -201,13 +202,16 @@ def test_benchmarks_are_published_without_a_report(root):
     assert "| new |" in (root / "docs/scaling.md").read_text()
 
 
-def test_a_comparison_fills_its_page_and_writes_nothing_else(root):
+def test_a_comparison_fills_the_sections_of_its_reports_and_writes_nothing_else(root):
     page = root / publish.KERNELS
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text("before\n<!-- compared -->\nold\n<!-- /compared -->\n")
+    kept = "<!-- paper3 -->\nmeasured before\n<!-- /paper3 -->\n"
+    page.write_text(f"<!-- paper1 -->\nold\n<!-- /paper1 -->\n{kept}")
     assert publish.main([f"compare={root}/outputs,{root}/outputs"], root) == 0
-    assert "| paper1 | " in page.read_text() and "old" not in page.read_text()
+    assert "| 0 | " in page.read_text() and "old" not in page.read_text() and page.read_text().endswith(kept)
     assert (root / "README.md").read_text() == README
+    page.write_text(kept)
+    assert publish.main([f"compare={root}/outputs,{root}/outputs"], root) == 2
 
 
 def test_a_page_of_another_report_leaves_the_overview_as_it_is(root):
