@@ -2,7 +2,6 @@
 
 import os
 import threading
-from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -17,29 +16,6 @@ collect_ignore = ["faults"]  # `make test-faults` takes minutes
 @pytest.fixture(autouse=True)
 def one_thread():
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def files_read_once():
-    """Options of conf/ are composed once by all tests of a process; the suite applies the keys to a copy."""
-    from hydra import compose
-
-    from src.config import components, hydra_internals
-
-    conf = components.CONF
-
-    @cache
-    def known(options):
-        return compose("config", overrides=list(options), return_hydra_config=True)
-
-    def composed(name, overrides, return_hydra_config):
-        if conf != components.CONF:  # a test with files of its own
-            return compose(name, overrides=overrides, return_hydra_config=return_hydra_config)
-        return known(tuple(overrides))
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(hydra_internals, "compose", composed)
-        yield
 
 
 @pytest.fixture(scope="module")

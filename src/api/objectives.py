@@ -1,4 +1,4 @@
-"""Training objectives: ``objectives.NAME(…)``, passed to ``train``, which tells it the data and the network.
+"""Training objectives: ``objectives.NAME(…)``, passed to ``train``.
 
 Risks are means over the N examples, or sums with ``reduction="sum"``; they are kept as log L, so that losses like
 e^−5000 are exact. q_i = y_i f(x_i) is the margin of example i.

@@ -1,4 +1,4 @@
-"""Optimizers: ``optimizers.NAME(lr=…)``, passed to ``train``, which tells it the network.
+"""Optimizers: ``optimizers.NAME(lr=…)``, passed to ``train``.
 
 Learning rates are η₀ in η_t = η₀ ((t + t0)/t0)^−exponent, in units of the optimizer's norm; one number, or a list with
 one for each seed. The first argument of other optimizers, a function ``(task, model) -> UpdateRule``, is your own rule.

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,15 +15,15 @@ from src.claims.schema import Number
 from src.claims.yaml_entries import names_in
 from src.config import yaml_files
 from src.config.validation import Tree
-from src.errors import ConfigError, nearest
+from src.errors import ANEW, ConfigError, nearest
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF, MEASUREMENTS = ROOT / "conf", ROOT / "src" / "measurements"
 OF_EVERY_ROW = {"cell", "experiment", "step", "member", "seed", "final", "converged", "diverged", "matched"}
 OF_EVERY_ROW |= {"own_steps", "steps_taken", "epoch_risk"}
 COMPUTED = {"direction_sketch": "cosine_to_last", "subgradient_sketch": "subgradient_cosine_to_last"}
-COMPUTED |= {"soft_margin": "soft_margin_peak", "fnorm": r"growth_\w"}
-"""Measured column → the column that is computed from it when rows are read."""
+COMPUTED |= {"soft_margin": "soft_margin_peak", "fnorm_(.+)": r"growth_\1"}
+"""Pattern of a measured column → the column that is computed from it when rows are read."""
 
 
 class Columns(NamedTuple):
@@ -59,7 +60,8 @@ def of(experiment: str) -> Columns:
         names |= {name for option in options for name in _keys(_read(CONF / group / f"{option}.yaml"), f"{group}_")}
     files = [file.stem for file in MEASUREMENTS.glob("*.py") if f"measurements_{file.stem}" in names]
     measured = {pattern: name for file in files for pattern, name in _named_by(file).items()}
-    measured |= {computed: computed for column, computed in COMPUTED.items() if column in measured}
+    for pattern, text in list(measured.items()):
+        measured |= dict(zip_longest(_from(pattern), _from(text), fillvalue=""))
     return Columns(frozenset(names | OF_EVERY_ROW), measured)
 
 
@@ -76,11 +78,31 @@ def unknown(number: Number) -> list[str]:
     return sentences
 
 
+def is_computed(name: str) -> bool:
+    """Return whether the column is computed when rows are read."""
+    return any(re.fullmatch(column.replace(r"\1", r"\w+"), name) for column in COMPUTED.values())
+
+
+def _from(name: str) -> Iterator[str]:
+    """Yield the columns that are computed from a measured one."""
+    for pattern, column in COMPUTED.items():
+        if match := re.fullmatch(pattern, name):
+            yield match.expand(column)
+
+
 def recorded(cells: Path) -> list[str] | None:
-    """Return the measured columns of the first finished cell of a folder; None without one."""
+    """Return the columns of the first finished cell of a folder, also the computed ones; None without one.
+
+    Raises:
+        ConfigError: for a damaged record.
+    """
     for summary in sorted(cells.glob("*/summary.json")):
-        rows = [json.loads(line) for line in (summary.parent / "metrics.jsonl").read_text("utf-8").splitlines()]
-        return sorted({column for row in rows for column in row} - OF_EVERY_ROW)
+        record = summary.parent / "metrics.jsonl"
+        try:
+            measured = {column for line in record.read_text("utf-8").splitlines() for column in json.loads(line)}
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigError("metrics", record, f"is missing or damaged; {ANEW}") from error
+        return sorted(measured.union(*map(_from, measured)) - OF_EVERY_ROW)
     return None
 
 

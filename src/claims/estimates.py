@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -147,22 +147,27 @@ def select(rows: pandas.DataFrame, condition: str) -> pandas.DataFrame:
     return selected
 
 
-def rows_missing(rows: pandas.DataFrame, condition: str, *, at_each_step: bool = False) -> list[str]:
+MOMENTS = {"final", "step", "steps", "matched"}
+"""Columns that select steps of a member; ``matched`` is a loss that it first reaches there."""
+
+
+def rows_missing(rows: pandas.DataFrame, condition: str, at_each: Collection[str] = ()) -> list[str]:
     """Return a sentence if members have no row that meets the condition; otherwise nothing.
 
-    Terms on ``final``, ``step`` and ``steps`` select steps, terms on columns that are constant in a cell select cells.
-    Any other condition selects members by their results, so that no row is missing.
+    Terms on ``MOMENTS`` select steps, terms on columns that are constant in a cell select cells. Any other condition
+    selects members by their results, so that no row is missing. With names of moments ``at_each``, every member needs a
+    row at each of their selected values.
     """
     whole = ast.parse(condition, mode="eval").body
     terms = whole.values if isinstance(whole, ast.BoolOp) and isinstance(whole.op, ast.And) else [whole]
-    where = [ast.unparse(term) for term in terms if not names_in(term) <= {"final", "step", "steps"}]
+    where = [ast.unparse(term) for term in terms if not names_in(term) <= MOMENTS]
     chosen = select(rows, " and ".join(f"({term})" for term in where)) if where else rows
     columns = sorted(set().union(*(names_in(ast.parse(term)) for term in where)))
     if columns and (rows.groupby("cell")[columns].nunique(dropna=False) > 1).any(axis=None):
         return []
     members = set(zip(chosen["cell"], chosen["member"], strict=True))
     selected = select(chosen, condition)
-    steps = [rows for _, rows in selected.groupby("step")] if at_each_step else [selected]
+    steps = [rows for _, rows in selected.groupby(list(at_each))] if at_each else [selected]
     missing = set().union(*(members - set(zip(rows["cell"], rows["member"], strict=True)) for rows in steps))
     return [f"{len(missing)} of {len(members)} members have no row with {condition}"] if missing else []
 

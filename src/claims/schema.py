@@ -9,8 +9,9 @@ A file has the list ``claims`` and, above it, shared sets of rows and tables::
 - A number with ``for: norm`` is repeated for every entry of the table ``norms``, in order. In its texts ``{norm}`` is
   the name of the entry, and ``{title}`` and ``{optimizers}`` are values of the entry.
 - ``for: {norm: [l2, msp]}`` uses these entries only; ``for: {layer: [1, 2, 3]}`` uses values without a table.
-- ``rows``, ``converged``, ``min_distinct``, ``min_seeds`` and ``require_converged`` of a claim are defaults of its
-  parts. Numbers of ``report:`` inherit the first two only. A file may set ``converged`` for all its claims.
+- ``rows``, ``converged``, ``min_distinct``, ``min_seeds``, ``require_converged`` and ``require_rows`` of a claim are
+  defaults of its parts. Numbers of ``report:`` inherit the first two only. A file may set ``converged`` for all its
+  claims.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ RENAMED = {"says": "name", "value": "the statistic", "where": "rows", "versus": 
 RENAMED |= {"against": "x", "each": "group_by", "needs": "min_distinct", "members": "min_seeds"}
 RENAMED |= {"needs_converged": "require_converged"}
 FOR_ALL = ("rows", "converged")
-FOR_PARTS = (*FOR_ALL, "min_distinct", "min_seeds", "require_converged")
+FOR_PARTS = (*FOR_ALL, "min_distinct", "min_seeds", "require_converged", "require_rows")
 """Keys of a claim that its numbers inherit."""
 
 
@@ -90,6 +91,7 @@ class Number(Model):
         experiments: names of the experiments with the rows.
         converged: condition for a converged member.
         min_distinct: minimum number of distinct values of a column, ``{"data_k": 4}``.
+        require_rows: whether nothing counts as reproduced if a member has no row where the others have one.
         rng_key: index that seeds the bootstrap; by default the place of the number in its claim.
     """
 
@@ -104,6 +106,7 @@ class Number(Model):
     experiments: Names = Field(alias="experiment")
     converged: Expression = "converged"
     min_distinct: dict[str, Count] = Field({})
+    require_rows: bool = True
     rng_key: int | None = None
 
     DERIVED: ClassVar = ("statistic", "quantity")

@@ -49,8 +49,9 @@ def judge_number(
     try:
         all_rows = _all_rows(number, frames)
         rows = _rows(number, all_rows)
-        for condition in filter(None, (number.rows, number.baseline)):
-            missing += rows_missing(all_rows, condition, at_each_step="step" in number.group_by)
+        at_each = [name for name in ("step", "matched") if name in number.group_by]
+        for condition in filter(None, (number.rows, number.baseline)) if number.require_rows else ():
+            missing += rows_missing(all_rows, condition, at_each)
         cells = tuple(sorted(rows["cell"].unique()))
         grouped = list(rows.groupby(list(number.group_by), dropna=False)) if number.group_by else [((), rows)]
         level = 1 - (1 - LEVEL) / len(grouped)

@@ -49,6 +49,7 @@ def _digest(conf: Path) -> str:
     """Return a hash of what compositions depend on: conf/ less claims and deviations, and the code of this package."""
     digest = hashlib.sha256()
     composed = [path for path in conf.rglob("*.yaml") if path.parent.name not in ("claims", "deviations")]
-    for path in [*sorted(composed), *sorted(Path(__file__).parent.glob("*.py"))]:
-        digest.update(f"{path.name}\0".encode() + path.read_bytes())
+    for folder, files in ((conf, composed), (Path(__file__).parent, Path(__file__).parent.glob("*.py"))):
+        for path in sorted(files):
+            digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]

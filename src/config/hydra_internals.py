@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from hydra import compose
@@ -37,18 +38,18 @@ def grid(overrides: Sequence[Override]) -> list[list[str]]:
     return BasicSweeper.split_arguments(list(overrides), max_batch_size=None)[0]
 
 
-def composer() -> Callable[[Sequence[str]], DictConfig]:
-    """Return ``hydra.compose("config", job)`` as a function of the job, which composes the same options once."""
+def composer(conf: Path) -> Callable[[Sequence[str]], DictConfig]:
+    """Return ``hydra.compose("config", job)`` as a function of the job, for the folder that Hydra is initialised with.
+
+    A process composes the same options once, and sets the keys of a job on a copy.
+    """
     loader = GlobalHydra.instance().config_loader()
     assert isinstance(loader, ConfigLoaderImpl)
-    known: dict[tuple[str, ...], DictConfig] = {}
 
     def composed(job: Sequence[str]) -> DictConfig:
         overrides = OverridesParser.create().parse_overrides(list(job))
         options = tuple(str(word.input_line) for word in overrides if _chooses(word, loader))
-        if options not in known:
-            known[options] = compose("config", overrides=list(options), return_hydra_config=True)
-        config = copy.deepcopy(known[options])
+        config = copy.deepcopy(_of_options(conf, options))
         keys = [word for word in overrides if str(word.input_line) not in options]
         ConfigLoaderImpl._apply_overrides_to_config(keys, config)
         with open_dict(config):
@@ -56,6 +57,11 @@ def composer() -> Callable[[Sequence[str]], DictConfig]:
         return config
 
     return composed
+
+
+@cache
+def _of_options(conf: Path, options: tuple[str, ...]) -> DictConfig:
+    return compose("config", overrides=list(options), return_hydra_config=True)
 
 
 def _chooses(word: Override, loader: ConfigLoaderImpl) -> bool:

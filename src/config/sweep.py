@@ -63,7 +63,7 @@ def _composed(parsed: Sequence[Override]) -> list[tuple[list[str], Tree]]:
     start = overrides.grid(parsed)[0]
     overrides.refuse_what_is_no_option(overrides.parsed(start))
     with initialize_config_dir(str(components.CONF), version_base="1.3"):
-        composed = hydra_internals.composer()
+        composed = hydra_internals.composer(components.CONF)
         cells = overrides.grid([*overrides.parsed(_own_words(composed(start))), *parsed])
         return [(job, schema.resolved(composed(job))) for job in cells]
 
@@ -75,7 +75,7 @@ def first(words: Sequence[str]) -> tuple[Config, dict[str, list]]:
     """
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(components.CONF), version_base="1.3"):
-        composed = hydra_internals.composer()
+        composed = hydra_internals.composer(components.CONF)
         whole = composed(words)
         start = overrides.grid(overrides.parsed(_own_words(whole)))[0]
         config = schema.typed(schema.resolved(composed([*start, *words])))

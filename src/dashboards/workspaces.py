@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from src.claims import schema
-from src.claims.columns import COMPUTED
+from src.claims.columns import is_computed
 from src.claims.results import ClaimResult
 from src.claims.yaml_entries import names_in
 from src.config import sweep
@@ -31,7 +31,6 @@ BOOKKEEPING = {
     "experiment",
     "steps_taken",
     "own_steps",
-    *COMPUTED.values(),
 }
 AXES = {"decades": "−log₁₀ loss", "flow_time": "gradient-flow time Σ lr", "step": "step"}
 GROUPED = {"groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
@@ -99,7 +98,8 @@ def _panels(claim: schema.Claim, judged: ClaimResult | None, experiments: Mappin
         numbers = [number for number in claim.numbers if experiment.name in number.experiments]
         expressions = [text for number in numbers for text in (number.quantity, number.trials, number.x) if text]
         metrics = dict.fromkeys(name for text in expressions for name in names_in(ast.parse(text, mode="eval")))
-        measured = [m for m in metrics if m not in BOOKKEEPING | store.flatten(experiment.config.model_dump()).keys()]
+        other = BOOKKEEPING | store.flatten(experiment.config.model_dump()).keys()
+        measured = [metric for metric in metrics if metric not in other and not is_computed(metric)]
         for metric in measured or ["log_risk"]:  # some columns are computed from rows, not logged
             panels += [panel for panel in _of_metric(metric, experiment) if panel not in panels]
     return panels

@@ -116,7 +116,7 @@ def computed_on(folder: Path, report: str = "*") -> dict[str, str]:
 def _measured(folder: Path, report: str) -> str:
     """Return when, at which commits, on which CPUs and with which kernels a report was computed."""
     days = [day[:10] for dates in _provenance(folder, "date", report) for day in dates.split(" to ")]
-    commits = [commit[:7] for commits in _provenance(folder, "git sha", report) for commit in commits.split(", ")]
+    commits = [commit[:7] for commits in _provenance(folder, "git sha", report) for commit in commits.split("; ")]
     when = (
         f"{' to '.join(dict.fromkeys((min(days), max(days))))} at {', '.join(dict.fromkeys(commits))}" if days else ""
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from src.claims import schema
+from src.config import components
 from src.config.papers import Paper, file_name, heading
 from src.errors import ConfigError
 from src.report import html, paper_page
@@ -51,9 +52,9 @@ def _readable(read: Callable[[T], html.Entry], sources: Iterable[T]) -> list[htm
 
 
 def _paper(paper: Paper, reports: list[html.Entry]) -> html.Entry:
-    """Return a paper with its report: of profile default, or else the newest."""
+    """Return a paper with its report: of profile default, or else the newest; reports on some experiments are none."""
     name = file_name(paper)
-    candidates = [report for report in reports if report["name"].partition("-")[0] == name]
+    candidates = [report for report in reports if report["name"].partition("-")[0] == name and not _of_some(report)]
     newest = candidates[0] if candidates else None
     chosen = next((report for report in candidates if report["name"] == name), newest)
     title = chosen["title"] if chosen else paper_page.of_paper(paper)[0]
@@ -63,6 +64,10 @@ def _paper(paper: Paper, reports: list[html.Entry]) -> html.Entry:
         "claims": sum(not claim.check for claim in schema.load(paper)),
         "report": chosen,
     }
+
+
+def _of_some(report: html.Entry) -> bool:
+    return any((components.CONF / "experiment" / f"{word}.yaml").exists() for word in report["name"].split("-"))
 
 
 def _report(file: Path) -> html.Entry:

@@ -21,6 +21,7 @@ COLOUR = {
     Verdict.REPRODUCED: "green", Verdict.PASSED: "green", Verdict.CONTRADICTED: "bold red", Verdict.FAILED: "bold red",
     Verdict.INCONCLUSIVE: "yellow", Verdict.NOT_RUN: "dim",
 }  # fmt: skip
+NOT_MEASURED = {"step", "member", "seed", "own_steps", "matched"}
 UNLIMITED = 10_000
 """Columns of a file: lines are not wrapped."""
 
@@ -44,7 +45,7 @@ def verdicts(judged: Sequence[ClaimResult], colour: bool | None = None) -> str:
 
 
 def numbers(rows: Mapping[str, Sequence[Mapping[str, object]]]) -> str:
-    """Return, for each cell, the median and the range over members of every number in their last rows.
+    """Return, for each cell, the median and the range over members of every measured number in their last rows.
 
     For experiments without claims. ``rows`` maps a cell's name to all of its rows.
     """
@@ -52,8 +53,10 @@ def numbers(rows: Mapping[str, Sequence[Mapping[str, object]]]) -> str:
     for cell, its_rows in rows.items():
         last = [row for row in its_rows if row["final"]]
         lines.append(f"{cell}: median and range of {len(last)} network(s)")
-        for name in last[0]:
-            values = sorted(value for row in last if isinstance(value := row.get(name), float) and not isnan(value))
+        for name in [name for name in last[0] if name not in NOT_MEASURED]:
+            found = [row.get(name) for row in last]
+            known = [value for value in found if isinstance(value, int | float) and not isinstance(value, bool)]
+            values = sorted(value for value in known if not isnan(value))
             if values:
                 lines.append(f"  {name:<24}{median(values):>12.4g}   {values[0]:.4g} to {values[-1]:.4g}")
     return "\n".join(lines)

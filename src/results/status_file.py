@@ -47,7 +47,8 @@ def status_text(cell: Path) -> str | None:
 def recording_failure(cell: Path) -> Iterator[None]:
     """Record an error as the cell's failure and raise it as a CellError.
 
-    A mistake of the user or a full disk is no failure of the cell: run it again after fixing that.
+    A mistake of the user or a full disk is no failure of the cell: run it again after fixing that. The results of a
+    finished cell, which ``force`` archives later, stay.
     """
     try:
         yield
@@ -57,7 +58,8 @@ def recording_failure(cell: Path) -> Iterator[None]:
         reason = f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
         cell.mkdir(parents=True, exist_ok=True)
         append_log(cell, traceback.format_exc())
-        store.write_json(cell / "status.json", {"state": "failed", "reason": reason, "ended": now()})
+        if not store.count_finished([cell]):
+            store.write_json(cell / "status.json", {"state": "failed", "reason": reason, "ended": now()})
         raise CellError(f"{cell.name} failed: {reason} (see {cell / 'run.log'})") from error
 
 

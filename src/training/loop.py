@@ -156,8 +156,18 @@ def _passing(progress: Progress, log_risk: Tensor, log_risk_levels: Tensor) -> P
 def _training_log_risk(params: Params, objective: Objective, batches: Batches, epoch: int) -> Tensor:
     """Return the log-risk on the whole training set, from the batches of the first epoch."""
     parts = [batches(step) for step in range(epoch)]
-    sums = [objective(params, part)[0] + math.log(part.y.shape[-1]) for part in parts]
+    log_risks = [objective(params, part)[0] for part in parts]
+    if _is_sum(log_risks[0], objective, params, parts[0]):
+        return torch.stack(log_risks).logsumexp(0)
+    sums = [log_risk + math.log(part.y.shape[-1]) for log_risk, part in zip(log_risks, parts, strict=True)]
     return torch.stack(sums).logsumexp(0) - math.log(sum(part.y.shape[-1] for part in parts))
+
+
+def _is_sum(log_risk: Tensor, objective: Objective, params: Params, batch: Batch) -> bool:
+    """Return whether the risk is a sum over the examples, not a mean: only a sum grows if every example comes twice."""
+    axis = batch.y.ndim - 1
+    twice, _ = objective(params, Batch(*(torch.cat([leaf, leaf], axis) for leaf in batch)))
+    return bool(((twice - log_risk) > math.log(2) / 2).any())
 
 
 def _averaged(mean: Tensor, new: Tensor, count: int) -> Tensor:

@@ -3,12 +3,12 @@ import re
 import pandas
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from src.claims import deviations
 from src.claims import schema as claims
-from src.config import schema, sweep
+from src.config import hydra_internals, schema, sweep
 from src.config.components import CONF
 from src.errors import ConfigError
 
@@ -89,7 +89,7 @@ def test_entries_do_not_share_an_id_and_a_paper_may_have_none(tmp_path):
 def test_every_switch_of_the_suites_deviations_is_a_command_that_composes(switch):
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        assert schema.typed(schema.resolved(compose("config", overrides=switch.split())))
+        assert schema.typed(schema.resolved(hydra_internals.composer(CONF)(switch.split())))
 
 
 @pytest.mark.parametrize("entry", [e for e in OWN if not e.effect], ids=lambda entry: entry.id)

@@ -237,6 +237,18 @@ def test_members_without_a_row_where_the_part_looks_leave_it_inconclusive():
     assert versus.reason == "3 of 6 members have no row with step == 3"
 
 
+def test_members_that_do_not_reach_a_loss_leave_it_inconclusive_unless_that_is_allowed():
+    reached = rows(v=0.5, matched=0.1).query("k == 2 or seed < 2").assign(step=3, final=False)
+    frame = pandas.concat([rows(v=0.5), reached])
+    part = {"rows": "matched == 0.1", "min_seeds": 2}
+    record = verdict(frame, **part)
+    assert (record.verdict, record.reason) == ("inconclusive", "1 of 6 members have no row with matched == 0.1")
+    assert verdict(frame, **part, require_rows=False).verdict == "reproduced"
+    further = pandas.concat([frame, rows(v=0.5, matched=0.01).assign(step=4, final=False)])
+    assert verdict(further, rows="matched <= 0.1", max="v").verdict == "reproduced"
+    assert "have no row" in verdict(further, rows="matched <= 0.1", max="v", group_by=("matched",)).reason
+
+
 def test_a_paired_ratio_does_not_feel_how_seeds_differ():
     frame = rows(v=[10.0, 1.0, 100.0, 5.0, 0.5, 50.5])
     halved = {"rows": "k == 8", "baseline": "k == 2", "criterion": Range(0.49, 0.52)}

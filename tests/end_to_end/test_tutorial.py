@@ -81,7 +81,7 @@ def test_the_new_optimizer_trains_in_the_new_experiment(copy):
 
 
 def test_the_new_claim_is_judged(copy):
-    assert re.search(r"P1-X1 +reproduced", copy[1][2])
+    assert re.search(r"P1-C19 +reproduced", copy[1][2])
 
 
 def test_the_new_optimizer_passes_the_tests_of_all_optimizers(copy):

@@ -57,10 +57,14 @@ def test_the_cpus_and_their_kernels_are_shown(pair):
 
 
 def test_the_comparison_in_markdown_counts_what_moved_and_names_no_folder(pair):
-    facts = {"cpu": "some CPU", "date": "2026-01-02T03:04 to 2026-01-03T04:05", "git sha": "0123456789"}
+    facts = {
+        "cpu": "some CPU",
+        "date": "2026-01-02T03:04 to 2026-01-03T04:05",
+        "git sha": "0123456789 (2 cells); 9876543210 (1 cells)",
+    }
     store.write_json(pair[0] / "reports" / "paper1" / "provenance.json", facts)
     text = compare.markdown(",".join(map(str, pair)))["paper1"]
-    assert text.startswith("A: 2026-01-02 to 2026-01-03 at 0123456, some CPU. B: not recorded.")
+    assert text.startswith("A: 2026-01-02 to 2026-01-03 at 0123456, 9876543, some CPU. B: not recorded.")
     assert "| 3 | 2 | 0 | 1 | 1 | 1 |" in text
     assert "| C2 | reproduced: radius, 0.5 [0.4, 0.6] | contradicted: radius, 2 [1.5, 2.5] |" in text
     assert "| C3 | missing | inconclusive: radius, – |" in text
@@ -111,14 +115,15 @@ def test_the_index_has_every_paper_and_the_newest_report_first(pair):
     cell.mkdir(parents=True)
     store.write_json(cell / "status.json", {"state": "done", "ended": "2026-05-06T07:08:09.000"})
     store.write_json(cell / "provenance.json", {"date": "2026-05-06T07:00:00", "git": {"sha": "0123456789"}})
-    newer = outputs / "reports" / "x"
-    newer.mkdir()
     judged = claim("C2", "reproduced", part(0.5, 0.4, 0.6), cells=("x/cell",))
-    store.write_json(newer / "claims.json", paper_page.plain([judged]))
+    for newer in ("x", "paper2-tnn_width-tnn_teacher"):
+        (outputs / "reports" / newer).mkdir()
+        store.write_json(outputs / "reports" / newer / "claims.json", paper_page.plain([judged]))
     text = index_page.write(outputs).read_text()
     for paper in schema.papers():
         assert (f"{paper}. " if isinstance(paper, int) else f"{heading(paper)}: ") in text
-    assert "make reproduce-paper3" in text and "make reproduce-paper1" not in text
+    assert "make reproduce-paper3" in text and "make reproduce-paper2" in text, "some experiments are not the paper"
+    assert "make reproduce-paper1" not in text
     assert 'href="paper1/report.html#C2"' in text
     newest = text[text.index('id="newest"') :]
     assert newest.index("x/report.html") < newest.index("paper1/report.html")

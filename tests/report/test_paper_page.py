@@ -220,6 +220,16 @@ def test_the_terminal_table_has_a_line_per_claim_and_reasons(built):
     assert "1 inconclusive" in text
 
 
+def test_an_experiment_without_claims_shows_every_measured_number():
+    last = {"step": 9, "member": 0, "seed": 3, "final": True, "converged": True, "matched": 0.1, "own_steps": 9}
+    rows = [last | {"test_errors": 2, "margin": 0.5}, last | {"test_errors": 4, "margin": float("nan")}]
+    lines = terminal.numbers({"a": [{"final": False, "margin": 7.0}, *rows]}).splitlines()
+    assert [line.split() for line in lines[1:]] == [
+        ["test_errors", "3", "2", "to", "4"],
+        ["margin", "0.5", "0.5", "to", "0.5"],
+    ]
+
+
 def test_a_check_of_the_code_is_shown_apart_and_not_counted(built, tmp_path):
     *_, commands, judged = built[1]
     plain = [record for record in judged[1:] if not record.check][:2]

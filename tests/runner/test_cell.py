@@ -172,6 +172,11 @@ def test_failed_cell_says_why_and_is_retried(tmp_path, monkeypatch, whole):
     assert "Traceback" in (cell / "run.log").read_text()
     run(config)
     assert bytes_of(cell) == bytes_of(whole)
+    with monkeypatch.context() as patched:
+        patched.setattr(cells.build, "assemble", broken)
+        with pytest.raises(CellError, match="no luck today"):
+            run(config.model_copy(update={"force": True}))
+    assert store.finished(cell) and bytes_of(cell) == bytes_of(whole)
 
 
 def test_force_runs_anew_and_keeps_the_old_files(tmp_path, whole):

@@ -72,10 +72,12 @@ def test_members_that_have_ended_are_left_out_without_effect(criterion):
     torch.testing.assert_close(ends[0].params, ends[1].params)
 
 
-def test_in_batches_a_member_ends_by_the_risk_on_the_whole_training_set():
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_in_batches_a_member_ends_by_the_risk_on_the_whole_training_set(reduction):
     task, model, _ = network_problem(members=2)
-    objective, rule = objectives.logistic(task, model), nmd.build(task, model, lr=0.5)
-    bound, size = math.log(0.4), task.y.shape[-1] // 2 + 1  # the second batch is smaller
+    objective, rule = objectives.logistic(task, model, reduction=reduction), nmd.build(task, model, lr=0.5)
+    examples = task.y.shape[-1]
+    bound, size = math.log(0.4 * (examples if reduction == "sum" else 1)), examples // 2 + 1  # the second is smaller
     stop = stopping.build(task, model, slackness=None, flatness=None, log_risk=bound, check_every=5)
     whole, batches = batches_of(task, [0, 1], None)(0), batches_of(task, [0, 1], size)
     ended = torch.zeros(2, dtype=torch.bool)
