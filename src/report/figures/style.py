@@ -208,12 +208,14 @@ def lines(axes: Axes, data: pandas.DataFrame, colour_of: Mapping | None = None, 
 
 
 def legend(axes: Axes, title: str | None = None, columns: int = 2) -> None:
-    """Draw one legend above all panels, without duplicate entries; published values have one for all series."""
-    handles, labels = axes.get_legend_handles_labels()
-    entries = dict(zip(labels, handles, strict=True))
-    if any(isinstance(drawn, PolyCollection) and drawn.get_gid() != PUBLISHED for drawn in axes.collections):
+    """Draw one legend above the panels, for all without one of their own; published values have one entry."""
+    panels = [panel for panel in axes.figure.axes if panel.get_legend() is None]
+    found = [zip(*panel.get_legend_handles_labels(), strict=True) for panel in panels]
+    entries = {label: handle for panel in found for handle, label in panel}
+    drawn = [artist for panel in panels for artist in (*panel.collections, *panel.get_lines())]
+    if any(isinstance(artist, PolyCollection) and artist.get_gid() != PUBLISHED for artist in drawn):
         entries[SEED_RANGE] = Patch(color="0.5", alpha=0.3, lw=0)
-    if any(line.get_gid() == PUBLISHED for line in axes.get_lines()):
+    if any(isinstance(artist, Line2D) and artist.get_gid() == PUBLISHED for artist in drawn):
         entries[PUBLISHED] = Line2D([], [], color="0.5", alpha=0.3, lw=3.5)
     handles, title_style = list(entries.values()), {"title": title, "title_fontsize": 7.5, "alignment": "left"}
     axes.figure.legend(handles, list(entries), ncols=columns, **title_style, **LEGEND)

@@ -40,7 +40,7 @@ def layers(draw, far, fall=1.0):
 
 def gaps(row, draw, step):
     """Return a gap proportional to the rank and to 1/√N, and a small one at fixed steps."""
-    slope = {4: 4, 28: 6}[row["model_rank"]] * (1 + 0.1 * draw)
+    slope = {4: 4, 28: 6}.get(row["model_rank"], 5) * (1 + 0.1 * draw)
     gap = slope / row["data_n"] ** 0.5
     columns = {"gap_fgsm_loss": gap, "gap_fgsm_accuracy": gap / 10, "gap_released_risk": gap / row["batch_size"]}
     columns |= {"test_clean_accuracy": 0.99, "test_fgsm_accuracy": 0.9 + 0.01 * draw}
@@ -129,7 +129,7 @@ def frames():
     )
     return {
         "tnn_generalization_gap": experiment("tnn_generalization_gap", at_epochs, gaps),
-        "tnn_matched_loss": experiment("tnn_matched_loss", at_epochs, gaps),
+        "tnn_matched_loss": experiment("tnn_matched_loss", configs(model_rank=[4, None], steps=[1500], **sizes), gaps),
         "tnn_fixed_steps": experiment("tnn_fixed_steps", configs(model_rank=[4], steps=[800], **sizes), gaps),
         "tnn_released_gap": experiment("tnn_released_gap", as_released, gaps),
         "tnn_implicit_rank": pandas.concat(
@@ -189,6 +189,11 @@ def test_gaps_are_those_of_the_rows_and_lines_go_through_their_means(drawn, fram
         assert (fit["n"] == 0).all()
         assert fit["x"].iloc[0] == 0
         np.testing.assert_allclose(fit["y"], 4.4 * fit["x"], atol=1e-12)  # the mean slope, through zero as in the rows
+
+
+def test_the_legend_has_what_only_other_panels_show(drawn):
+    (legend,) = drawn["F1"][0].legends
+    assert {text.get_text() for text in legend.get_texts()} >= {"r = 4", "r = 28", "whole layers"}
 
 
 def test_a_line_does_not_go_through_zero_when_the_gaps_do_not(frames):
