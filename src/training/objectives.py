@@ -177,10 +177,11 @@ def _risk_of_margins(
         with torch.enable_grad():
             forward, hat = prepared(model, leaves)
             q = batch.y * forward(hat, batch.x)
-        log_losses, slopes = log_loss_and_slope(q.detach())
-        total = log_losses.logsumexp(-1, keepdim=True)
-        shares = (log_losses - total).exp_()
-        grads = torch.autograd.grad(q, tuple(leaves.values()), shares.mul_(slopes))
+            log_losses, slopes = log_loss_and_slope(q.detach())
+            total = log_losses.logsumexp(-1, keepdim=True)
+            shares = (log_losses - total).exp_()
+            # With weights as a third argument, `grad` imports the compiler and sympy, which takes seconds.
+            grads = torch.autograd.grad((shares.mul_(slopes) * q).sum(), tuple(leaves.values()))
         log_risk = total.squeeze(-1) - (math.log(q.shape[-1]) if reduction == "mean" else 0)
         return log_risk, ScaledGrad(dict(zip(leaves, grads, strict=True)), log_scale=log_risk)
 
