@@ -91,7 +91,7 @@ def test_a_home_is_found_in_every_path(tmp_path, monkeypatch, capsys):
     [
         ("gone", ["src.status"]),
         ("gone", ["src.run", "--cfg", "job"]),
-        ("none", ["src.report"]),
+        ("none", ["src.status"]),
         ("none", ["src.run", "--help"]),
         ("ascii", ["src.status"]),
         ("ascii", ["src.run", "--cfg", "job"]),

@@ -25,7 +25,7 @@ def rotation(r, seed):
 
 
 # Network 8 has flips only at the tip of a thin cone, 54 to 57 away; so has network 106, at 1 to 3.
-@pytest.mark.parametrize(("width", "seed"), [(4, 4), (6, 6), (8, 8), (6, 104), (6, 106)])
+@pytest.mark.parametrize(("width", "seed"), [(4, 4), (8, 8), (6, 106)])
 def test_finds_the_smallest_flips_of_small_networks(width, seed):
     """Every flip is attack, none is below the true smallest one, and nearly all are equal to it."""
     members, points = 3, 8

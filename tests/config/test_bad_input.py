@@ -318,7 +318,8 @@ def test_a_folder_of_reports_that_is_a_file(tmp_path, capfd, monkeypatch):
 
 @pytest.mark.parametrize("word", ["data.sigma=-1", "data.sgima=1"])
 def test_a_mistake_stops_the_reproduction_of_a_paper_before_it_starts(word, tmp_path, capfd):
-    assert reproduce.main(["1", "profile=smoke", f"outputs={tmp_path / 'out'}", word]) == 2
+    some = "experiments=cluster_noise,cluster_width"
+    assert reproduce.main(["1", some, "profile=smoke", f"outputs={tmp_path / 'out'}", word]) == 2
     assert len(capfd.readouterr().err.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
 

@@ -38,8 +38,3 @@ def test_a_key_of_a_variant_that_the_experiment_sets_is_an_error_unless_the_vari
     check("[_self_, /variant/x: a]", "optimizer: {lr: 0.2}")
     check("[/variant/x: a]", "optimizer: {momentum: 0.2}")
     check("[/model: linear]", "optimizer: {lr: 0.2}")
-
-
-@pytest.mark.parametrize("name", experiments.names())
-def test_experiments_of_the_suite_have_effective_variants(name):
-    experiments.check_file(overrides.parsed([f"+experiment={name}"]))

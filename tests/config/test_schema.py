@@ -7,16 +7,17 @@ import pytest
 from omegaconf import OmegaConf
 
 from src.claims import schema as claims
-from src.config import experiments, schema, sweep
+from src.config import schema, sweep
 from src.config.components import CONF, GROUPS, component
 from src.config.schema import Component
 from src.config.validation import parameters
 from src.errors import ConfigError
 from src.results import wandb_mirror
+from tests.end_to_end import test_experiments
 
 COMPONENTS = [(group, path) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 EXPERIMENTS = [path.stem for path in sorted((CONF / "experiment").glob("*.yaml"))]
-RUN_IN_SMOKE = {*experiments.of_paper(2), *experiments.of_paper("bridges")} - {"tnn_fixed_steps"}
+RUN_IN_SMOKE = {name for _, name in test_experiments.EXPERIMENTS}
 
 
 @pytest.mark.parametrize(("group", "path"), COMPONENTS, ids=lambda value: getattr(value, "stem", value))

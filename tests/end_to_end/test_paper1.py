@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def command(outputs):
-    return [sys.executable, "scripts/reproduce.py", "1", "profile=smoke", f"outputs={outputs}"]
+    return [sys.executable, "scripts/reproduce.py", "1", "profile=smoke", "launcher=basic", f"outputs={outputs}"]
 
 
 def again(outputs):

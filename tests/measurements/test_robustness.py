@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from src.attacks.minimal import minimal_attack
+from src.attacks.pgd import pgd as pgd_attack
 from src.errors import ConfigError
 from src.measurements import pgd, robustness, universal
 from src.measurements.certificate import certified_radius
@@ -87,6 +88,12 @@ def test_pgd_is_limited_by_the_length_of_its_steps():
         assert ((row["pgd2000_flip"] > 0) == flips).all()
 
 
+@pytest.fixture
+def fewer_steps(monkeypatch):
+    monkeypatch.setattr(pgd, "pgd", lambda *args, steps, **given: pgd_attack(*args, steps=min(steps, 40), **given))
+
+
+@pytest.mark.usefixtures("fewer_steps")
 @pytest.mark.parametrize("measurement", [robustness, pgd])
 def test_members_are_independent(measurement):
     both = measured(measurement, network("trained"), cluster_task(), points=6)
@@ -96,6 +103,7 @@ def test_members_are_independent(measurement):
         torch.testing.assert_close(values[1:], alone[name], rtol=1e-8, atol=0, msg=name)
 
 
+@pytest.mark.usefixtures("fewer_steps")
 @pytest.mark.parametrize("measurement", [universal, robustness, pgd])
 def test_a_task_in_single_precision_is_measured_in_double(measurement):
     task = cluster_task()

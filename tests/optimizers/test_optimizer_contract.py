@@ -40,10 +40,10 @@ def test_batched_equals_one_by_one(name):
     task, model, risk = network_problem(members=3)
     params = model.init([0, 1, 2])
     rule = from_yaml(name, task, model)
-    together, _ = train(rule, risk, task, params, 30)
+    together, _ = train(rule, risk, task, params, 10)
     for i in range(3):
         own_task = task._replace(x=task.x[[i]], y=task.y[[i]])
-        alone, _ = train(rule, risk, own_task, {key: leaf[[i]] for key, leaf in params.items()}, 30)
+        alone, _ = train(rule, risk, own_task, {key: leaf[[i]] for key, leaf in params.items()}, 10)
         assert distance(alone, {key: leaf[[i]] for key, leaf in together.items()}) < 1e-8
 
 

@@ -138,15 +138,6 @@ def test_hollow_markers_where_a_seed_has_not_converged(frames):
     assert all(list(line.get_xdata()) == [32] for line in hollow)
 
 
-def test_the_same_figure_gives_the_same_bytes(tmp_path, frames):
-    plot = paper1.PLOTS[0]
-    for name in ("a", "b"):
-        with style.rc_context():
-            style.save(plot.draw(rows_of(plot, frames))[0], tmp_path / name)
-    for suffix in (".png", ".pdf"):
-        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
-
-
 PERSONAL = {"text.usetex": True, "savefig.bbox": "tight", "savefig.facecolor": "black", "axes.facecolor": "pink"}
 PERSONAL |= {"font.size": 20, "lines.linewidth": 9, "axes.formatter.use_locale": True, "axes.unicode_minus": False}
 PERSONAL |= {"figure.constrained_layout.h_pad": 1, "image.cmap": "jet", "path.simplify": False, "pdf.compression": 0}
@@ -163,8 +154,7 @@ def test_personal_settings_of_matplotlib_do_not_reach_a_figure(tmp_path, frames)
         assert (tmp_path / f"ours{suffix}").read_bytes() == (tmp_path / f"personal{suffix}").read_bytes()
 
 
-@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "qtagg"])
-def test_neither_a_backend_nor_a_file_of_settings_stops_the_import(backend, tmp_path):
+def test_neither_a_backend_nor_a_file_of_settings_stops_the_import(tmp_path, backend="qtagg"):
     (tmp_path / "matplotlibrc").write_bytes("text.usetex: True\nfont.family: caf\xe9\n".encode("latin-1"))
     program = (
         "import os, src.report.figures.style, matplotlib; print(os.environ['MPLBACKEND'], matplotlib.get_backend())"
