@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 from src import cli
 from src.claims import schema
-from src.claims.results import OF_CLAIMS
+from src.claims.results import OF_CLAIMS, Verdict
 from src.config.papers import Paper, file_name, from_name, heading, in_order
 from src.errors import ConfigError
 from src.report import compare, paper_page
@@ -127,10 +127,13 @@ def published(root: Path, paper: Paper, given: argparse.Namespace) -> tuple[dict
     if gone := [path for path in [*pictures.values(), *tables.values()] if not path.exists()]:
         raise ConfigError(gone[0].parent.name, gone[0].stem, "is not in the report")
     exhibits = _exhibits(paper, page, report, figures, tables) if given.name else []
+    records = [store.read_json(report / "figures" / f"{figure}.json") or {} for figure in figures]
+    cells = {cell for result in judged for cell in result.cells}
+    cells |= {f"{name}/{cell}" for record in records for name, own in record.get("cells", {}).items() for cell in own}
     text = results_page(
         f"Results: {title}",
-        provenance(outputs, judged),
-        judged,
+        provenance(outputs, cells),
+        [result for result in judged if not given.name or result.verdict != Verdict.NOT_RUN],
         store.read_json(report / "deviations.json") or [],
         exhibits,
     )

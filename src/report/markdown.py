@@ -20,21 +20,21 @@ from src.results import store
 Record = Mapping[str, Any]
 
 
-def provenance(outputs: Path, judged: Iterable[ClaimResult]) -> str:
-    """Return one line: the day, commit and profile of the cells that the verdicts rest on."""
-    cells = sorted({outputs / cell for result in judged for cell in result.cells})
-    if not cells:
+def provenance(outputs: Path, cells: Iterable[str]) -> str:
+    """Return one line: the day, commit and profile of the cells ``experiment/cell`` that a page rests on."""
+    folders = sorted({outputs / cell for cell in cells})
+    if not folders:
         return "No cell has been run."
-    if gone := [cell for cell in cells if not store.finished(cell)]:
+    if gone := [cell for cell in folders if not store.finished(cell)]:
         raise ConfigError("outputs", gone[0], "is missing, though the report rests on it; run `make report`")
-    found = [store.read_json(cell / "provenance.json") for cell in cells]
-    profiles = {yaml.safe_load((cell / "config.yaml").read_text(encoding="utf-8"))["profile"] for cell in cells}
+    found = [store.read_json(cell / "provenance.json") for cell in folders]
+    profiles = {yaml.safe_load((cell / "config.yaml").read_text(encoding="utf-8"))["profile"] for cell in folders}
     days = sorted({facts["date"][:10] for facts in found})
     commits = Counter(_commit(facts["git"]) for facts in found)
     return (
         f"Measured {' to '.join(dict.fromkeys((days[0], days[-1])))} at "
         f"{', '.join(commit for commit, _ in commits.most_common())}; profile {', '.join(sorted(profiles))}, "
-        f"{len(cells)} cells."
+        f"{len(folders)} cell{'s' * (len(folders) != 1)}."
     )
 
 
@@ -44,10 +44,10 @@ def results_page(
     """Return the page of a paper's results: exhibits, verdicts, controls, every number, deviations."""
     claims, checks = ([result for result in judged if result.check is check] for check in (False, True))
     tables = {
-        "Claims": verdict_table(claims),
+        "Claims": verdict_table(claims) if claims else "",
         "Checks of the code, not counted": verdict_table(checks) if checks else "",
-        "What would contradict each claim": control_table(claims),
-        "Every number": number_table(judged),
+        "What would contradict each claim": control_table(claims) if claims else "",
+        "Every number": number_table(judged) if judged else "",
         "Deviations": deviation_table(deviations) if deviations else "",
     }
     sections = [f"## {name}\n\n{table}" for name, table in tables.items() if table]
