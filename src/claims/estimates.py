@@ -37,6 +37,8 @@ RATIOS = ("ratio", "paired_ratio", "x_where_one")
 """Statistics with an interval from their logarithm if all values are positive."""
 LARGEST = {"r2": 1.0}
 """Upper limit of a statistic, which a widened bootstrap interval could exceed."""
+MOMENTS = {"final", "step", "steps", "matched"}
+"""Columns that select steps of a member; ``matched`` is a loss that it first reaches there."""
 
 
 class Estimate(NamedTuple):
@@ -145,10 +147,6 @@ def select(rows: pandas.DataFrame, condition: str) -> pandas.DataFrame:
     if selected.empty:
         raise EstimateUnavailable(f"no finished cell with {condition}", run=False)
     return selected
-
-
-MOMENTS = {"final", "step", "steps", "matched"}
-"""Columns that select steps of a member; ``matched`` is a loss that it first reaches there."""
 
 
 def rows_missing(rows: pandas.DataFrame, condition: str, at_each: Collection[str] = ()) -> list[str]:

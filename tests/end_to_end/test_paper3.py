@@ -1,6 +1,7 @@
 """Paper 3 from the command line to verdicts, at its smallest."""
 
 import json
+import sys
 from math import log
 
 import pytest
@@ -25,11 +26,11 @@ def rows_of(outputs, experiment):
     return store.frame(sorted(path.parent for path in (outputs / experiment).glob("*/status.json")))
 
 
-def test_optimizers_of_three_norms_and_the_claims_on_them(tmp_path):
-    assert run("muon_margin", tmp_path, "optimizer=adam,muon,nmd", "log_points=4", "report=false") == 0
+def test_seven_optimizers_and_the_claims_on_them(tmp_path):
+    assert run("muon_margin", tmp_path, "log_points=4", "report=false") == 0
     rows = rows_of(tmp_path, "muon_margin")
     final = rows[rows["final"]]
-    assert sorted(final["optimizer_name"]) == ["adam", "muon", "nmd"]
+    assert sorted(final["optimizer_name"]) == ["adam", "muon", "muon_adam", "muon_signum", "ngd", "nmd", "signum"]
     assert final["kappa_own"].between(0, 1).all()
     resting = [claim for claim in verdicts.load(3) if "muon_margin" in claim.experiments]
     judged = verdicts.judge(resting, {"muon_margin": rows})
@@ -54,6 +55,17 @@ def test_a_row_where_the_loss_is_first_reached(tmp_path):
     assert (rows.groupby(["member", "step"]).size() == 1).all()
 
 
+def test_linear_models_against_their_exact_optima(tmp_path):
+    assert run("linear_margin", tmp_path, "optimizer=nmd,muon", "steps=50", "report=false") == 0
+    rows = rows_of(tmp_path, "linear_margin")
+    final = rows[rows["final"]]
+    assert sorted(zip(final["data_name"], final["optimizer_name"], strict=True)) == [
+        ("mnist", "muon"), ("mnist", "nmd"), ("separable", "muon"), ("separable", "nmd"),
+    ]  # fmt: skip
+    for norm in ("l2", "linf", "msp"):
+        assert (final[f"ratio_{norm}"] <= 1 + 1e-6).all()
+
+
 def test_cifar_of_the_repository_needs_no_archive(tmp_path):
     assert run("cifar_margin", tmp_path, "optimizer=nmd", "steps=5", "report=false") == 0
     assert rows_of(tmp_path, "cifar_margin")["final"].any()
@@ -61,3 +73,12 @@ def test_cifar_of_the_repository_needs_no_archive(tmp_path):
     assert set(json.loads(folder.read_text())["data"]) == {
         f"airplane_automobile_{part}.bin{end}" for part in ("train", "test") for end in ("", ".gz")
     }
+
+
+def test_classes_that_are_not_in_the_repository_are_one_line(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("src.data.cifar10.FOLDER", tmp_path / "nowhere")
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    assert run("cifar_margin", tmp_path, "optimizer=nmd", "data.positive=[3]", "data.files=auto", "report=false") == 2
+    lines = [line for line in capfd.readouterr().err.splitlines() if "data.name" in line]
+    assert len(lines) == 1
+    assert "cifar-10-binary.tar.gz" in lines[0]

@@ -58,7 +58,7 @@ def test_scale_of_the_gradients_does_not_matter(name):
     task, model, risk = network_problem()
     rule, params = built(name, task, model), model.init([0, 1])
     plain, _ = train(rule, risk, task, params, 20)
-    for change in ({"factor": 1e-200}, {"log_shift": -3000.0}):
+    for change in ({"factor": 1e-200}, {"factor": 1e200}, {"log_shift": -3000.0}, {"log_shift": 300.0}):
         changed, _ = train(rule, risk, task, params, 20, **change)
         assert distance(plain, changed) < 1e-9
 
